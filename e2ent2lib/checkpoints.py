@@ -1,0 +1,93 @@
+"""Trained models as files: weights in safetensors (no code runs on loading), facts in a JSON card beside them."""
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from e2ent2lib.config import Profile, get_profile
+from e2ent2lib.images import whole_file
+from e2ent2lib.models import E2ENT2, SISRBranch
+from e2ent2lib.provenance import ROOT, file_sha256
+
+ALPHAS = {
+    "e2ent2-mse": (0.25, 0.25, 0.5),
+    "e2ent2": (0.25, 0.25, 0.5),
+    "e2ent2-alpha-100": (1.0, 0.0, 0.0),
+    "e2ent2-alpha-010": (0.0, 1.0, 0.0),
+    "e2ent2-alpha-001": (0.0, 0.0, 1.0),
+}
+MODELS = ("sisr", "sisr-gan", *ALPHAS)
+
+
+def build_model(name: str, profile: Profile) -> nn.Module:
+    """The untrained network of a model's name. Raises ValueError for a name that does not exist."""
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; choose one of bicubic, {', '.join(MODELS)}")
+    model = E2ENT2(profile, alphas=ALPHAS[name]) if name in ALPHAS else SISRBranch(profile)
+    model.card = None  # an untrained model has no card, and refuses to run
+    return model
+
+
+def shipped_folder() -> Path:
+    """Where checkpoints ship: ``E2ENT2_WEIGHTS`` if set, else ``weights/`` of the checkout or of the wheel."""
+    if os.environ.get("E2ENT2_WEIGHTS"):
+        return Path(os.environ["E2ENT2_WEIGHTS"])
+    inside = Path(__file__).parent / "weights"
+    return inside if inside.is_dir() else ROOT / "weights"
+
+
+def available_models(profile: str | None = None) -> list[str]:
+    """Names of the models that have a checkpoint of this profile here, "bicubic" first."""
+    folder = shipped_folder() / get_profile(profile).name
+    return ["bicubic"] + [m for m in MODELS if (folder / f"{m}.safetensors").is_file()]
+
+
+def load_model(name: str, profile: str | None = None, folder: str | os.PathLike | None = None) -> nn.Module:
+    """A trained model, ready for inference, with its model card as ``model.card``.
+
+    ``folder`` holds ``NAME.safetensors`` and ``NAME.json``; by default the shipped ones of the profile.
+    Raises ValueError for an unknown name or profile and a damaged file, FileNotFoundError for a missing one.
+    """
+    chosen = get_profile(profile)
+    model = build_model(name, chosen)
+    path = Path(folder or shipped_folder() / chosen.name) / f"{name}.safetensors"
+    card = read_card(path)
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: not the weights of {name!r} at profile {chosen.name!r} ({error})"
+        ) from error
+    if file_sha256(path) != card["sha256"]:
+        raise ValueError(f"{path}: its SHA-256 is not the one in its card; fetch the pair of files again")
+    model.card = card
+    return model.eval().requires_grad_(False)
+
+
+def read_card(path: Path) -> dict:
+    """The card beside a checkpoint. Raises FileNotFoundError that says how to train the model."""
+    card = path.with_suffix(".json")
+    if not (path.is_file() and card.is_file()):
+        missing = path if not path.is_file() else card
+        raise FileNotFoundError(
+            f"{missing}: no such checkpoint. Train it: `e2ent2 train {path.stem} --profile {path.parent.name}`, "
+            f"then name its folder; or choose one of {', '.join(available_models())}"
+        )
+    return json.loads(card.read_text(encoding="utf-8"))
+
+
+def save_model(model: nn.Module, card: dict, folder: str | os.PathLike, name: str) -> Path:
+    """Write ``NAME.safetensors`` and then ``NAME.json`` with its hash; each whole or not at all."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    with whole_file(path) as temporary:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+    card = card | {"sha256": file_sha256(path)}
+    with whole_file(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,116 @@
+"""Profiles: the numbers that differ between a laptop and a cluster. Nothing else does.
+
+Section 4.1 of the paper gives the `paper` profile's blocks, weights, learning rate and length; what it does
+not give (width, crop and batch size, discriminators) is marked "not given" below and is our reading.
+"""
+
+import os
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Sizes, schedule and loss weights of one way to run the project. Derive variants with ``replace``."""
+
+    name: str
+    scale: int = 4
+    """The super-resolution ratio r."""
+    channels: int = 64
+    """Width C of every feature map (not given)."""
+    encoder_blocks: int = 16
+    """Residual blocks of φ (4.1)."""
+    res1_blocks: int = 2
+    """Residual blocks of Res1 in Eq. 7 (not given)."""
+    res2_blocks: int = 16
+    """Residual blocks of Res2 in Eq. 7 (4.1: "16 for both encoder and decoder")."""
+    critic_channels: int = 64
+    """First width of the discriminators (not given)."""
+    critic_stages: int = 4
+    """Stages of the discriminators; each halves the image (not given)."""
+    crop: int = 160
+    """Side of a training crop in HR pixels (not given)."""
+    batch: int = 9
+    """Crop pairs per step, over all processes (not given)."""
+    max_offset: int | None = None
+    """Largest shift between the two crops of an image, HR pixels; None: two uniform boxes, as in 4.1."""
+    unrelated: float = 0.0
+    """Fraction of references cut from another photograph; 0 in the paper."""
+    steps_sisr: int = 222_222
+    """Stage 1; 20 epochs of 100,000 images in batches of 9 (4.1)."""
+    steps_gan: int = 222_222
+    """Stage 1 continued with the adversarial loss."""
+    steps_joint: int = 222_222
+    """Stage 2, SISR and RefSR together."""
+    lr: float = 1e-4
+    """Adam's step size (4.1)."""
+    schedule: str = "constant"
+    """"constant" (4.1) or "cosine" (to 0 over the run)."""
+    weight_rec: float = 1e-2
+    """Weight of L_rec, Eq. 8 (4.1)."""
+    weight_adv: float = 1e-5
+    """Weight of L_adv, Eq. 10 (4.1)."""
+    weight_sisr: float = 1.0
+    """Weight of the SISR branch's losses in stage 2 (not given)."""
+    precision: str = "32-true"
+    """Lightning Fabric's name for the number format of the convolutions; matching is float32 always."""
+    workers: int = 8
+    """Loader processes."""
+    cache: bool = False
+    """Keep the decoded photographs in memory."""
+    checkpoint_every: int = 5_000
+    """Steps between two validations, each of which saves the run."""
+
+
+PAPER = Profile(name="paper")
+COMPACT = replace(
+    PAPER,
+    name="compact",
+    channels=32,
+    encoder_blocks=4,
+    res1_blocks=1,
+    res2_blocks=4,
+    critic_channels=16,
+    critic_stages=3,
+    crop=128,
+    batch=4,
+    max_offset=96,
+    unrelated=0.3,
+    steps_sisr=7_000,
+    steps_gan=1_500,
+    steps_joint=2_400,
+    lr=4e-4,
+    schedule="cosine",
+    precision="bf16-mixed",
+    workers=0,
+    cache=True,
+    checkpoint_every=200,
+)
+SMOKE = replace(
+    COMPACT,
+    name="smoke",
+    channels=8,
+    encoder_blocks=1,
+    res2_blocks=1,
+    critic_channels=4,
+    critic_stages=2,
+    crop=48,
+    max_offset=32,
+    batch=2,
+    steps_sisr=20,
+    steps_gan=10,
+    steps_joint=20,
+    precision="32-true",
+    checkpoint_every=5,
+)
+PROFILES = {p.name: p for p in (SMOKE, COMPACT, PAPER)}
+
+
+def get_profile(name: str | None = None) -> Profile:
+    """The profile of that name; None takes the variable ``E2ENT2_PROFILE``, and without it "compact".
+
+    Raises ValueError for a name that does not exist.
+    """
+    name = name or os.environ.get("E2ENT2_PROFILE") or "compact"
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}; choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]

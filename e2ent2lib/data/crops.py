@@ -1,0 +1,152 @@
+"""Crop-twice pairs (4.1): two random boxes of one photograph, one the input, one the reference. Notebook 01."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from e2ent2lib.config import Profile
+from e2ent2lib.data.pairs import data_folder, embedded_photographs, fingerprint, photographs
+from e2ent2lib.images import as_rgb, downscale
+
+Box = tuple[int, int]
+
+
+class Crops(NamedTuple):
+    """One training sample: the four images of 3.1, each (3, height, width) float32 in [0, 1]."""
+
+    hr: Tensor
+    lr: Tensor
+    ref: Tensor
+    ref_down: Tensor
+
+
+def crop_twice(
+    size: tuple[int, int], crop: int, rng: np.random.Generator, max_offset: int | None = None
+) -> tuple[Box, Box]:
+    """Top-left corners (y, x) of two random boxes of side ``crop`` in an image of ``size`` (height, width).
+
+    Uniform over the image as in 4.1; with ``max_offset`` the second is at most so many pixels from the first in each
+    direction. Raises ValueError if the image is smaller than the crop.
+    """
+    if min(size) < crop:
+        raise ValueError(f"an image of {size[1]}×{size[0]} is smaller than a crop of {crop}×{crop}")
+    first = tuple(int(rng.integers(n - crop + 1)) for n in size)
+    reach = max(size) if max_offset is None else max_offset
+    low = [max(0, a - reach) for a in first]
+    high = [min(n - crop, a + reach) for a, n in zip(first, size)]
+    second = tuple(int(rng.integers(a, b + 1)) for a, b in zip(low, high))
+    return first, second
+
+
+def overlap(first: Box, second: Box, crop: int) -> float:
+    """The share of the input box that the reference box also covers, 0 to 1."""
+    height, width = (max(0, crop - abs(a - b)) for a, b in zip(first, second))
+    return height * width / crop**2
+
+
+class CropTwice(Dataset):
+    """An endless, reproducible series of crop-twice pairs; item i depends on the seed and i alone.
+
+    ``images`` are arrays or paths. No augmentation but translation (4.1). ``profile.unrelated`` is the fraction of
+    references cut from another photograph.
+    """
+
+    def __init__(self, images: Sequence, profile: Profile, *, length: int, seed: int = 0, start: int = 0):
+        self.images, self.profile, self.length, self.seed, self.start = images, profile, length, seed, start
+
+    def __len__(self) -> int:
+        return self.length - self.start
+
+    def boxes(self, item: int) -> tuple[int, Box, int, Box]:
+        """(input image, its box, reference image, its box) of item ``item``, counted from ``start``."""
+        rng = np.random.default_rng([self.seed, item + self.start])
+        crop = self.profile.crop
+        i = j = int(rng.integers(len(self.images)))
+        first, second = crop_twice(self._size(i), crop, rng, self.profile.max_offset)
+        if rng.random() < self.profile.unrelated and len(self.images) > 1:
+            j = (i + int(rng.integers(1, len(self.images)))) % len(self.images)
+            second = crop_twice(self._size(j), crop, rng)[0]
+        return i, first, j, second
+
+    def __getitem__(self, item: int) -> Crops:
+        i, first, j, second = self.boxes(item)
+        hr, ref = self._cut(i, first), self._cut(j, second)
+        r = self.profile.scale
+        return Crops(*(_to_chw(x) for x in (hr, downscale(hr, r), ref, downscale(ref, r))))
+
+    def _size(self, i: int) -> tuple[int, int]:
+        return self._image(i).shape[:2]
+
+    def _image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        return as_rgb(self.images[i], f"image {i}")
+
+    def _cut(self, i: int, box: Box) -> UInt8[np.ndarray, "c c 3"]:
+        y, x = box
+        return self._image(i)[y : y + self.profile.crop, x : x + self.profile.crop]
+
+
+def _to_chw(image: UInt8[np.ndarray, "h w 3"]) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+class TrainingImages(NamedTuple):
+    """Photographs for training, and for validation, with what a model card says of them."""
+
+    train: list
+    validation: list
+    facts: dict
+
+
+def training_images(source: str | os.PathLike, profile: Profile, *, progress: bool = True) -> TrainingImages:
+    """The photographs of ``source``: "embedded", a name in ``data/`` or ``E2ENT2_DATA``, or a folder.
+
+    Images smaller than a crop are left out and counted. About one in 20, chosen by the hash of its name, is kept for
+    validation ("embedded": chelsea), but none of a folder of fewer than 50, which may be views of one scene; without
+    any, the training photographs serve. Raises FileNotFoundError or ValueError if nothing usable is left.
+    """
+    if str(source) == "embedded":
+        named = dict(embedded_photographs())
+    else:
+        folder = Path(source) if Path(source).is_dir() else data_folder(str(source)) or Path(source)
+        named = {p.relative_to(folder).as_posix(): p for p in photographs(folder)}
+    found, usable = len(named), {}
+    sizes, marks = 0, []
+    for name, image in tqdm(named.items(), desc="reading photographs", disable=not progress, leave=False):
+        pixels = as_rgb(image, name)
+        if min(pixels.shape[:2]) >= profile.crop:
+            usable[name] = pixels if profile.cache else image
+            sizes += pixels.size // 3
+            marks.append(fingerprint([pixels]))
+    held = held_out(list(usable))
+    train = [image for name, image in usable.items() if name not in held]
+    if not train:
+        raise ValueError(f"{source}: none of its {found} images has sides of at least {profile.crop} pixels")
+    facts = {
+        "source": "embedded" if str(source) == "embedded" else Path(source).name,
+        "images": found,
+        "used": len(usable),
+        "left_out_smaller_than_a_crop": found - len(usable),
+        "megapixels": round(sizes / 1e6, 1),
+        "validation": sorted(held),
+        "fingerprint": hashlib.sha256("".join(marks).encode()).hexdigest(),
+    }
+    return TrainingImages(train, [usable[n] for n in sorted(held)] or train, facts)
+
+
+def held_out(names: Sequence[str]) -> set[str]:
+    """The names kept for validation, as ``training_images`` says."""
+    folders = Counter(os.path.dirname(name) for name in names)
+    large = [name for name in names if folders[os.path.dirname(name)] >= 50]
+    return {n for n in names if n == "chelsea"} | {
+        n for n in large if hashlib.sha256(n.encode()).digest()[0] < 13
+    }

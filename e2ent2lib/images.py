@@ -1,0 +1,139 @@
+"""Reading, writing, degrading and enlarging photographs: uint8 (H, W, 3) arrays, RGB.
+
+The degradation is 4.1's: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits. Notebook 01.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+Picture = str | os.PathLike | Image.Image | np.ndarray
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place only if the block succeeds.
+
+    Raises FileNotFoundError if the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {path}: the folder {path.parent} does not exist; create it first"
+        )
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    os.chmod(name, 0o644)  # mkstemp's 0600 would make a result unreadable to others
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def as_rgb(picture: Picture, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
+    """A photograph as uint8 (H, W, 3) RGB, whatever it was.
+
+    Grey and palette images are repeated to RGB, 16-bit grey is divided by 257, CMYK is converted, transparency is
+    laid on white, the camera's EXIF rotation is applied, and of an animation the first frame is taken.
+    Raises FileNotFoundError or ValueError, which name the file and what to do.
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        return read_image(picture)
+    if isinstance(picture, Image.Image):
+        return _pil_to_rgb(picture, name)
+    array = np.asarray(picture)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
+        raise ValueError(f"{name}: expected a uint8 array (H, W, 3), got {array.dtype} {array.shape}")
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        raise ValueError(f"{name}: expected 1, 3 or 4 channels in the last axis, got shape {array.shape}")
+    return _pil_to_rgb(Image.fromarray(array.squeeze(2) if array.shape[2:] == (1,) else array), name)
+
+
+def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
+    """The photograph in a file as uint8 (H, W, 3) RGB; conversions and errors as in ``as_rgb``."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the name")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return _pil_to_rgb(image, str(path))
+    except UnidentifiedImageError as error:
+        known = ", ".join(e[1:] for e in EXTENSIONS)
+        raise ValueError(f"{path}: not an image this project can read; expected one of {known}") from error
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: cannot be decoded ({error}); it may be damaged, fetch it again") from error
+
+
+def _pil_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError(f"{name}: a float image has no agreed range; save it as 8 or 16 bit first")
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError(
+                f"{name}: values {grey.min()} to {grey.max()} do not fit 16 bit; save it as 8 or 16 bit"
+            )
+        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def write_image(path: str | os.PathLike, image: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write a uint8 (H, W, 3) image; the file appears whole or not at all.
+
+    Raises ValueError for an ending Pillow cannot write, FileNotFoundError if the folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in EXTENSIONS:
+        raise ValueError(f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(EXTENSIONS)}")
+    with whole_file(path) as temporary:
+        Image.fromarray(image).save(temporary)
+
+
+def crop_to_multiple(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
+    """The image without the last rows and columns that do not fill an r × r cell."""
+    height, width = (n - n % r for n in image.shape[:2])
+    return image[:height, :width]
+
+
+def downscale(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
+    """I↓ of 3.1: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits.
+
+    Raises ValueError if a side is not a multiple of r.
+    """
+    height, width = image.shape[:2]
+    if height % r or width % r:
+        raise ValueError(f"size {width}×{height} is not a multiple of {r}; use crop_to_multiple first")
+    return np.asarray(Image.fromarray(image).resize((width // r, height // r), Image.Resampling.BICUBIC))
+
+
+def upscale_bicubic(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
+    """The row "Bicubic" of Table 1: ×r with Pillow's kernel."""
+    height, width = image.shape[:2]
+    return np.asarray(Image.fromarray(image).resize((width * r, height * r), Image.Resampling.BICUBIC))
+
+
+def to_tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
+    """The image as a float32 batch of one, in [0, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def to_image(tensor: Float[Tensor, "1 3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A batch of one in [0, 1] as 8-bit image: clipped, then rounded to the nearest."""
+    pixels = tensor.detach()[0].float().clamp(0, 1).mul(255).round()
+    return pixels.permute(1, 2, 0).to(torch.uint8).cpu().numpy()

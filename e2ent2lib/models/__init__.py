@@ -1,0 +1,7 @@
+"""The networks of the paper, in the order of its sections."""
+
+from e2ent2lib.models.discriminator import Critic
+from e2ent2lib.models.e2ent2 import E2ENT2, Outputs, Synthesis
+from e2ent2lib.models.sisr import FeatureEncoder, SISRBranch
+
+__all__ = ["E2ENT2", "Critic", "FeatureEncoder", "Outputs", "SISRBranch", "Synthesis"]

@@ -1,0 +1,83 @@
+"""E2ENT² whole (Fig. 2): encoder φ, match and swap ψ, synthesis ζ, and the SISR branch that shares φ."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from e2ent2lib.config import Profile
+from e2ent2lib.matching import match_and_swap
+from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks, upsampling
+from e2ent2lib.models.sisr import SISRBranch, bilinear
+
+Images = Float[Tensor, "b 3 h w"]
+
+
+class Synthesis(nn.Module):
+    """ζ of Eq. 2 and 7 (Fig. 6): I_sr = I_in↑ + Res2([F ⊕ Res1(φ(I_in))])."""
+
+    def __init__(self, profile: Profile):
+        super().__init__()
+        c = profile.channels
+        self.scale = profile.scale
+        self.res1 = nn.Sequential(residual_blocks(c, profile.res1_blocks), upsampling(c, profile.scale))
+        self.res2 = nn.Sequential(conv3(2 * c, c), residual_blocks(c, profile.res2_blocks), output_conv(c))
+
+    def forward(
+        self, swapped: Float[Tensor, "b c R*h R*w"], phi_in: Float[Tensor, "b c h w"], lr: Images
+    ) -> Images:
+        """I_sr, not clipped, from F, φ(I_in) and I_in."""
+        fused = torch.cat([swapped, self.res1(phi_in)], dim=1)  # ⊕ of Eq. 7
+        return bilinear(lr, self.scale) + self.res2(fused)
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives; all at high resolution."""
+
+    sr: Images
+    """I_sr, Eq. 2."""
+    sisr: Images
+    """The SISR branch's image."""
+    swapped: Float[Tensor, "b c h w"]
+    """F, Eq. 1."""
+
+
+class E2ENT2(nn.Module):
+    """The network of Fig. 2. ``alphas`` are Eq. 5's; they change the gradients, never the output."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        alphas: tuple[float, float, float] = (0.25, 0.25, 0.5),
+        norm: str = "l2",
+        error_down: str = "mean",
+    ):
+        super().__init__()
+        self.profile, self.alphas, self.norm, self.error_down = profile, alphas, norm, error_down
+        self.sisr = SISRBranch(profile)
+        self.synthesis = Synthesis(profile)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """φ, shared with the SISR branch (3.2)."""
+        return self.sisr.encoder
+
+    def forward(
+        self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]
+    ) -> Outputs:
+        """Eq. 1 and 2 on images in [0, 1]: lr I_in, ref I_ref, ref_down I_ref↓ (lists for several references)."""
+        refs, downs = ([x] if isinstance(x, Tensor) else list(x) for x in (ref, ref_down))
+        phi_in = self.encoder(lr)
+        swapped = match_and_swap(
+            phi_in,
+            [self.encoder(x) for x in downs],
+            [self.encoder(x) for x in refs],
+            self.alphas,
+            self.profile.scale,
+            self.norm,
+            error_down=self.error_down,
+        )
+        return Outputs(self.synthesis(swapped, phi_in, lr), self.sisr.reconstruct(phi_in, lr), swapped)

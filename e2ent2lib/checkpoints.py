@@ -59,9 +59,7 @@ def load_model(name: str, profile: str | None = None, folder: str | os.PathLike 
     try:
         model.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"{path}: not the weights of {name!r} at profile {chosen.name!r} ({error})"
-        ) from error
+        raise ValueError(f"{path}: not the weights of {name!r} at profile {chosen.name!r} ({error})") from error
     if file_sha256(path) != card["sha256"]:
         raise ValueError(f"{path}: its SHA-256 is not the one in its card; fetch the pair of files again")
     model.card = card

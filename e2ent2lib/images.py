@@ -27,9 +27,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot write {path}: the folder {path.parent} does not exist; create it first"
-        )
+        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     os.chmod(name, 0o644)  # mkstemp's 0600 would make a result unreadable to others
@@ -83,9 +81,7 @@ def _pil_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)
         if grey.min() < 0 or grey.max() > 65535:
-            raise ValueError(
-                f"{name}: values {grey.min()} to {grey.max()} do not fit 16 bit; save it as 8 or 16 bit"
-            )
+            raise ValueError(f"{name}: values {grey.min()} to {grey.max()} do not fit 16 bit; save it as 8 or 16 bit")
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -23,9 +23,7 @@ def batch_mean(scores: Scores) -> Float[Tensor, ""]:
     return scores.mean()
 
 
-def critic_loss(
-    real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean
-) -> Float[Tensor, ""]:
+def critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Float[Tensor, ""]:
     """L_D of Eq. 9, with D(a, b) = σ(C(a) − E[C(b)]); real and fake are raw critic values C(x).
 
     ``mean`` is E over the whole batch: with several processes one that gathers with gradients.
@@ -35,8 +33,6 @@ def critic_loss(
     return F.softplus(-real_over_fake).mean() + F.softplus(fake_over_real).mean()
 
 
-def generator_loss(
-    real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean
-) -> Float[Tensor, ""]:
+def generator_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Float[Tensor, ""]:
     """L_G of Eq. 10: Eq. 9 with real and fake exchanged, so that the fakes are to look the more real."""
     return critic_loss(fake, real, mean)

@@ -75,9 +75,7 @@ def _check_maps(query: Map, keys: list[Map], norm: str) -> None:
         raise ValueError(f"query must be a non-empty (B, C, h, w) map, got shape {tuple(query.shape)}")
     for one in keys:
         if one.ndim != 4 or one.shape[:2] != query.shape[:2]:
-            raise ValueError(
-                f"key {tuple(one.shape)} and query {tuple(query.shape)} differ in batch or channels"
-            )
+            raise ValueError(f"key {tuple(one.shape)} and query {tuple(query.shape)} differ in batch or channels")
         if min(one.shape[2:]) < 3:
             raise ValueError(f"a key needs at least 3 × 3 cells for one patch, got {tuple(one.shape[2:])}")
     if not all(torch.isfinite(x).all() for x in (query, *keys)):
@@ -107,9 +105,7 @@ def _similarity_blocks(padded: Tensor, key: Tensor, inverse: Tensor):  # noqa: A
         for y in range(0, h, step_q):
             rows_q = min(step_q, h - y)
             cells_q = padded[:, y : y + rows_q + 2].reshape(channels, -1)
-            with torch.autocast(
-                padded.device.type, enabled=False
-            ):  # matching stays float32 in mixed precision
+            with torch.autocast(padded.device.type, enabled=False):  # matching stays float32 in mixed precision
                 cells = (cells_q.T @ cells_k).view(rows_q + 2, width, rows_k + 2, key_w)
             across = sum(cells[:, d : d + w, :, d : d + key_w - 2] for d in range(3))
             s = sum(across[d : d + rows_q, :, d : d + rows_k] for d in range(3))
@@ -127,9 +123,7 @@ def swap(value: Map | Sequence[Map], index: Int[Tensor, "b h w"] | Matches, scal
     batch = (index.index if isinstance(index, Matches) else index).shape[0]
     for v in values:
         if v.ndim != 4 or v.shape[2] % scale or v.shape[3] % scale or v.shape[0] != batch:
-            raise ValueError(
-                f"value {tuple(v.shape)}: expected a batch of {batch} and sides that {scale} divides"
-            )
+            raise ValueError(f"value {tuple(v.shape)}: expected a batch of {batch} and sides that {scale} divides")
     cells, weights = _plan(index, [(v.shape[2] // scale, v.shape[3] // scale) for v in values])
     dtype = values[0].dtype
     rows = torch.cat([_to_rows(v, scale) for v in values], dim=1)  # (B, cells of all references, C·r²)
@@ -150,9 +144,7 @@ def _plan(index: Tensor | Matches, sizes: list[tuple[int, int]]):  # noqa: ANN20
     return _cells_of_patches(index, source, sizes), _overlap_weights(index)
 
 
-def _cells_of_patches(
-    index: Tensor, source: Tensor | None, sizes: list[tuple[int, int]]
-) -> Int[Tensor, "b h w 9"]:
+def _cells_of_patches(index: Tensor, source: Tensor | None, sizes: list[tuple[int, int]]) -> Int[Tensor, "b h w 9"]:
     """Reference cells (row-major, references one after another) that each cell of F averages.
 
     The patch at query position (y, x) covers the cells (y+oy, x+ox), oy, ox in −1..1, with its own cells
@@ -261,17 +253,10 @@ def match_and_swap(
     if error_down not in ("mean", "sum"):
         raise ValueError(f"unknown error_down {error_down!r}; choose 'mean' (default) or 'sum'")
     if len(downs) != len(refs):
-        raise ValueError(
-            f"{len(downs)} maps in f_ref_down but {len(refs)} in f_ref; each reference needs both"
-        )
+        raise ValueError(f"{len(downs)} maps in f_ref_down but {len(refs)} in f_ref; each reference needs both")
     for down, ref in zip(downs, refs):
-        if (
-            tuple(ref.shape[2:]) != tuple(scale * n for n in down.shape[2:])
-            or ref.shape[:2] != down.shape[:2]
-        ):
-            raise ValueError(
-                f"f_ref {tuple(ref.shape)} is not f_ref_down {tuple(down.shape)} at scale {scale}"
-            )
+        if tuple(ref.shape[2:]) != tuple(scale * n for n in down.shape[2:]) or ref.shape[:2] != down.shape[:2]:
+            raise ValueError(f"f_ref {tuple(ref.shape)} is not f_ref_down {tuple(down.shape)} at scale {scale}")
     matches = match(f_in, downs, norm)
     swapped = _MatchAndSwap.apply(matches, tuple(alphas), scale, error_down, f_in, *downs, *refs)
     if not return_matches:

@@ -42,29 +42,21 @@ def _check(a: np.ndarray, b: np.ndarray, protocol: Protocol, least: int) -> None
             f"expected two uint8 (H, W, 3) images of one size, got {a.dtype} {a.shape} and {b.dtype} {b.shape}"
         )
     if protocol.border < 0 or min(a.shape[:2]) - 2 * protocol.border < least:
-        raise ValueError(
-            f"{a.shape[1]}×{a.shape[0]} less a border of {protocol.border} leaves under {least} pixels"
-        )
+        raise ValueError(f"{a.shape[1]}×{a.shape[0]} less a border of {protocol.border} leaves under {least} pixels")
 
 
-def psnr(
-    a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"], protocol: Protocol = Protocol()
-) -> float:
+def psnr(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"], protocol: Protocol = Protocol()) -> float:
     """PSNR in dB, from the MSE pooled over pixels and channels, peak 255; infinite for equal images."""
     _check(a, b, protocol, 1)
     a, b = _prepare(a, protocol), _prepare(b, protocol)
     return float("inf") if np.array_equal(a, b) else float(peak_signal_noise_ratio(a, b, data_range=255))
 
 
-def ssim(
-    a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"], protocol: Protocol = Protocol()
-) -> float:
+def ssim(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"], protocol: Protocol = Protocol()) -> float:
     """SSIM (Wang et al. 2004), mean over channels, in [−1, 1]. Needs at least 11 × 11 pixels."""
     _check(a, b, protocol, 11)
     wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     options = wang if protocol.ssim_window == "gaussian" else {}
     return float(
-        structural_similarity(
-            _prepare(a, protocol), _prepare(b, protocol), channel_axis=2, data_range=255, **options
-        )
+        structural_similarity(_prepare(a, protocol), _prepare(b, protocol), channel_axis=2, data_range=255, **options)
     )

@@ -25,9 +25,7 @@ def commit() -> str:
     try:
         run = {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
         head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--", "e2ent2lib", "weights"], **run
-        ).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--", "e2ent2lib", "weights"], **run).stdout.strip()
         return head + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
@@ -38,9 +36,7 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
         name = names[0] if names else name
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{name}, {os.cpu_count()} cores{gpu}, {platform.system()}"

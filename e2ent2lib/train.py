@@ -119,9 +119,7 @@ def training_step(fabric: Fabric, players: Players, batch: Crops, recipe: Recipe
         losses[f"rec_{branch}"] = rec = reconstruction_loss(fake, batch.hr, recipe.rec)
         total = total + weight * profile.weight_rec * rec
         if players.critics:
-            critic = players.critics[i].net.module.requires_grad_(
-                False
-            )  # unwrapped: its gradients are not wanted
+            critic = players.critics[i].net.module.requires_grad_(False)  # unwrapped: its gradients are not wanted
             with fabric.autocast():
                 real_scores, fake_scores = critic(batch.hr), critic(fake)
             critic.requires_grad_(True)
@@ -189,9 +187,7 @@ def train(
     model, recipe = build_model(name, profile), RECIPES[name]
     saved = out / "state.pt"
     if saved.is_file() and not resume:
-        raise FileExistsError(
-            f"{out} holds a run already; add --resume to go on with it, or choose another --out"
-        )
+        raise FileExistsError(f"{out} holds a run already; add --resume to go on with it, or choose another --out")
     fabric = make_fabric(profile, accelerator, devices)
     torch.manual_seed(seed)
     model = build_model(name, profile)
@@ -209,9 +205,7 @@ def train(
     if saved.is_file():
         run = _resume(saved, images.facts, players)
     out.mkdir(parents=True, exist_ok=True)
-    _loop(
-        fabric, players, recipe, profile, images, run, saved, getattr(profile, recipe.steps), seed, progress
-    )
+    _loop(fabric, players, recipe, profile, images, run, saved, getattr(profile, recipe.steps), seed, progress)
     model.load_state_dict(run["best"])
     card = _card(name, profile, recipe, run, seed, started, provisional)
     if fabric.is_global_zero:
@@ -234,9 +228,7 @@ def make_fabric(profile: Profile, accelerator: str = "auto", devices: int | str 
     return fabric
 
 
-def _start(
-    model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None
-) -> dict | None:
+def _start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None) -> dict | None:
     """Load the weights that stage 2 starts from; returns which ones they were."""
     if recipe.start_from is None:
         return None
@@ -270,14 +262,10 @@ def _loop(
     """Step until ``steps``; validate and save every ``checkpoint_every`` steps, at the end, and when interrupted."""
     held = replace(profile, unrelated=0.0)
     validation = CropTwice(images.validation, held, length=16, seed=1_000_003)
-    crops = CropTwice(
-        images.train, profile, length=steps * profile.batch, seed=seed, start=run["step"] * profile.batch
-    )
+    crops = CropTwice(images.train, profile, length=steps * profile.batch, seed=seed, start=run["step"] * profile.batch)
     loader = DataLoader(crops, batch_size=profile.batch // fabric.world_size, num_workers=profile.workers)
     loader = fabric.setup_dataloaders(loader)
-    bar = tqdm(
-        total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero)
-    )
+    bar = tqdm(total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero))
     model, tick = players.generator.net.module, time.perf_counter()
     sums: dict[str, Tensor] = {}
     with stop_signal() as stop, bar:

@@ -1,6 +1,6 @@
 """Photographs: the data sets' pairs, and the crop-twice pairs of 4.1."""
 
-from e2ent2lib.data.crops import CropTwice, Crops, crop_twice, overlap, training_images
+from e2ent2lib.data.crops import Crops, CropTwice, crop_twice, overlap, training_images
 from e2ent2lib.data.pairs import (
     DATASETS,
     DataSet,

@@ -147,6 +147,4 @@ def held_out(names: Sequence[str]) -> set[str]:
     """The names kept for validation, as ``training_images`` says."""
     folders = Counter(os.path.dirname(name) for name in names)
     large = [name for name in names if folders[os.path.dirname(name)] >= 50]
-    return {n for n in names if n == "chelsea"} | {
-        n for n in large if hashlib.sha256(n.encode()).digest()[0] < 13
-    }
+    return {n for n in names if n == "chelsea"} | {n for n in large if hashlib.sha256(n.encode()).digest()[0] < 13}

@@ -82,9 +82,7 @@ def _matching(folder: str, pattern: str, refs: Callable[[Path], Iterable[Path]])
 
 def _cufed5() -> list[Pair]:
     levels = range(1, 6)
-    return _matching(
-        "CUFED5", "*_0.png", lambda hr: (hr.with_name(f"{hr.stem[:-2]}_{level}.png") for level in levels)
-    )
+    return _matching("CUFED5", "*_0.png", lambda hr: (hr.with_name(f"{hr.stem[:-2]}_{level}.png") for level in levels))
 
 
 def _stereo(folder: str) -> list[Pair]:

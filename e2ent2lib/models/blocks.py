@@ -29,9 +29,7 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
 def upsampling(channels: int, scale: int) -> nn.Sequential:
     """Pixel-shuffle stages ×2 up to ``scale``, a power of two (Fig. 3, Fig. 6)."""
     if scale < 1 or scale & (scale - 1):
-        raise ValueError(
-            f"scale {scale} is not a power of two; the pixel-shuffle stages double the size each"
-        )
+        raise ValueError(f"scale {scale} is not a power of two; the pixel-shuffle stages double the size each")
     stages = []
     for _ in range(scale.bit_length() - 1):
         stages += [conv3(channels, 4 * channels), nn.PixelShuffle(2), nn.ReLU(inplace=True)]

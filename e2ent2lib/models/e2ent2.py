@@ -25,9 +25,7 @@ class Synthesis(nn.Module):
         self.res1 = nn.Sequential(residual_blocks(c, profile.res1_blocks), upsampling(c, profile.scale))
         self.res2 = nn.Sequential(conv3(2 * c, c), residual_blocks(c, profile.res2_blocks), output_conv(c))
 
-    def forward(
-        self, swapped: Float[Tensor, "b c R*h R*w"], phi_in: Float[Tensor, "b c h w"], lr: Images
-    ) -> Images:
+    def forward(self, swapped: Float[Tensor, "b c R*h R*w"], phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images:
         """I_sr, not clipped, from F, φ(I_in) and I_in."""
         fused = torch.cat([swapped, self.res1(phi_in)], dim=1)  # ⊕ of Eq. 7
         return bilinear(lr, self.scale) + self.res2(fused)
@@ -65,9 +63,7 @@ class E2ENT2(nn.Module):
         """φ, shared with the SISR branch (3.2)."""
         return self.sisr.encoder
 
-    def forward(
-        self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]
-    ) -> Outputs:
+    def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """Eq. 1 and 2 on images in [0, 1]: lr I_in, ref I_ref, ref_down I_ref↓ (lists for several references)."""
         refs, downs = ([x] if isinstance(x, Tensor) else list(x) for x in (ref, ref_down))
         phi_in = self.encoder(lr)

@@ -1,0 +1,63 @@
+"""Result files: one JSON line an image, one file a model and data set, in data/results/PROFILE/DATASET/MODEL.jsonl."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from e2ent2lib.images import whole_file
+from e2ent2lib.provenance import ROOT
+
+TOLERANCE = {"psnr": 0.02, "ssim": 0.001}
+
+
+def results_folder() -> Path:
+    """``E2ENT2_RESULTS`` if set, else the committed results."""
+    return Path(os.environ.get("E2ENT2_RESULTS") or ROOT / "data" / "results")
+
+
+def result_file(folder: Path, profile: str, data: str, model: str) -> Path:
+    """Where the rows of a model on a data set are."""
+    return folder / profile / data / f"{model}.jsonl"
+
+
+def write_rows(path: Path, rows: Iterable[dict]) -> None:
+    """Write a result file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a result file; none if there is no such file. Raises ValueError for a damaged one."""
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: damaged ({error}); delete it and measure again with e2ent2 evaluate") from error
+
+
+def read_results(folder: Path, profile: str) -> pd.DataFrame:
+    """All rows of a profile as one frame, with the column ``file``; empty if nothing has been measured."""
+    paths = sorted((folder / profile).glob("*/*.jsonl"))
+    rows = [row | {"file": p.relative_to(folder).as_posix()} for p in paths for row in read_rows(p)]
+    return pd.DataFrame(rows, columns=None if rows else ["model", "dataset", "label", "image", "psnr", "ssim", "file"])
+
+
+def differences(measured: list[dict], stored: list[dict], file: str) -> list[str]:
+    """Cells in which a new measurement differs from the stored one by more than 0.02 dB or 0.001 SSIM."""
+    before = {row["image"]: row for row in stored}
+    found = []
+    for row in measured:
+        old = before.pop(row["image"], None)
+        if old is None:
+            found.append(f"{file}: {row['image']} is measured, but not in the stored results")
+            continue
+        for metric, tolerance in TOLERANCE.items():
+            if not abs(row[metric] - old[metric]) <= tolerance:
+                cell = f"{file}: {metric} of {row['model']} on {row['image']}"
+                found.append(f"{cell} is {row[metric]:.3f}, stored {old[metric]:.3f} (tolerance {tolerance})")
+    return found + [f"{file}: {image} is stored, but was not measured" for image in before]

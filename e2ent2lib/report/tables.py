@@ -1,0 +1,134 @@
+"""Tables 1 to 4: the paper's number and the measured one side by side, and a reason in every empty cell."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from e2ent2lib.data.pairs import DATASETS
+from e2ent2lib.images import whole_file
+from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
+
+TRAINABLE = ("sisr", "sisr-gan", "e2ent2-mse", "e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
+EXTRA = {1: ("SISR, stage 1 (not in the paper)", "sisr"), 2: ("Bicubic (not in the paper)", "bicubic")}
+METRICS = ("psnr", "ssim")
+DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
+
+
+def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """Table ``number`` in long form: a line for each method and data set, the paper's sets first, then what was measured.
+
+    Measured numbers are means over images. A difference stands only where both are of the same whole data set.
+    """
+    printed = [p for p in PRINTED if p.table == number]
+    systems = list(dict.fromkeys((p.method, p.model) for p in printed))
+    systems += [EXTRA[number]] if number in EXTRA else []
+    of_paper = {(p.model, p.dataset): p for p in printed}
+    whole = {d: DATASET_TITLES[d] for d in dict.fromkeys(p.dataset for p in printed)}
+    labels = {label: data for label, data in sorted(set(zip(results["label"], results["dataset"])))}
+    others = {label: data for label, data in labels.items() if label not in whole.values()}
+    columns = [(title, data) for data, title in whole.items()] + list(others.items())
+    metrics = METRICS + (("feature_distance", "feature_distance_relative") if number == 3 else ())
+    lines = [
+        _line(method, model, title, of_paper.get((model, data)) if title in whole.values() else None, results, metrics)
+        for title, data in columns
+        for method, model in systems
+    ]
+    return pd.DataFrame(lines).assign(profile=profile)
+
+
+def _line(
+    method: str, model: str, title: str, paper: Printed | None, results: pd.DataFrame, metrics: tuple[str, ...]
+) -> dict:
+    rows = results[(results["model"] == model) & (results["label"] == title)]
+    line = {"method": method, "model": model, "data set": title, "images": len(rows)}
+    for metric in metrics:
+        source = rows
+        if metric.startswith("feature_distance") and model == "feature-presisr":
+            # its frozen φ is that of the pre-trained SISR, so its distance is known before its synthesis is trained
+            source = results[(results["model"] == "sisr") & (results["label"] == title)]
+        printed = getattr(paper, metric, None)
+        mean = round(float(source[metric].mean()), DIGITS[metric]) if len(source) else None
+        both = printed is not None and mean is not None
+        line[f"paper {metric}"] = printed
+        line[f"measured {metric}"] = mean
+        line[f"difference {metric}"] = round(mean - printed, DIGITS[metric]) if both else None
+    one = rows.iloc[0] if len(rows) else None
+    line["why empty"] = "" if len(rows) else _reason(model, title, results)
+    line["provisional"] = bool(one["provisional"]) if one is not None else ""
+    for column in ("protocol", "data_fingerprint", "checkpoint_sha256", "seed", "commit", "machine", "file"):
+        line[column] = one[column] if one is not None else None
+    if one is not None:
+        line["protocol"] = ", ".join(f"{k} {v}" for k, v in one["protocol"].items())
+    return line
+
+
+def _reason(model: str, title: str, results: pd.DataFrame) -> str:
+    known = next((d for d in DATASETS.values() if d.title == title), None)
+    if title not in set(results["label"]):
+        return f"{title} is not here, or not whole" + (f": {known.steps}" if known else "; no loader yet")
+    if model in TRAINABLE:
+        return f"no checkpoint of this profile yet: e2ent2 train {model}"
+    return "this system is not in the library yet"
+
+
+def wide(long: pd.DataFrame) -> pd.DataFrame:
+    """The table as the paper lays it out: a line a method, a pair of columns (paper, measured) a data set."""
+    metrics = [c.removeprefix("paper ") for c in long if c.startswith("paper ")]
+    out = {}
+    for title, part in long.groupby("data set", sort=False):
+        part = part.set_index("method")
+        for metric in metrics:
+            short = {"psnr": "PSNR", "ssim": "SSIM", "feature_distance": "distance"}.get(metric, "distance, relative")
+            for who in ("paper", "measured"):
+                values = part[f"{who} {metric}"]
+                if who == "paper" and values.isna().all():
+                    continue
+                out[title, short, who] = [_cell(v, metric) for v in values]
+    frame = pd.DataFrame(out, index=pd.Index(long["method"].unique(), name="method"))
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns, names=["data set", "metric", ""])
+    return frame
+
+
+def _cell(value: float | None, metric: str) -> str:
+    return "–" if value is None or pd.isna(value) else f"{value:.{DIGITS[metric]}f}"
+
+
+def notes(long: pd.DataFrame) -> list[str]:
+    """What must be read with the table: protocol, profile, data, and why cells are empty."""
+    measured = long[long["images"] > 0]
+    lines = [
+        f"Profile {long['profile'].iloc[0]}; 'paper' columns are the paper's, 'measured' are ours, means over images."
+    ]
+    lines += [f"Protocol: {p}." for p in measured["protocol"].unique()]
+    for title, part in measured.groupby("data set", sort=False):
+        lines.append(f"{title}: {part['images'].max()} image(s), pixels {part['data_fingerprint'].iloc[0][:12]}.")
+    rough = list(dict.fromkeys(measured.loc[measured["provisional"].astype(bool), "method"]))
+    if rough:
+        lines.append(f"Provisional checkpoints (at most 20 minutes of training): {', '.join(rough)}.")
+    empty = long[long["images"] == 0]
+    for why, part in empty.groupby("why empty", sort=False):
+        cells = ", ".join(dict.fromkeys(part["method"])) if part["data set"].nunique() < 2 or "yet" in why else "all"
+        lines.append(f"Empty ({cells}): {why}.")
+    return lines
+
+
+def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str = "") -> list[Path]:
+    """Write table1 … table4 as CSV (long form), Markdown and LaTeX (as the paper lays them out); returns the CSVs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, title in TITLES.items():
+        long = table(number, results, profile)
+        layout, footnotes = wide(long), [*([remark] if remark else []), *notes(long)]
+        flat = layout.copy()
+        flat.columns = [" ".join(c).strip() for c in layout.columns]
+        markdown = f"**{title}**\n\n{flat.to_markdown(disable_numparse=True)}\n\n" + "\n".join(
+            f"- {n}" for n in footnotes
+        )
+        latex = layout.to_latex(escape=True, caption=f"{title}. " + " ".join(footnotes), multicolumn_format="c")
+        if remark:
+            long = long.assign(remark=remark)
+        for suffix, text in ((".csv", long.to_csv(index=False)), (".md", markdown + "\n"), (".tex", latex)):
+            with whole_file(folder / f"table{number}{suffix}") as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        paths.append(folder / f"table{number}.csv")
+    return paths

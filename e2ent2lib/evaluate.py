@@ -13,9 +13,10 @@ from e2ent2lib import provenance
 from e2ent2lib.checkpoints import load_model, read_card, shipped_folder
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import Pair, dataset, fingerprint
-from e2ent2lib.images import crop_to_multiple, downscale, upscale_bicubic
-from e2ent2lib.inference import feature_distance, super_resolve_with
+from e2ent2lib.images import crop_to_multiple, downscale, to_image, upscale_bicubic
+from e2ent2lib.inference import feature_distance, run, super_resolve_with
 from e2ent2lib.metrics import Protocol, psnr, ssim
+from e2ent2lib.models import E2ENT2
 
 
 def evaluate(
@@ -51,9 +52,14 @@ def measure(model: nn.Module | None, pair: Pair, protocol: Protocol) -> dict:
     hr, ref = prepared(pair)
     lr = downscale(hr)
     start = time.perf_counter()
-    sr = upscale_bicubic(lr) if model is None else super_resolve_with(model, lr, [ref])
+    swapped = None
+    if isinstance(model, E2ENT2):
+        out = run(model, lr, [ref])
+        sr, swapped = to_image(out.sr), out.swapped
+    else:
+        sr = upscale_bicubic(lr) if model is None else super_resolve_with(model, lr)
     seconds = time.perf_counter() - start
-    distance, relative = (None, None) if model is None else feature_distance(model, lr, [ref], hr)
+    distance, relative = (None, None) if model is None else feature_distance(model, lr, [ref], hr, swapped)
     return {
         "image": pair.name,
         "psnr": psnr(sr, hr, protocol),

@@ -75,15 +75,18 @@ def feature_distance(
     lr: UInt8[np.ndarray, "h w 3"],
     refs: Sequence[UInt8[np.ndarray, "h w 3"]],
     hr: UInt8[np.ndarray, "H W 3"],
+    swapped: Float[Tensor, "1 c H W"] | None = None,
 ) -> tuple[float, float]:
     """Table 3's "feature distance" between F and φ(HR): the mean over positions of the L1 norm over channels.
 
-    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model with an encoder φ will do.
+    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model with an encoder φ will do; ``swapped``
+    is F if it is at hand already.
     """
     phi, device = model.encoder, device_of(model)
-    ready = [prepare_reference(x, model.profile.scale) for x in refs]
-    full, down = ([phi(x.to(device)) for x in maps] for maps in zip(*ready))
-    swapped = match_and_swap(phi(to_tensor(lr).to(device)), down, full, scale=model.profile.scale)
+    if swapped is None:
+        ready = [prepare_reference(x, model.profile.scale) for x in refs]
+        full, down = ([phi(x.to(device)) for x in maps] for maps in zip(*ready))
+        swapped = match_and_swap(phi(to_tensor(lr).to(device)), down, full, scale=model.profile.scale)
     target = phi(to_tensor(hr).to(device))
     distance = (swapped - target).abs().sum(1).mean().item()
     return distance, distance / target.abs().sum(1).mean().item()

@@ -15,7 +15,7 @@ DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relativ
 
 
 def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
-    """Table ``number`` in long form: a line for each method and data set, the paper's sets first, then what was measured.
+    """Table ``number`` in long form: a line a method and data set, the paper's sets first, then what was measured.
 
     Measured numbers are means over images. A difference stands only where both are of the same whole data set.
     """

@@ -30,10 +30,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
-    os.chmod(name, 0o644)  # mkstemp's 0600 would make a result unreadable to others
     temporary = Path(name)
     try:
         yield temporary
+        temporary.chmod(0o644)  # a temporary file is private, a result is not
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

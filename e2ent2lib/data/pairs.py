@@ -98,12 +98,12 @@ DATASETS = {
     d.name: d
     for d in (
         DataSet(
-            "motorcycle", "motorcycle", 1, "stereo pair inside scikit-image's wheel, 741×500; held out, never trained on",
+            "motorcycle", "motorcycle", 1, "stereo pair in scikit-image's wheel, 741×500; held out, never trained on",
             "Middlebury: use and publication permitted, citation asked", "Scharstein et al., GCPR 2014",
             "it comes with scikit-image; install that again", _motorcycle,
         ),
         DataSet(
-            "cufed5", "CUFED5", 126, "groups of an input NNN_0.png and references NNN_1.png (most similar) to NNN_5.png",
+            "cufed5", "CUFED5", 126, "groups of an input NNN_0.png and references NNN_1.png (most similar) to _5.png",
             "research", "Zhang et al., CVPR 2019 (SRNTT)", _PUT.format("CUFED5"), _cufed5,
         ),
         DataSet(

@@ -59,7 +59,7 @@ def curves(history: Sequence[dict], *, title: str) -> Figure:
     losses = [c for c in frame if c.startswith("rec_")]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
     for axis, columns, label in (
-        (left, losses, "reconstruction loss (Eq. 8)"),
+        (left, losses, "L_rec (Eq. 8)"),
         (right, scores, "validation PSNR / dB"),
     ):
         for column in columns:
@@ -67,4 +67,31 @@ def curves(history: Sequence[dict], *, title: str) -> Figure:
         axis.set(xlabel="training step", ylabel=label, title=title)
         axis.legend()
     left.set_yscale("log")
+    return figure
+
+
+def beside(long: pd.DataFrame, metric: str = "psnr") -> Figure:
+    """A panel a data set: the paper's number and the measured one of each method, as bars; an empty cell says so."""
+    unit = {"psnr": "PSNR / dB", "ssim": "SSIM", "feature_distance": "feature distance (own scale)"}[metric]
+    sets = list(dict.fromkeys(long["data set"]))
+    figure, axes = plt.subplots(
+        1, len(sets), figsize=(min(14, 2 + 3 * len(sets)), 0.4 * long["method"].nunique() + 1.3)
+    )
+    for axis, title in zip(np.atleast_1d(axes), sets):
+        part = long[long["data set"] == title].iloc[::-1].reset_index()
+        for shift, who, colour in ((0.2, "paper", "#BBBBBB"), (-0.2, "measured", COLOURS[0])):
+            values = part[f"{who} {metric}"].astype(float)
+            axis.barh(part.index + shift, values.fillna(0), height=0.38, color=colour, label=who)
+            for y, value in values.items():
+                text = f"{value:.3f}" if metric == "ssim" else f"{value:.2f}"
+                missing = "not measured" if who == "measured" else ""
+                axis.text(0 if np.isnan(value) else value, y + shift, f" {missing if np.isnan(value) else text}",
+                          va="center", fontsize=7)  # fmt: skip
+        axis.set(title=title, xlabel=unit)
+        axis.set_yticks(part.index, part["method"] if axis is np.atleast_1d(axes)[0] else [""] * len(part))
+        both = part[[f"paper {metric}", f"measured {metric}"]].astype(float)
+        low, high = np.nanmin(both.to_numpy(), initial=np.inf), np.nanmax(both.to_numpy(), initial=-np.inf)
+        if metric != "feature_distance" and high > low:  # bars of decibels need no zero; the axis says where it starts
+            axis.set_xlim(low - 0.3 * (high - low) - 0.01, high + 0.35 * (high - low))
+    np.atleast_1d(axes)[0].legend(loc="lower right", fontsize=7)
     return figure

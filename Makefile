@@ -1,0 +1,54 @@
+# Two commands matter: `make reproduce` and `make test`. Each works as the first one on a fresh machine.
+PYTHON ?= python3
+VENV ?= .venv
+LOCK ?= requirements.lock
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
+TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
+NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
+
+.PHONY: help setup reproduce quick test test-all test-lowest lab notebooks lint lock
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## virtual environment in .venv, with the versions of requirements.lock (LOCK= for the newest)
+
+$(READY): pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(if $(LOCK),-c $(LOCK)) -e '.[test]'
+	@touch $@
+
+reproduce: $(READY)  ## measure, compare with the committed results, run all notebooks, draw every table and figure
+	$(BIN)/e2ent2 reproduce $(if $(QUICK),--quick)
+
+quick: $(READY)  ## tables and figures from the stored results, nothing measured; every table says so
+	$(BIN)/e2ent2 reproduce --quick
+
+test: $(READY) lint  ## unit tests, and every notebook once (nbval; strict for the table notebooks)
+	$(BIN)/python -m pytest
+	$(NBVAL) --nbval-lax $(filter-out $(TABLES),$(NOTEBOOKS))
+	$(NBVAL) --nbval --nbval-sanitize-with tests/nbval.cfg $(TABLES)
+
+test-all: $(READY)  ## the slow suites: kills, fuzzing, a whole reproduction
+	$(BIN)/python -m pytest -m slow
+
+test-lowest:  ## the unit tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install -c requirements-lowest.txt -e '.[test]'
+	.venv-lowest/bin/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(READY)  ## JupyterLab in notebooks/
+	$(BIN)/jupyter lab notebooks
+
+notebooks: $(READY)  ## execute all notebooks in place and normalise their outputs, before a commit
+	$(BIN)/python -m e2ent2lib.report.notebooks $(NOTEBOOKS)
+
+lock: $(READY)  ## write the installed versions to requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock

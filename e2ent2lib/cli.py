@@ -1,0 +1,196 @@
+"""The command ``e2ent2``: upscale, data, train, evaluate, report, reproduce."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+from e2ent2lib.checkpoints import available_models
+from e2ent2lib.config import get_profile
+from e2ent2lib.data.pairs import DATASETS, dataset
+from e2ent2lib.evaluate import evaluate
+from e2ent2lib.images import write_image
+from e2ent2lib.inference import super_resolve
+from e2ent2lib.provenance import ROOT
+from e2ent2lib.report.results import read_results, result_file, results_folder, write_rows
+from e2ent2lib.report.tables import save_tables
+
+
+def upscale(
+    low: Positional[Path],
+    /,
+    output: Annotated[Path, arg(aliases=["-o"])],
+    ref: UseAppendAction[tuple[Path, ...]] = (),
+    model: str = "e2ent2",
+    profile: str | None = None,
+) -> None:
+    """Enlarge a photograph ×4, with textures from one or more reference photographs.
+
+    Args:
+        low: the low-resolution photograph.
+        output: the file to write; its ending chooses the format.
+        ref: a high-resolution reference; repeat for several. Without any, the SISR branch works alone.
+        model: a name of the models that ship.
+        profile: smoke, compact or paper.
+    """
+    if any(output.resolve() == p.resolve() for p in (low, *ref)):
+        raise ValueError(f"{output}: is one of the inputs and would be overwritten; choose another name for -o")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"{output.parent}: no such folder; create it, then try again")
+    write_image(output, super_resolve(low, list(ref) or None, model=model, profile=profile))
+    print(output)
+
+
+def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional[str | None] = None, /) -> None:
+    """What data sets there are, how to get one, and whether it is whole.
+
+    Args:
+        action: list all; fetch: steps to get one; check: decode every image of one.
+        name: the data set, for fetch and check.
+    """
+    if action == "list":
+        for d in DATASETS.values():
+            here = len(d.lister())
+            state = "absent" if not here else "whole" if here == d.total else f"partial, {here} of {d.total}"
+            print(f"{d.name:11} {state:18} {d.what} ({d.citation}; terms: {d.terms})")
+        return
+    if name is None:
+        raise ValueError(f"which data set? e2ent2 data {action} NAME, NAME one of {', '.join(DATASETS)}")
+    chosen = dataset(name)
+    if action == "fetch":
+        here = len(chosen.lister())
+        print(
+            f"{chosen.label(here)} is here"
+            if here
+            else f"No address is known to be right. Ask the owners, then {chosen.steps}"
+        )
+        return
+    pairs = chosen.pairs()
+    for pair in pairs:
+        pair.hr(), pair.refs()
+    print(f"{chosen.label(len(pairs))}: {len(pairs)} pairs, every image decodes")
+
+
+def train(
+    model: Positional[str],
+    /,
+    profile: str | None = None,
+    data: str = "embedded",
+    out: Path | None = None,
+    start_from: Path | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    accelerator: str = "auto",
+    devices: str = "auto",
+) -> None:
+    """Train a row of the tables; also under ``torchrun`` on several devices or machines.
+
+    Args:
+        model: sisr, sisr-gan, e2ent2-mse, e2ent2, e2ent2-alpha-100, -010 or -001.
+        profile: smoke, compact or paper.
+        data: "embedded", a name in data/ or in the folder E2ENT2_DATA, or a folder of photographs.
+        out: folder of the run and the checkpoint; runs/MODEL-PROFILE if not given.
+        start_from: folder of the model that this one starts from; runs/ or the shipped one if not given.
+        steps: instead of the profile's number.
+        seed: of weights and crops.
+        resume: go on with the run in ``out``.
+        accelerator: cpu, gpu or auto.
+        devices: how many, or auto.
+    """
+    from e2ent2lib import train as trainer  # Fabric takes seconds to import, and only training needs it
+
+    chosen = get_profile(profile)
+    if model in trainer.RECIPES and steps is not None:
+        chosen = replace(chosen, **{trainer.RECIPES[model].steps: steps})
+    out = out or Path(f"runs/{model}-{chosen.name}")
+    trainer.train(
+        model,
+        chosen,
+        data=data,
+        out=out,
+        start_from=start_from,
+        seed=seed,
+        resume=resume,
+        accelerator=accelerator,
+        devices=int(devices) if devices.isdigit() else devices,
+    )
+    print(out / f"{model}.safetensors")
+
+
+def run_evaluate(
+    models: tuple[str, ...], data: str = "motorcycle", profile: str | None = None, results: Path | None = None
+) -> None:
+    """Measure models on a data set and write result files.
+
+    Args:
+        models: names of models, or "all".
+        data: a data set of ``e2ent2 data list``.
+        profile: smoke, compact or paper.
+        results: folder of result files; E2ENT2_RESULTS or data/results if not given.
+    """
+    profile = get_profile(profile).name
+    for name in available_models(profile) if models == ("all",) else models:
+        rows = evaluate(name, data, profile=profile)
+        path = result_file(results or results_folder(), profile, data, name)
+        write_rows(path, rows)
+        mean = sum(r["psnr"] for r in rows) / len(rows), sum(r["ssim"] for r in rows) / len(rows)
+        print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM -> {path}")
+
+
+def report(profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables")) -> None:
+    """Tables 1 to 4 from stored result files, as CSV, Markdown and LaTeX.
+
+    Args:
+        profile: smoke, compact or paper.
+        results: folder of result files; E2ENT2_RESULTS or data/results if not given.
+        out: folder of the tables.
+    """
+    from e2ent2lib.report.reproduce import QUICK
+
+    profile = get_profile(profile).name
+    for path in save_tables(read_results(results or results_folder(), profile), profile, out, QUICK):
+        print(path)
+
+
+def run_reproduce(quick: bool = False, build: Path = ROOT / "build") -> None:
+    """Measure everything again, compare with the committed results, run the notebooks, draw tables and figures.
+
+    Args:
+        quick: draw tables and figures from the stored results instead; every table says so.
+        build: folder for what is made.
+    """
+    from e2ent2lib.report.reproduce import reproduce
+
+    summary, wrong = reproduce(build, quick=quick)
+    print(summary)
+    if wrong:
+        raise ValueError("measured now, differs from the committed results:\n  " + "\n  ".join(wrong))
+    print("no cell differs from the committed results" if not quick else "")
+
+
+def main() -> None:
+    """Run the command line; an expected error is one message on stderr and exit code 2, Ctrl-C is 130."""
+    commands = {
+        "upscale": upscale,
+        "data": data,
+        "train": train,
+        "evaluate": run_evaluate,
+        "report": report,
+        "reproduce": run_reproduce,
+    }
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"e2ent2: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stopped:
+        print(f"e2ent2: {stopped or 'interrupted'}", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""From weights to every table and figure: measure, compare with the committed results, run the notebooks, draw."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from e2ent2lib.checkpoints import available_models
+from e2ent2lib.config import get_profile
+from e2ent2lib.data.pairs import DATASETS
+from e2ent2lib.evaluate import code_fingerprint, evaluate, up_to_date
+from e2ent2lib.metrics import Protocol
+from e2ent2lib.provenance import ROOT, file_sha256
+from e2ent2lib.report import figures
+from e2ent2lib.report.notebooks import run_notebook
+from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
+from e2ent2lib.report.tables import METRICS, save_tables, table
+
+QUICK = "Re-rendered from the stored results; nothing was measured in this run."
+
+
+def reproduce(build: Path, *, quick: bool = False, progress: bool = True) -> tuple[str, list[str]]:
+    """Make ``build/tables``, ``figures/`` and (unless ``quick``) ``build/results`` and ``build/notebooks``.
+
+    Scores are recomputed from the weights on every data set that is here; only what ``build`` holds already, of the
+    same code, weights and pictures, is kept. Returns a one-screen summary, and the cells that differ from the
+    committed results by more than 0.02 dB or 0.001 SSIM.
+    """
+    profile = get_profile(None).name
+    stored = ROOT / "data" / "results"
+    wrong: list[str] = []
+    folder = stored
+    if not quick:
+        folder = build / "results"
+        measure_all(folder, profile, progress=progress)
+        wrong = compare(folder, stored, profile)
+        run_all_notebooks(build / "notebooks", folder, progress=progress)
+    results = read_results(folder, profile)
+    tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
+    pictures = figures.draw_all(profile, ROOT / "figures", progress=progress)
+    lines = [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
+    lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
+    lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")
+    lines.append("figures  " + " ".join(str(p) for p in pictures if p.suffix == ".png") + " (.pdf beside them)")
+    lines += [f"         Fig. {number} is not drawn: {why}" for number, why in figures.MISSING.items()]
+    if not quick:
+        lines.append(f"notebooks, executed: {build / 'notebooks'}")
+    return "\n".join(lines), wrong
+
+
+def data_here() -> list[str]:
+    """Names of the data sets of which at least one pair is here."""
+    return [name for name, data in DATASETS.items() if data.lister()]
+
+
+def measure_all(folder: Path, profile: str, *, progress: bool = True) -> None:
+    """Measure every model that has a checkpoint on every data set here, unless ``folder`` holds it already."""
+    work = [(model, data) for data in data_here() for model in available_models(profile)]
+    for model, data in (bar := tqdm(work, unit="model", disable=not progress)):
+        bar.set_description(f"measuring {model} on {data}")
+        path = result_file(folder, profile, data, model)
+        if not up_to_date(read_rows(path), model, data, profile, Protocol()):
+            write_rows(path, evaluate(model, data, profile=profile, progress=progress))
+
+
+def compare(measured: Path, stored: Path, profile: str) -> list[str]:
+    """The cells of ``measured`` that differ from ``stored``; a data set that is not stored is not compared."""
+    wrong = []
+    for path in sorted((measured / profile).glob("*/*.jsonl")):
+        file = path.relative_to(measured)
+        if (stored / file).parent.is_dir():
+            wrong += differences(read_rows(path), read_rows(stored / file), file.as_posix())
+    return wrong
+
+
+def run_all_notebooks(target: Path, results: Path, *, progress: bool = True) -> None:
+    """Execute the notebooks in order into ``target``; those unchanged since they last ran there are skipped."""
+    target.mkdir(parents=True, exist_ok=True)
+    sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    for source in (bar := tqdm(sources, unit="notebook", disable=not progress)):
+        bar.set_description(source.stem)
+        mark = target / f".{source.stem}.done"
+        state = f"{file_sha256(source)} {code_fingerprint()} {_state_of(results)}"
+        if mark.is_file() and mark.read_text() == state:
+            continue
+        with results_from(results):
+            run_notebook(source, target / source.name)
+        mark.write_text(state)
+
+
+def _state_of(results: Path) -> str:
+    """Hash of the scores the table notebooks read, so that a new measurement runs them again."""
+    return " ".join(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))
+
+
+@contextmanager
+def results_from(folder: Path) -> Iterator[None]:
+    """Let notebooks read the results of ``folder``."""
+    before = os.environ.get("E2ENT2_RESULTS")
+    os.environ["E2ENT2_RESULTS"] = str(folder.resolve())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["E2ENT2_RESULTS"]
+        else:
+            os.environ["E2ENT2_RESULTS"] = before
+
+
+def _summary(number: int, long) -> str:  # noqa: ANN001
+    """One line a measured system of a table, best columns only, so that a screen holds all four."""
+    measured = long[long["images"] > 0]
+    lines = [f"Table {number}: {len(measured)} of {len(long)} cells measured"]
+    width = shutil.get_terminal_size().columns
+    for (method, title), row in measured.set_index(["method", "data set"]).iterrows():
+        numbers = " / ".join(f"{row[f'measured {m}']:.{3 if m == 'ssim' else 2}f}" for m in METRICS)
+        lines.append(f"  {method} on {title}: {numbers}"[:width])
+    return "\n".join(lines[:9])

@@ -79,8 +79,8 @@ def feature_distance(
 ) -> tuple[float, float]:
     """Table 3's "feature distance" between F and φ(HR): the mean over positions of the L1 norm over channels.
 
-    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model with an encoder φ will do; ``swapped``
-    is F if it is at hand already.
+    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model with an encoder φ will do;
+    ``swapped`` is F if it is at hand already.
     """
     phi, device = model.encoder, device_of(model)
     if swapped is None:

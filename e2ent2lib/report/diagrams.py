@@ -117,7 +117,7 @@ def picture(axis: Axes, box: Box, image: UInt8[np.ndarray, "h w 3"], name: str, 
     """A small picture with its name above and its shape below; returns ``box``."""
     axis.imshow(image, extent=(box.x, box.x + box.w, box.y, box.y + box.h), aspect="auto", zorder=3)
     axis.add_patch(Rectangle((box.x, box.y), box.w, box.h, fill=False, ec="0.3", zorder=4))
-    axis.text(box.x + box.w / 2, box.y + box.h + 0.07, name, ha="center", va="bottom", fontsize=11)
+    axis.text(box.x + box.w / 2, box.y + box.h + 0.07, name, ha="center", va="bottom", fontsize=12)
     axis.text(box.x + box.w / 2, box.y - 0.06, written(shape), ha="center", va="top", fontsize=SMALL, color=BLUE)
     return box
 

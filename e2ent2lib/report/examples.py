@@ -18,6 +18,7 @@ from e2ent2lib.images import downscale, to_tensor
 from e2ent2lib.models import E2ENT2
 
 Pixels = UInt8[np.ndarray, "h w 3"]
+Box = tuple[int, int, int, int]
 CROP = (336, 252, 144, 108)
 """x, y, width and height of the engine in the left picture; the input of Fig. 2 to 6, and the crop of Fig. 1."""
 REFERENCE_CROP = (276, 240, 192, 132)
@@ -37,7 +38,7 @@ class Example(NamedTuple):
         return [to_tensor(image) for image in (self.lr, self.ref, self.ref_down)]
 
 
-def cut(image: Pixels, box: tuple[int, int, int, int]) -> Pixels:
+def cut(image: Pixels, box: Box) -> Pixels:
     """The part of an image in a box (x, y, width, height)."""
     x, y, width, height = box
     return image[y : y + height, x : x + width]

@@ -85,10 +85,10 @@ def forward_pass(model: E2ENT2, example: Example, count: int = 4) -> Figure:
             _outline(axis, [s[column] for s in squares])
     _links(axes[0], squares, ("Eq. 3: best match", "the same place", "Eq. 4: swap"))
     caption = (
-        f"Our drawing. {count} of the {lr.shape[2] * lr.shape[3]:,} 3×3 patches of φ(I_in) (the most textured ones), the best "
-        f"match of each in φ(I_ref↓), the {3 * r}×{3 * r} patch at the same place of φ(I_ref), and where it goes in F; where "
-        f"patches overlap, F is their mean. Second row: three principal components as colours. Crop of the motorcycle "
-        f"pair (held out). {provenance_of(model)}."
+        f"Our drawing. {count} of the {lr.shape[2] * lr.shape[3]:,} 3×3 patches of φ(I_in) (the most textured), the best "
+        f"match of each in φ(I_ref↓), the {3 * r}×{3 * r} patch at the same place of φ(I_ref), and where it goes in F; "
+        f"where patches overlap, F is their mean. Second row: three principal components as colours. "
+        f"Crop of the motorcycle pair (held out). {provenance_of(model)}."
     )
     return finish(figure, 4, "Match and swap, forward pass", caption)
 
@@ -147,10 +147,11 @@ def error_maps(model: E2ENT2, example: Example, alphas: tuple[float, float, floa
 def backward_pass(model: E2ENT2, example: Example) -> Figure:
     """Fig. 5: E at F, and the three error maps that Eq. 5 makes of it, beside the images whose features they meet."""
     errors, r = error_maps(model, example), model.profile.scale
-    figure, axis = d.canvas(12.6, 6.5)
+    figure, axis = d.canvas(12.6, 6.6)
     _loss(axis, errors, example)
     e, e_down = r"\mathcal{E}", r"\mathcal{E}^{\,\downarrow}"
-    centre = _heat(axis, Box(0.5, 1.35, 3.3, 2.475), errors.at_swapped, rf"${e}=\partial\mathcal{{J}}/\partial\mathcal{{F}}$")
+    slope = rf"${e}=\partial\mathcal{{J}}/\partial\mathcal{{F}}$"
+    centre = _heat(axis, Box(0.5, 1.35, 3.3, 2.475), errors.at_swapped, slope)
     rows = (
         (errors.at_in, rf"${e}^{{I_{{in}}}}$", rf"$\alpha_1\,{e_down}$", example.lr, d.I_IN),
         (errors.at_ref_down, rf"${e}^{{I_{{ref}}^\downarrow}}$", rf"$\alpha_2\sum_j{e_down}_{{\mathcal{{Q}}^j}}$",
@@ -166,11 +167,11 @@ def backward_pass(model: E2ENT2, example: Example) -> Figure:
         middle = start[0] + 0.62 * (end[0] - start[0]), start[1] + 0.62 * (end[1] - start[1])
         axis.text(*middle, rule, ha="center", va="center", fontsize=12, bbox={"fc": "white", "ec": "none", "pad": 2})
     caption = (
-        f"Our drawing. Colour: |error| summed over the channels, each map on its own scale. Blue: shapes C×H×W. E↓ is the "
-        f"{model.error_down} of E over each {r}×{r} cell (our reading); J is the MSE on this crop of the motorcycle pair (held "
-        f"out), through F alone. {provenance_of(model)}."
+        f"Our drawing. Colour: |error| summed over the channels, each map on its own scale, clipped at its 99.5 % "
+        f"quantile. Blue: shapes C×H×W. E↓: {model.error_down} of E over each {r}×{r} cell (our reading). J: MSE of this "
+        f"crop of the motorcycle pair (held out). {provenance_of(model)}."
     )
-    return finish(figure, 5, "Match and swap, backward pass (Eq. 5), α1 = α2 = α3 = 1 as in the paper's caption", caption)
+    return finish(figure, 5, "Match and swap, backward pass (Eq. 5) with α1 = α2 = α3 = 1", caption)
 
 
 def _loss(axis: Axes, errors: Errors, example: Example) -> None:
@@ -185,11 +186,11 @@ def _loss(axis: Axes, errors: Errors, example: Example) -> None:
 def _heat(axis: Axes, box: Box, error: Tensor, name: str) -> Box:
     """An error map as a picture: the L1 norm over the channels, with its colour bar."""
     strength = error[0].abs().sum(0).numpy()
-    scale = ScalarMappable(Normalize(0, strength.max()), "magma")
+    scale = ScalarMappable(Normalize(0, float(np.quantile(strength, 0.995))), "magma")
     d.picture(axis, box, scale.to_rgba(strength, bytes=True)[..., :3], name, tuple(error.shape[1:]))
     width, height = axis.figure.get_size_inches()
     place = ((box.x + box.w + 0.1) / width, box.y / height, 0.1 / width, box.h / height)
-    bar = axis.figure.colorbar(scale, cax=axis.figure.add_axes(place))
+    bar = axis.figure.colorbar(scale, cax=axis.figure.add_axes(place), extend="max")
     bar.formatter.set_powerlimits((0, 0))
     bar.locator = MaxNLocator(3)
     bar.ax.tick_params(labelsize=8)

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 Image = UInt8[np.ndarray, "h w 3"]
@@ -73,25 +74,30 @@ def curves(history: Sequence[dict], *, title: str) -> Figure:
 def beside(long: pd.DataFrame, metric: str = "psnr") -> Figure:
     """A panel a data set: the paper's number and the measured one of each method, as bars; an empty cell says so."""
     unit = {"psnr": "PSNR / dB", "ssim": "SSIM", "feature_distance": "feature distance (own scale)"}[metric]
-    sets = list(dict.fromkeys(long["data set"]))
-    figure, axes = plt.subplots(
-        1, len(sets), figsize=(min(14, 2 + 3 * len(sets)), 0.4 * long["method"].nunique() + 1.3)
-    )
-    for axis, title in zip(np.atleast_1d(axes), sets):
-        part = long[long["data set"] == title].iloc[::-1].reset_index()
-        for shift, who, colour in ((0.2, "paper", "#BBBBBB"), (-0.2, "measured", COLOURS[0])):
-            values = part[f"{who} {metric}"].astype(float)
-            axis.barh(part.index + shift, values.fillna(0), height=0.38, color=colour, label=who)
-            for y, value in values.items():
-                text = f"{value:.3f}" if metric == "ssim" else f"{value:.2f}"
-                missing = "not measured" if who == "measured" else ""
-                axis.text(0 if np.isnan(value) else value, y + shift, f" {missing if np.isnan(value) else text}",
-                          va="center", fontsize=7)  # fmt: skip
-        axis.set(title=title, xlabel=unit)
-        axis.set_yticks(part.index, part["method"] if axis is np.atleast_1d(axes)[0] else [""] * len(part))
-        both = part[[f"paper {metric}", f"measured {metric}"]].astype(float)
-        low, high = np.nanmin(both.to_numpy(), initial=np.inf), np.nanmax(both.to_numpy(), initial=-np.inf)
-        if metric != "feature_distance" and high > low:  # bars of decibels need no zero; the axis says where it starts
-            axis.set_xlim(low - 0.3 * (high - low) - 0.01, high + 0.35 * (high - low))
-    np.atleast_1d(axes)[0].legend(loc="lower right", fontsize=7)
+    panels = list(long.groupby("data set", sort=False))
+    names = [name.replace(" (not", "\n(not") for name in long["method"].unique()]
+    size = (min(14, 2.5 + 2.8 * len(panels)), 0.42 * len(names) + 1.4)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axis, (title, part) in zip(axes[0], panels):
+        for shift, who, colour in ((-0.2, "paper", "#BBBBBB"), (0.2, "measured", COLOURS[0])):
+            values = part[f"{who} {metric}"].astype(float).to_numpy()
+            axis.barh(np.arange(len(values)) + shift, np.nan_to_num(values), height=0.38, color=colour, label=who)
+            _label_bars(axis, values, shift, "not measured" if who == "measured" else "", 3 if metric == "ssim" else 2)
+        both = part[[f"paper {metric}", f"measured {metric}"]].to_numpy(float)
+        low, high = (f(both) for f in (np.nanmin, np.nanmax)) if not np.isnan(both).all() else (0, 1)
+        room = (high - low) or 1
+        start = 0 if metric == "feature_distance" else low - 0.4 * room  # decibels need no zero
+        axis.set(title=title, xlabel=unit, xlim=(start, high + 0.5 * room))
+    axes[0, 0].set_yticks(range(len(names)), names)
+    axes[0, 0].invert_yaxis()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _label_bars(axis: Axes, values: np.ndarray, shift: float, missing: str, digits: int) -> None:
+    for y, value in enumerate(values):
+        if np.isnan(value):
+            where = axis.get_yaxis_transform()  # x as a fraction of the panel, for there is no bar to end
+            axis.text(0.02, y + shift, missing, transform=where, va="center", fontsize=7, color="#777777")
+        else:
+            axis.text(value, y + shift, f" {value:.{digits}f}", va="center", fontsize=8)

@@ -79,9 +79,9 @@ def wide(long: pd.DataFrame) -> pd.DataFrame:
         part = part.set_index("method")
         for metric in metrics:
             short = {"psnr": "PSNR", "ssim": "SSIM", "feature_distance": "distance"}.get(metric, "distance, relative")
-            for who in ("paper", "measured"):
+            for who in ("paper", "measured", "difference"):
                 values = part[f"{who} {metric}"]
-                if who == "paper" and values.isna().all():
+                if who != "measured" and values.isna().all():
                     continue
                 out[title, short, who] = [_cell(v, metric) for v in values]
     frame = pd.DataFrame(out, index=pd.Index(long["method"].unique(), name="method"))
@@ -112,6 +112,22 @@ def notes(long: pd.DataFrame) -> list[str]:
     return lines
 
 
+def _latex(body: str, footnotes: list[str]) -> str:
+    """The table in plain LaTeX, the notes below it; needs the package booktabs."""
+    escaped = "\n".join(r"\par " + n.replace("_", r"\_").replace("%", r"\%") for n in footnotes)
+    text = body.replace(r"\end{table}", "{\\footnotesize\n" + escaped + "\n}\n\\end{table}")
+    for letter, command in (
+        ("α", r"$\alpha$"),
+        ("²", "$^2$"),
+        ("×", r"$\times$"),
+        ("–", "--"),
+        ("−", "$-$"),
+        ("φ", r"$\phi$"),
+    ):
+        text = text.replace(letter, command)
+    return text
+
+
 def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str = "") -> list[Path]:
     """Write table1 … table4 as CSV (long form), Markdown and LaTeX (as the paper lays them out); returns the CSVs."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +140,7 @@ def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str =
         markdown = f"**{title}**\n\n{flat.to_markdown(disable_numparse=True)}\n\n" + "\n".join(
             f"- {n}" for n in footnotes
         )
-        latex = layout.to_latex(escape=True, caption=f"{title}. " + " ".join(footnotes), multicolumn_format="c")
+        latex = _latex(layout.to_latex(escape=True, caption=title, multicolumn_format="c"), footnotes)
         if remark:
             long = long.assign(remark=remark)
         for suffix, text in ((".csv", long.to_csv(index=False)), (".md", markdown + "\n"), (".tex", latex)):

@@ -1,0 +1,180 @@
+"""The paper's figures as far as a program can draw them, in our own drawing: Fig. 1 and 7 here, the others beside it.
+
+``FIGURES[n](profile)`` draws Fig. n with the profile's checkpoints; ``draw_all`` writes them all. Notebook 10.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from tqdm.auto import tqdm
+
+from e2ent2lib.checkpoints import MODELS, available_models, read_card, shipped_folder
+from e2ent2lib.data.pairs import dataset
+from e2ent2lib.evaluate import prepared
+from e2ent2lib.images import downscale, whole_file
+from e2ent2lib.inference import super_resolve
+from e2ent2lib.metrics import Protocol, psnr
+from e2ent2lib.report.examples import CROP, Box, Pixels, cut, finish
+from e2ent2lib.report.match_figures import figure4, figure5
+from e2ent2lib.report.network_figures import figure2, figure3, figure6
+from e2ent2lib.report.plots import COLOURS, use_style
+
+SYSTEMS = {
+    "bicubic": "Bicubic",
+    "drcn": "DRCN",
+    "enhancenet": "EnhanceNet",
+    "srgan": "SRGAN",
+    "sisr": "SISR",
+    "sisr-gan": "Ours-SISR (GAN)",
+    "landmark": "Landmark",
+    "srntt": "SRNTT",
+    "e2ent2-mse": "E2ENT²-MSE",
+    "e2ent2": "E2ENT²",
+}
+"""The systems of Table 1 by our names, single-image ones first; stage 1's SISR is not in the paper."""
+PLACES = {"tank": (392, 176, 96, 72), "lamp": (488, 100, 96, 72), "shelf": (384, 48, 96, 72), "wheel": (136, 252, 96, 72)}
+"""The crops of Fig. 7: x, y, width, height."""
+MISSING = {8: "it shows the answers of a user study, and no responses have been collected (notebook 13)"}
+"""The figures that are not drawn, and why."""
+
+
+def enlarged(profile: str) -> Mapping[str, Pixels]:
+    """The motorcycle ×4 by each system that has a checkpoint of the profile; computed once."""
+    names = tuple(name for name in SYSTEMS if name in available_models(profile))
+    return _enlarged(profile, names, str(shipped_folder()))
+
+
+@lru_cache(maxsize=2)
+def _enlarged(profile: str, names: tuple[str, ...], folder: str) -> Mapping[str, Pixels]:
+    hr, ref = prepared(dataset("motorcycle").pairs()[0])
+    lr = downscale(hr)
+    return {name: super_resolve(lr, ref, model=name, profile=profile) for name in names}
+
+
+def figure1(profile: str) -> Figure:
+    """Fig. 1: the whole pair at the left, one crop by every system at the right."""
+    hr, ref = prepared(dataset("motorcycle").pairs()[0])
+    return zoomed(enlarged(profile), hr, ref, CROP, _sources(profile))
+
+
+def figure7(profile: str) -> Figure:
+    """Fig. 7: several crops (rows) by every system (columns)."""
+    hr, _ = prepared(dataset("motorcycle").pairs()[0])
+    return comparison(enlarged(profile), hr, PLACES, _sources(profile))
+
+
+def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Box, sources: str) -> Figure:
+    """HR with the box above the reference, and the box's content by every system of ``images``."""
+    panels = {"Input, ×1/4": cut(downscale(hr), tuple(n // 4 for n in box))}
+    panels |= {SYSTEMS[name]: cut(image, box) for name, image in images.items()} | {"HR": cut(hr, box)}
+    columns = -(-len(panels) // 2)
+    figure = plt.figure(figsize=(12.4, 4.9 if columns < 4 else 4.1))
+    grid = figure.add_gridspec(2, 1 + columns, width_ratios=[1.12, *[1] * columns])
+    left = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
+    for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):
+        _show(axis, image, title)
+    _frame(left[0], box, COLOURS[1])
+    for i, (title, image) in enumerate(panels.items()):
+        axis = figure.add_subplot(grid[i // columns, 1 + i % columns])
+        scored = title not in ("HR", "Input, ×1/4")
+        _show(axis, image, f"{title}  {psnr(image, cut(hr, box)):.2f} dB" if scored else title)
+    caption = f"The held-out motorcycle stereo pair, ×4. PSNR of the crop {box[2]}×{box[3]} shown, {_protocol()}. {sources}"
+    return finish(figure, 1, "One crop by every system", caption)
+
+
+def comparison(images: Mapping[str, Pixels], hr: Pixels, places: Mapping[str, Box], sources: str) -> Figure:
+    """HR with the places marked, then a row a place and a column a system, PSNR below; the best of a row is bold."""
+    columns = [*images, "HR"]
+    figure = plt.figure(figsize=(13.2, 1.75 * len(places) + 0.9))
+    grid = figure.add_gridspec(len(places), 1 + len(columns), width_ratios=[1.9, *[1] * len(columns)])
+    whole = figure.add_subplot(grid[:, 0])
+    _show(whole, hr, "HR")
+    for row, (place, box) in enumerate(places.items()):
+        _frame(whole, box, COLOURS[row])
+        crops = {name: cut(image, box) for name, image in images.items()}
+        scores = {name: round(psnr(crop, cut(hr, box)), 2) for name, crop in crops.items()}
+        for column, name in enumerate(columns):
+            axis = figure.add_subplot(grid[row, 1 + column])
+            _show(axis, crops.get(name, cut(hr, box)), SYSTEMS.get(name, name) if row == 0 else "")
+            axis.spines[:].set(visible=True, color=COLOURS[row], linewidth=2)
+            if name in scores:
+                best = scores[name] == max(scores.values())
+                axis.set_xlabel(f"{scores[name]:.2f} dB", fontsize=9.5, weight="bold" if best else "normal")
+            if column == 0:
+                axis.set_ylabel(place, color=COLOURS[row], weight="bold")
+    caption = f"The held-out motorcycle stereo pair, ×4. PSNR of each crop, {_protocol()}; bold: best of the row. {sources}"
+    return finish(figure, 7, "Crops by every system", caption)
+
+
+def _show(axis: Axes, image: Pixels, title: str) -> None:
+    axis.imshow(image)
+    axis.set_title(title, fontsize=10.5)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def _frame(axis: Axes, box: Box, colour: str) -> None:
+    x, y, width, height = box
+    axis.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec=colour, lw=2))
+
+
+def _protocol() -> str:
+    """What of the default protocol concerns PSNR, in words."""
+    p = Protocol()
+    return f"{p.channel.upper()}, border {p.border}, {p.resize} ×1/4, 8 bits"
+
+
+def _sources(profile: str) -> str:
+    """Profile and checkpoints of what is shown, and which systems are missing and why."""
+    here = available_models(profile)
+    cards = {n: read_card(shipped_folder() / profile / f"{n}.safetensors") for n in SYSTEMS if n in here[1:]}
+    marks = ", ".join(f"{SYSTEMS[n]} {c['sha256'][:8]}{' provisional' * c['provisional']}" for n, c in cards.items())
+    gone = [n for n in SYSTEMS if n not in here]
+    lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
+    for why, names in (
+        ("No checkpoint of this profile yet", [SYSTEMS[n] for n in gone if n in MODELS]),
+        ("Not in the library yet", [SYSTEMS[n] for n in gone if n not in MODELS]),
+    ):
+        lines += [f"{why}: {', '.join(names)}."] if names else []
+    return " ".join(lines)
+
+
+FIGURES: dict[int, Callable[[str], Figure]] = {
+    1: figure1,
+    2: figure2,
+    3: figure3,
+    4: figure4,
+    5: figure5,
+    6: figure6,
+    7: figure7,
+}
+
+
+def save(figure: Figure, number: int, folder: Path) -> list[Path]:
+    """Write ``figN.png`` and ``figN.pdf``, each whole or not at all and without dates; returns both paths."""
+    paths = []
+    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+        path = Path(folder) / f"fig{number}{suffix}"
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, dpi=150, metadata=metadata)
+        paths.append(path)
+    return paths
+
+
+def draw_all(profile: str, folder: Path, progress: bool = True) -> list[Path]:
+    """Draw every figure of ``FIGURES`` into ``folder`` (made if missing); returns the files."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = []
+    with plt.rc_context():
+        use_style()
+        for number, draw in (bar := tqdm(FIGURES.items(), unit="figure", disable=not progress)):
+            bar.set_description(f"drawing Fig. {number}")
+            figure = draw(profile)
+            paths += save(figure, number, Path(folder))
+            plt.close(figure)
+    return paths

@@ -1,0 +1,113 @@
+"""The project's own files: packages named alike everywhere, notebooks fit to commit, links that lead somewhere."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from e2ent2lib.provenance import ROOT, file_sha256
+from e2ent2lib.report.notebooks import problems
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *NOTEBOOKS]
+
+
+def bounds(lines: list[str]) -> dict[str, str]:
+    pairs = (re.match(r"([A-Za-z0-9_.-]+)((?:>=|==).+)", line.split("#")[0].strip()).groups() for line in lines)
+    return {name.replace("pytorch", "torch").lower(): bound for name, bound in pairs}
+
+
+def declared() -> dict[str, str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return bounds(project["dependencies"] + project["optional-dependencies"]["test"])
+
+
+def test_environment_yml_names_the_packages_and_bounds_of_pyproject():
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    by_pip = next(e["pip"] for e in entries if isinstance(e, dict))
+    conda = [e for e in entries if isinstance(e, str) and not e.startswith("python>") and e != "pip"]
+    assert bounds(conda + [e for e in by_pip if not e.startswith("-e")]) == declared()
+
+
+def test_lowest_versions_are_the_lower_bounds():
+    lines = (ROOT / "requirements-lowest.txt").read_text().splitlines()
+    assert bounds(lines) == {name: bound.replace(">=", "==") for name, bound in declared().items()}
+
+
+def test_the_lock_holds_every_package_at_an_allowed_version():
+    def parts(text: str) -> list[int]:
+        return [int(n) for n in re.findall(r"\d+", text)]
+
+    locked = bounds((ROOT / "requirements.lock").read_text().splitlines())
+    for name, bound in declared().items():
+        assert name in locked, name
+        assert parts(locked[name]) >= parts(bound), name
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_a_notebook_is_fit_to_commit(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    assert problems(notebook) == []
+    first = notebook.cells[0].source.splitlines()[0]
+    assert re.match(rf"# {path.name[:2]} · .+: .+", first), first
+    text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    for section in ("## What we saw", "## Where we differ from the paper", "## Exercises"):
+        assert section in text, section
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_to_files_lead_somewhere(path: Path):
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n".join(c.source for c in nbformat.reads(text, as_version=4).cells if c.cell_type == "markdown")
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text):
+        if "://" not in target and not target.startswith(("attachment:", "mailto:")):
+            assert (path.parent / target).exists(), target
+
+
+def test_every_committed_score_names_a_checkpoint_that_exists():
+    known = {json.loads(p.read_text())["sha256"] for p in (ROOT / "weights").glob("*/*.json")} | {None}
+    for path in (ROOT / "data" / "results").rglob("*.jsonl"):
+        for row in map(json.loads, path.read_text().splitlines()):
+            assert row["checkpoint_sha256"] in known, path
+            assert {"protocol", "data_fingerprint", "profile", "seed", "commit", "machine", "versions"} <= row.keys()
+
+
+@pytest.mark.parametrize("card", sorted((ROOT / "weights").glob("*/*.json")), ids=lambda p: p.stem)
+def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Path):
+    facts = json.loads(card.read_text())
+    assert facts["sha256"] == file_sha256(card.with_suffix(".safetensors"))
+    assert card.with_suffix(".safetensors").stat().st_size <= 4_000_000
+    assert {"data", "seed", "steps", "seconds", "machine", "history", "provisional", "licence"} <= facts.keys()
+    assert not facts["provisional"] or facts["seconds"] <= 20 * 60
+
+
+def test_no_file_names_a_path_of_somebodys_machine():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    for name in listed:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".yml", ".json", ".jsonl", ".ipynb", ".csv"} and path.is_file():
+            assert not re.search(r"/(?:home|root|Users|work)/\w", path.read_text(encoding="utf-8")), name
+
+
+def test_the_equations_are_found_by_number():
+    source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "e2ent2lib").rglob("*.py"))
+    for number in range(1, 11):
+        assert re.search(rf"Eq\. (?:\d+(?:,| to| and) )*{number}\b", source), number
+
+
+def test_the_command_says_what_went_wrong_in_one_line():
+    run = subprocess.run(
+        [sys.executable, "-m", "e2ent2lib.cli", "upscale", "nowhere.png", "-o", "out.png"],
+        capture_output=True, text=True, cwd=ROOT / "tests",
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert run.stderr.startswith("e2ent2: nowhere.png: no such file")
+    assert "Traceback" not in run.stderr
+    assert not (ROOT / "tests" / "out.png").exists()

@@ -2,8 +2,8 @@
 
     python benchmarks/match_and_swap.py
 
-Both opponents are written from their published description: the convolution form is how SRNTT's ports compute Eq. 3, the other
-how TTSR gathers. Run it on a quiet machine.
+Both opponents are written from their published description: the convolution form is how ports of SRNTT compute Eq. 3,
+the other is how TTSR gathers. Run it on a quiet machine.
 """
 
 import time
@@ -50,9 +50,7 @@ def main() -> None:
         ours, theirs = match(query, key).index, match_by_convolution(query, key)
         ratio = seconds(lambda: match_by_convolution(query, key)) / seconds(lambda: match(query, key))  # noqa: B023
         same = (ours == theirs).double().mean()
-        print(
-            f"match {h}×{w}, 64 channels: {ratio:.1f} times faster than the convolution form, {same:.2%} same matches"
-        )
+        print(f"match {h}×{w}, 64 channels: {ratio:.1f} times faster than convolution, {same:.2%} same")
 
     value, query = torch.randn(2, 32, 160, 160), torch.randn(2, 32, 40, 40)
     index = match(query, F.avg_pool2d(value, 4)).index
@@ -67,9 +65,7 @@ def main() -> None:
         return torch.autograd.grad(swap_by_fold(leaf, index), leaf, error)[0]
 
     ratio, apart = seconds(theirs) / seconds(ours), (theirs() - ours()).abs().max()
-    print(
-        f"swap 160×160, B=2, C=32, forward and backward: {ratio:.1f} times faster than fold, gradients {apart:.0e} apart"
-    )
+    print(f"swap 160×160, B=2, C=32, forward and backward: {ratio:.1f} times faster than fold, {apart:.0e} apart")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import yaml
 
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.report.notebooks import problems
+from e2ent2lib.report.results import read_results
+from e2ent2lib.report.tables import save_tables
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *NOTEBOOKS]
@@ -111,3 +113,10 @@ def test_the_command_says_what_went_wrong_in_one_line():
     assert run.stderr.startswith("e2ent2: nowhere.png: no such file")
     assert "Traceback" not in run.stderr
     assert not (ROOT / "tests" / "out.png").exists()
+
+
+def test_the_readme_shows_the_tables_of_the_committed_results(tmp_path: Path):
+    save_tables(read_results(ROOT / "data" / "results", "compact"), "compact", tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for number in (1, 2):
+        assert (tmp_path / f"table{number}.md").read_text(encoding="utf-8") in readme, f"e2ent2 report, table {number}"

@@ -1,0 +1,106 @@
+"""The command line as a user meets it: what it writes, and what it says when something is wrong."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from e2ent2lib import cli
+from e2ent2lib.checkpoints import build_model, save_model
+from e2ent2lib.config import SMOKE
+from e2ent2lib.images import read_image
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A smoke-size e2ent2 that counts as trained."""
+    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
+    card = {"model": "e2ent2", "provisional": True}
+    save_model(build_model("e2ent2", SMOKE), card, tmp_path / "weights" / "smoke", "e2ent2")
+    return tmp_path
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["e2ent2", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+def picture(path: Path, width: int, height: int, mode: str = "RGB") -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+def test_upscale_writes_four_times_the_size_with_references_of_other_sizes(shipped, monkeypatch, capsys):
+    low = picture(shipped / "low.png", 13, 9)
+    refs = [picture(shipped / "a.jpg", 31, 17, "CMYK"), picture(shipped / "b.png", 12, 12, "L")]
+    out = shipped / "out.png"
+    assert call(monkeypatch, "upscale", low, "--ref", refs[0], "--ref", refs[1], "-o", out) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert read_image(out).shape == (36, 52, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("upscale", "low.png", "-o", "low.png"), "would be overwritten"),
+        (("upscale", "low.png", "-o", "no/such/out.png"), "no such folder"),
+        (("upscale", "low.png", "-o", "out.xyz"), "unknown ending"),
+        (("upscale", "low.png", "--ref", "tiny.png", "-o", "out.png"), "too small"),
+        (("upscale", "low.png", "--ref", "gone.png", "-o", "out.png"), "gone.png: no such file"),
+        (("upscale", "low.png", "--ref", "broken.png", "-o", "out.png"), "broken.png"),
+        (("upscale", "low.png", "-o", "out.png", "--model", "sisr"), "no such checkpoint"),
+        (("upscale", "low.png", "-o", "out.png", "--model", "srcnn"), "unknown model 'srcnn'"),
+        (("upscale", "low.png", "-o", "out.png", "--profile", "huge"), "unknown profile 'huge'"),
+        (("train", "e2ent2", "--out", "run"), "e2ent2 train sisr --profile smoke"),
+        (("train", "sisr", "--data", "empty", "--out", "run"), "holds no images"),
+        (("evaluate", "--models", "e2ent2", "--data", "nowhere"), "unknown data set"),
+        (("data", "check"), "which data set"),
+    ],
+)
+def test_an_error_is_one_message_that_names_it_and_nothing_is_left(shipped, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(shipped)
+    picture(shipped / "low.png", 8, 8)
+    picture(shipped / "tiny.png", 11, 40)
+    (shipped / "broken.png").write_bytes((shipped / "low.png").read_bytes()[:50])
+    (shipped / "empty").mkdir()
+    before = sorted(shipped.rglob("*"))
+    assert call(monkeypatch, *arguments) == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert message.startswith("e2ent2: ")
+    assert sorted(shipped.rglob("*")) == before
+
+
+def test_data_list_and_check_know_what_is_here(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path))
+    (tmp_path / "CUFED5").mkdir()
+    for level in range(6):
+        picture(tmp_path / "CUFED5" / f"007_{level}.png", 20, 20)
+    assert call(monkeypatch, "data", "list") == 0
+    listed = capsys.readouterr().out
+    assert "partial, 1 of 126" in listed
+    assert call(monkeypatch, "data", "check", "cufed5") == 0
+    assert "CUFED5 (1 of 126)" in capsys.readouterr().out
+    broken = tmp_path / "CUFED5" / "007_3.png"
+    broken.write_bytes(broken.read_bytes()[:80])
+    assert call(monkeypatch, "data", "check", "cufed5") == 2
+    assert "007_3.png" in capsys.readouterr().err
+
+
+def test_train_writes_a_checkpoint_that_upscale_then_uses(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
+    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path))
+    assert call(monkeypatch, "train", "sisr", "--steps", "3", "--out", tmp_path / "smoke", "--accelerator", "cpu") == 0
+    low, out = picture(tmp_path / "low.png", 8, 8), tmp_path / "out.png"
+    assert call(monkeypatch, "upscale", low, "-o", out, "--model", "sisr") == 0
+    assert read_image(out).shape == (32, 32, 3)
+    assert call(monkeypatch, "train", "sisr", "--steps", "3", "--out", tmp_path / "smoke") == 2
+    assert "--resume" in capsys.readouterr().err

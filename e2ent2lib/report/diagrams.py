@@ -101,15 +101,16 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 def block(axis: Axes, box: Box, name: str, text: str, shape: Shape | None, colour: str) -> Box:
     """A box with a module's name, its layers, and the shape that came out of it (in blue); returns ``box``."""
+    key = f"{len(axis.patches)} {name}"
     look = FancyBboxPatch((box.x, box.y), box.w, box.h, boxstyle="round,pad=0,rounding_size=0.06", fc=colour, ec="0.3")
-    axis.add_patch(look).set_gid(f"box {name}")
+    axis.add_patch(look).set_gid(f"box {key}")
     for height, words, style in (
         (box.h - 0.07, name, {"va": "top", "weight": "bold"}),
         (box.h / 2, text, {"va": "center", "linespacing": 1.25}),
         (0.07, written(shape) if shape else "", {"va": "bottom", "color": BLUE}),
     ):
         label = axis.text(box.x + box.w / 2, box.y + height, words, ha="center", fontsize=SMALL, zorder=4, **style)
-        label.set_gid(f"in {name}")
+        label.set_gid(f"in {key}")
     return box
 
 

@@ -18,9 +18,10 @@ from e2ent2lib.images import downscale, to_tensor
 from e2ent2lib.models import E2ENT2
 
 Pixels = UInt8[np.ndarray, "h w 3"]
-Box = tuple[int, int, int, int]
+Window = tuple[int, int, int, int]
+"""x, y, width and height in pixels."""
 CROP = (336, 252, 144, 108)
-"""x, y, width and height of the engine in the left picture; the input of Fig. 2 to 6, and the crop of Fig. 1."""
+"""The engine in the left picture: the input of Fig. 2 to 6, and the crop of Fig. 1."""
 REFERENCE_CROP = (276, 240, 192, 132)
 """A larger box of the right picture that holds the engine too; I_ref need not have the size of the input (3.1)."""
 
@@ -38,8 +39,8 @@ class Example(NamedTuple):
         return [to_tensor(image) for image in (self.lr, self.ref, self.ref_down)]
 
 
-def cut(image: Pixels, box: Box) -> Pixels:
-    """The part of an image in a box (x, y, width, height)."""
+def cut(image: Pixels, box: Window) -> Pixels:
+    """The part of an image in a window."""
     x, y, width, height = box
     return image[y : y + height, x : x + width]
 
@@ -87,6 +88,8 @@ def principal_colours(maps: Sequence[Float[Tensor, "1 c h w"]]) -> list[Pixels]:
 
 def finish(figure: Figure, number: int, title: str, caption: str) -> Figure:
     """Put the title "Fig. N" above and the caption below; returns the figure."""
+    if layout := figure.get_layout_engine():
+        layout.set(w_pad=0.07, h_pad=0.07)
     figure.suptitle(f"Fig. {number}. {title}", x=0.012, ha="left", weight="bold", fontsize=12)
     lines = textwrap.fill(caption, int(figure.get_figwidth() * 15.5))
     figure.supxlabel(lines, x=0.012, ha="left", fontsize=8, color="0.25")

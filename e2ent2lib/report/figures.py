@@ -3,7 +3,7 @@
 ``FIGURES[n](profile)`` draws Fig. n with the profile's checkpoints; ``draw_all`` writes them all. Notebook 10.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from e2ent2lib.evaluate import prepared
 from e2ent2lib.images import downscale, whole_file
 from e2ent2lib.inference import super_resolve
 from e2ent2lib.metrics import Protocol, psnr
-from e2ent2lib.report.examples import CROP, Box, Pixels, cut, finish
+from e2ent2lib.report.examples import CROP, Pixels, Window, cut, finish
 from e2ent2lib.report.match_figures import figure4, figure5
 from e2ent2lib.report.network_figures import figure2, figure3, figure6
 from e2ent2lib.report.plots import COLOURS, use_style
@@ -37,8 +37,13 @@ SYSTEMS = {
     "e2ent2": "E2ENT²",
 }
 """The systems of Table 1 by our names, single-image ones first; stage 1's SISR is not in the paper."""
-PLACES = {"tank": (392, 176, 96, 72), "lamp": (488, 100, 96, 72), "shelf": (384, 48, 96, 72), "wheel": (136, 252, 96, 72)}
-"""The crops of Fig. 7: x, y, width, height."""
+PLACES = {
+    "tank": (392, 176, 96, 72),
+    "lamp": (488, 100, 96, 72),
+    "shelf": (384, 48, 96, 72),
+    "wheel": (136, 252, 96, 72),
+}
+"""The crops of Fig. 7."""
 MISSING = {8: "it shows the answers of a user study, and no responses have been collected (notebook 13)"}
 """The figures that are not drawn, and why."""
 
@@ -64,16 +69,17 @@ def figure1(profile: str) -> Figure:
 
 def figure7(profile: str) -> Figure:
     """Fig. 7: several crops (rows) by every system (columns)."""
-    hr, _ = prepared(dataset("motorcycle").pairs()[0])
-    return comparison(enlarged(profile), hr, PLACES, _sources(profile))
+    hr, ref = prepared(dataset("motorcycle").pairs()[0])
+    return comparison(enlarged(profile), hr, ref, PLACES, _sources(profile))
 
 
-def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Box, sources: str) -> Figure:
+def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, sources: str) -> Figure:
     """HR with the box above the reference, and the box's content by every system of ``images``."""
-    panels = {"Input, ×1/4": cut(downscale(hr), tuple(n // 4 for n in box))}
+    given = "Input, ×1/4"
+    panels = {given: cut(downscale(hr), tuple(n // 4 for n in box))}
     panels |= {SYSTEMS[name]: cut(image, box) for name, image in images.items()} | {"HR": cut(hr, box)}
     columns = -(-len(panels) // 2)
-    figure = plt.figure(figsize=(12.4, 4.9 if columns < 4 else 4.1))
+    figure = plt.figure(figsize=(12.4, 2 * 0.75 * 12.4 / (columns + 1.12) + 1.1))
     grid = figure.add_gridspec(2, 1 + columns, width_ratios=[1.12, *[1] * columns])
     left = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
     for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):
@@ -81,34 +87,37 @@ def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Box, sour
     _frame(left[0], box, COLOURS[1])
     for i, (title, image) in enumerate(panels.items()):
         axis = figure.add_subplot(grid[i // columns, 1 + i % columns])
-        scored = title not in ("HR", "Input, ×1/4")
-        _show(axis, image, f"{title}  {psnr(image, cut(hr, box)):.2f} dB" if scored else title)
-    caption = f"The held-out motorcycle stereo pair, ×4. PSNR of the crop {box[2]}×{box[3]} shown, {_protocol()}. {sources}"
-    return finish(figure, 1, "One crop by every system", caption)
+        score = "" if title in ("HR", given) else f"   {psnr(image, cut(hr, box)):.2f} dB"
+        _show(axis, image, title + score)
+    about = f"The held-out motorcycle stereo pair. PSNR of the crop shown, {box[2]}×{box[3]} pixels, {_protocol()}."
+    return finish(figure, 1, "The engine of the motorcycle, ×4 by each system", f"{about} {sources}")
 
 
-def comparison(images: Mapping[str, Pixels], hr: Pixels, places: Mapping[str, Box], sources: str) -> Figure:
-    """HR with the places marked, then a row a place and a column a system, PSNR below; the best of a row is bold."""
-    columns = [*images, "HR"]
-    figure = plt.figure(figsize=(13.2, 1.75 * len(places) + 0.9))
-    grid = figure.add_gridspec(len(places), 1 + len(columns), width_ratios=[1.9, *[1] * len(columns)])
-    whole = figure.add_subplot(grid[:, 0])
-    _show(whole, hr, "HR")
+def comparison(
+    images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, places: Mapping[str, Window], sources: str
+) -> Figure:
+    """The pair at the left, then a row a place and a column a system, PSNR below; the best of a row is bold."""
+    columns, rows = [*images, "HR"], len(places)
+    figure = plt.figure(figsize=(13.2, 1.62 * rows + 1))
+    grid = figure.add_gridspec(rows, 1 + len(columns), width_ratios=[1.9, *[1] * len(columns)])
+    left = [figure.add_subplot(part) for part in (grid[: -(-rows // 2), 0], grid[rows // 2 :, 0])]
+    for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):
+        _show(axis, image, title)
     for row, (place, box) in enumerate(places.items()):
-        _frame(whole, box, COLOURS[row])
+        _frame(left[0], box, COLOURS[row])
         crops = {name: cut(image, box) for name, image in images.items()}
-        scores = {name: round(psnr(crop, cut(hr, box)), 2) for name, crop in crops.items()}
+        scores = {name: f"{psnr(crop, cut(hr, box)):.2f}" for name, crop in crops.items()}
         for column, name in enumerate(columns):
             axis = figure.add_subplot(grid[row, 1 + column])
             _show(axis, crops.get(name, cut(hr, box)), SYSTEMS.get(name, name) if row == 0 else "")
             axis.spines[:].set(visible=True, color=COLOURS[row], linewidth=2)
             if name in scores:
-                best = scores[name] == max(scores.values())
-                axis.set_xlabel(f"{scores[name]:.2f} dB", fontsize=9.5, weight="bold" if best else "normal")
+                best = scores[name] == max(scores.values(), key=float)
+                axis.set_xlabel(f"{scores[name]} dB", fontsize=9.5, weight="bold" if best else "normal")
             if column == 0:
                 axis.set_ylabel(place, color=COLOURS[row], weight="bold")
-    caption = f"The held-out motorcycle stereo pair, ×4. PSNR of each crop, {_protocol()}; bold: best of the row. {sources}"
-    return finish(figure, 7, "Crops by every system", caption)
+    about = f"The held-out motorcycle stereo pair. PSNR of each crop, {_protocol()}; bold: the best of a row."
+    return finish(figure, 7, f"{len(places)} places of the motorcycle, ×4 by each system", f"{about} {sources}")
 
 
 def _show(axis: Axes, image: Pixels, title: str) -> None:
@@ -118,7 +127,7 @@ def _show(axis: Axes, image: Pixels, title: str) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _frame(axis: Axes, box: Box, colour: str) -> None:
+def _frame(axis: Axes, box: Window, colour: str) -> None:
     x, y, width, height = box
     axis.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec=colour, lw=2))
 
@@ -133,7 +142,7 @@ def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
     here = available_models(profile)
     cards = {n: read_card(shipped_folder() / profile / f"{n}.safetensors") for n in SYSTEMS if n in here[1:]}
-    marks = ", ".join(f"{SYSTEMS[n]} {c['sha256'][:8]}{' provisional' * c['provisional']}" for n, c in cards.items())
+    marks = ", ".join(f"{SYSTEMS[n]} {c['sha256'][:8]}{' (provisional)' * c['provisional']}" for n, c in cards.items())
     gone = [n for n in SYSTEMS if n not in here]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
     for why, names in (

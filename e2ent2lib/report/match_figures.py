@@ -85,7 +85,7 @@ def forward_pass(model: E2ENT2, example: Example, count: int = 4) -> Figure:
             _outline(axis, [s[column] for s in squares])
     _links(axes[0], squares, ("Eq. 3: best match", "the same place", "Eq. 4: swap"))
     caption = (
-        f"Our drawing. {count} of the {lr.shape[2] * lr.shape[3]:,} 3×3 patches of φ(I_in) (the most textured), the best "
+        f"Our drawing. The {count} most textured of the {matches.index.numel():,} 3×3 patches of φ(I_in), the best "
         f"match of each in φ(I_ref↓), the {3 * r}×{3 * r} patch at the same place of φ(I_ref), and where it goes in F; "
         f"where patches overlap, F is their mean. Second row: three principal components as colours. "
         f"Crop of the motorcycle pair (held out). {provenance_of(model)}."
@@ -168,8 +168,8 @@ def backward_pass(model: E2ENT2, example: Example) -> Figure:
         axis.text(*middle, rule, ha="center", va="center", fontsize=12, bbox={"fc": "white", "ec": "none", "pad": 2})
     caption = (
         f"Our drawing. Colour: |error| summed over the channels, each map on its own scale, clipped at its 99.5 % "
-        f"quantile. Blue: shapes C×H×W. E↓: {model.error_down} of E over each {r}×{r} cell (our reading). J: MSE of this "
-        f"crop of the motorcycle pair (held out). {provenance_of(model)}."
+        f"quantile. Blue: shapes C×H×W. E↓: {model.error_down} of E over each {r}×{r} cell (our reading). J: MSE of "
+        f"this crop of the motorcycle pair (held out). {provenance_of(model)}."
     )
     return finish(figure, 5, "Match and swap, backward pass (Eq. 5) with α1 = α2 = α3 = 1", caption)
 

@@ -36,7 +36,8 @@ def framework(model: E2ENT2, example: Example) -> Figure:
     figure, axis = d.canvas(13.4, 6)
     inputs = _inputs(axis, example, model.profile.scale)
     phi = Box(2.45, 0.7, 1.6, 3.95)
-    text = f"conv\n{len(model.encoder.body[0])} residual blocks\nconv\nlong skip\n(Fig. 3)\n\none φ for all three"
+    blocks = describe(model.encoder.body[0]).replace("\n", " ")
+    text = f"conv\n{blocks}\nconv\nlong skip\n(Fig. 3)\n\none φ for all three"
     block(axis, phi, "feature encoding φ", f"{text}\n\n{parameters(model.encoder):,}\nparameters", None, d.PHI)
     features = [model.encoder(x).detach() for x in (lr, down, ref)]
     colours = principal_colours([*features, trace.result.swapped])

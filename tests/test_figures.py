@@ -1,0 +1,224 @@
+"""The figures: what the diagrams say is what the network did, and files appear whole and always alike."""
+
+from itertools import pairwise
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from e2ent2lib.checkpoints import build_model
+from e2ent2lib.config import COMPACT, PAPER, SMOKE
+from e2ent2lib.images import downscale
+from e2ent2lib.matching import Matches
+from e2ent2lib.metrics import psnr
+from e2ent2lib.report import figures
+from e2ent2lib.report.diagrams import describe, parameters, record
+from e2ent2lib.report.examples import Example, engine, example_model, principal_colours, provenance_of
+from e2ent2lib.report.match_figures import backward_pass, error_maps, forward_pass, patches, textured
+from e2ent2lib.report.network_figures import framework, sisr_branch, synthesis
+
+DIAGRAMS = (framework, sisr_branch, synthesis)
+CARD = {"model": "e2ent2", "sha256": "0" * 64, "provisional": True}
+
+
+@pytest.fixture(autouse=True)
+def off_screen():
+    matplotlib.use("Agg")
+    yield
+    plt.close("all")
+
+
+def network(profile=SMOKE):
+    torch.manual_seed(0)
+    model = build_model("e2ent2", profile).eval().requires_grad_(False)
+    model.card = CARD
+    return model
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def example():
+    """I_in of 8×6 and a reference of 20×36 pixels."""
+    hr, ref = noise(24, 32), noise(36, 20, seed=1)
+    return Example(hr, downscale(hr), ref, downscale(ref))
+
+
+def words(figure):
+    texts = [t.get_text() for a in figure.axes for t in (*a.texts, a.title, a.xaxis.label, a.yaxis.label)]
+    caption = figure.get_supxlabel().replace("\n", " ")
+    return "\n".join([*texts, figure.get_suptitle(), caption])
+
+
+def test_a_toy_network_whose_shapes_can_be_counted_by_hand():
+    toy = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.PixelShuffle(2))
+    trace = record(toy, torch.zeros(1, 3, 2, 3))
+    assert trace.outputs == {"0": [(4, 2, 3)], "1": [(1, 4, 6)]}
+    assert trace.inputs == {"0": [((3, 2, 3),)], "1": [((4, 2, 3),)]}
+    assert [describe(layer) for layer in toy] == ["conv 3×3\n3 → 4", "pixel shuffle ×2"]
+    assert parameters(toy) == 4 * (9 * 3 + 1)
+
+
+def test_recorded_shapes_are_those_of_section_3_1(example):
+    trace = record(network(), *example.tensors())
+    assert trace.outputs["sisr.encoder"] == [(8, 6, 8), (8, 9, 5), (8, 36, 20)]
+    assert trace.inputs["synthesis"] == [((8, 24, 32), (8, 6, 8), (3, 6, 8))]
+    assert trace.inputs["synthesis.res2.0"] == [((16, 24, 32),)]
+    assert trace.outputs["sisr.tail.0.2"] == [(8, 12, 16)]
+    assert trace.outputs["synthesis"] == [(3, 24, 32)]
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_no_hook_stays_behind_even_if_the_pass_fails(wrong):
+    toy = nn.Sequential(nn.Conv2d(3, 4, 3))
+    if wrong:
+        with pytest.raises(RuntimeError):
+            record(toy, torch.zeros(1, 5, 4, 4))
+    else:
+        record(toy, torch.zeros(1, 3, 4, 4))
+    assert not any(m._forward_hooks for m in toy.modules())
+
+
+def test_diagrams_write_the_shapes_and_counts_of_the_model(example):
+    model = network()
+    whole, branch, zeta = (words(draw(model, example)) for draw in DIAGRAMS)
+    for shape in ("3×6×8", "3×9×5", "3×36×20", "8×6×8", "8×9×5", "8×36×20", "8×24×32", "3×24×32"):
+        assert shape in whole
+    assert "12×12 patches" in whole and f"{parameters(model):,} parameters in all" in whole
+    assert "1 residual\nblock" in branch and f"{2 * (9 * 8 * 8 + 8):,} parameters" in branch
+    assert "8×12×16" in branch and "8 → 32" in branch and "feature encoding module" in branch
+    assert "16×24×32" in zeta and "16 → 8" in zeta and "image synthesis module" in zeta
+
+
+@pytest.mark.parametrize("profile", [SMOKE, COMPACT, PAPER], ids=lambda p: p.name)
+@pytest.mark.parametrize("draw", DIAGRAMS)
+def test_every_text_fits_its_box(draw, profile, example):
+    figure = draw(network(profile), engine() if profile is not PAPER else example)  # the paper's width takes seconds
+    boxes = {p.get_gid(): p.get_window_extent() for p in figure.axes[0].patches if p.get_gid()}
+    labels = [t for t in figure.axes[0].texts if t.get_gid() and t.get_text()]
+    assert len(labels) >= 8
+    heights = {}
+    for label in labels:
+        box, extent = boxes["box " + label.get_gid().removeprefix("in ")], label.get_window_extent()
+        assert box.x0 < extent.x0 and extent.x1 < box.x1 and box.y0 < extent.y0 and extent.y1 < box.y1, label
+        heights.setdefault(label.get_gid(), []).append((extent.y0, extent.y1))
+    for name, spans in heights.items():
+        assert all(below[1] <= above[0] for below, above in pairwise(sorted(spans))), f"texts overlap {name}"
+
+
+def test_a_patch_is_found_again_in_all_four_pictures():
+    index = torch.full((1, 4, 4), 5)  # of a reference 5 cells wide: u = 5 mod 3 = 2, v = 1
+    matches = Matches(index, index, index, index)
+    assert patches(matches, (2, 1), width=5, r=4) == [(0, 1, 3), (2, 1, 3), (8, 4, 12), (0, 4, 12)]
+
+
+def test_the_most_textured_patches_lie_inside_and_apart():
+    image = np.zeros((12, 12, 3), np.uint8)
+    image[3, 3], image[8, 9], image[0, 0] = 255, 200, 90
+    (y, x), second, third = textured(image, 3, apart=4)
+    assert abs(y - 3) <= 1 and abs(x - 3) <= 1
+    assert max(abs(second[0] - 8), abs(second[1] - 9)) <= 1
+    assert all(1 <= n <= 10 for n in (*second, *third))
+
+
+def test_error_maps_have_the_sizes_of_the_features_and_keep_the_error(example):
+    errors = error_maps(network(), example)
+    assert [tuple(e.shape[1:]) for e in errors[:4]] == [(8, 24, 32), (8, 6, 8), (8, 9, 5), (8, 36, 20)]
+    torch.testing.assert_close(errors.at_in, F.avg_pool2d(errors.at_swapped, 4))
+    for mine, all_of_it in ((errors.at_ref, 1), (errors.at_ref_down, 16)):  # each cell of F is a mean: nothing is lost
+        torch.testing.assert_close(
+            mine.double().sum() * all_of_it, errors.at_swapped.double().sum(), rtol=1e-3, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("draw", [forward_pass, backward_pass])
+def test_match_figures_write_sizes_and_their_checkpoint(draw, example):
+    text = words(draw(network(), example))
+    assert all(shape in text for shape in ("8×24×32", "8×6×8", "8×9×5", "8×36×20"))
+    assert "checkpoint 00000000, provisional" in text
+
+
+def test_features_share_one_basis_of_colours():
+    a, b = torch.randn(1, 8, 3, 4), torch.randn(1, 8, 6, 5)
+    one, two = principal_colours([a, b])
+    assert one.shape == (3, 4, 3) and two.shape == (6, 5, 3) and one.dtype == np.uint8
+    both = principal_colours([torch.cat([a, a], 3), b])[0]
+    np.testing.assert_array_equal(both[:, :4], both[:, 4:])
+
+
+def test_figure_7_prints_each_crops_psnr_and_the_best_in_bold():
+    hr = noise(64, 64)
+    near, far = (
+        np.clip(hr.astype(int) + 3, 0, 255).astype(np.uint8),
+        np.clip(hr.astype(int) + 9, 0, 255).astype(np.uint8),
+    )
+    figure = figures.comparison({"bicubic": far, "e2ent2": near}, hr, hr, {"here": (8, 4, 16, 12)}, "Nothing missing.")
+    labels = {a.get_xlabel(): a.xaxis.label.get_weight() for a in figure.axes if a.get_xlabel()}
+    window = (slice(4, 16), slice(8, 24))
+    assert labels == {
+        f"{psnr(far[window], hr[window]):.2f} dB": "normal",
+        f"{psnr(near[window], hr[window]):.2f} dB": "bold",
+    }
+
+
+def test_without_checkpoints_every_figure_is_drawn_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path))
+    texts = {number: words(draw("smoke")) for number, draw in figures.FIGURES.items()}
+    assert all(f"Fig. {number}." in text for number, text in texts.items())
+    for number in (1, 7):
+        assert "No checkpoint of this profile yet: SISR" in texts[number]
+        assert "Not in the library yet: DRCN, EnhanceNet, SRGAN, Landmark, SRNTT" in texts[number]
+    assert all("untrained weights" in texts[number] for number in (2, 3, 4, 5, 6))
+
+
+def test_untrained_stand_in_is_always_the_same_and_leaves_the_random_state_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path))
+    before = torch.get_rng_state()
+    one, two = example_model("smoke"), example_model("smoke")
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters()))
+    assert "untrained" in provenance_of(one)
+
+
+def test_each_figure_of_the_paper_is_drawn_or_has_a_reason():
+    assert sorted([*figures.FIGURES, *figures.MISSING]) == list(range(1, 9))
+    assert "no responses" in figures.MISSING[8]
+
+
+def test_saved_files_are_the_same_bytes_each_time(tmp_path, example):
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        files.append(figures.save(framework(network(), example), 2, tmp_path / name))
+    assert [p.name for p in files[0]] == ["fig2.png", "fig2.pdf"]
+    for one, two in zip(*files):
+        assert one.read_bytes() == two.read_bytes() and one.stat().st_size > 1000
+
+
+def test_a_figure_that_cannot_be_written_leaves_nothing_and_spares_the_old_file(tmp_path, monkeypatch):
+    (tmp_path / "fig2.png").write_bytes(b"old")
+
+    def break_off(self, path, **_):
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", break_off)
+    with pytest.raises(OSError, match="no space"):
+        figures.save(plt.figure(), 2, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["fig2.png"]
+    assert (tmp_path / "fig2.png").read_bytes() == b"old"
+
+
+def test_draw_all_makes_the_folder_closes_its_figures_and_leaves_the_style_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FIGURES", {3: lambda profile: plt.figure(figsize=(1, 1))})
+    size = plt.rcParams["savefig.dpi"]
+    paths = figures.draw_all("smoke", tmp_path / "new", progress=False)
+    assert paths == [tmp_path / "new" / "fig3.png", tmp_path / "new" / "fig3.pdf"]
+    assert all(p.is_file() for p in paths) and not plt.get_fignums()
+    assert plt.rcParams["savefig.dpi"] == size

@@ -1,0 +1,219 @@
+"""Trained models as files (checkpoints.py)."""
+
+import json
+import os
+import pickle
+import stat
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from e2ent2lib.checkpoints import ALPHAS, MODELS, available_models, build_model, load_model, save_model
+from e2ent2lib.config import SMOKE
+from e2ent2lib.provenance import file_sha256
+
+CARD = {"model": "made up for a test", "provisional": False}
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A folder of shipped checkpoints with an untrained "sisr" of the smoke profile in it."""
+    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("E2ENT2_PROFILE", raising=False)
+    save_model(build_model("sisr", SMOKE), CARD, tmp_path / "smoke", "sisr")
+    return tmp_path / "smoke"
+
+
+@pytest.mark.parametrize("name", ["sisr", "sisr-gan", "e2ent2-mse", "e2ent2-alpha-010"])
+def test_a_saved_model_loads_with_the_same_weights_and_card(weights, name):
+    model = build_model(name, SMOKE)
+    path = save_model(model, CARD, weights, name)
+    loaded = load_model(name, "smoke")
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in model.state_dict().items())
+    assert loaded.card == CARD | {"sha256": file_sha256(path)}
+
+
+def test_a_loaded_model_is_ready_for_inference(weights):
+    loaded = load_model("sisr", "smoke")
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    assert loaded.profile == SMOKE
+
+
+def test_a_model_loads_from_any_folder(tmp_path, weights):
+    save_model(build_model("sisr", SMOKE), {"here": "yes"}, tmp_path / "elsewhere" / "deep", "sisr")
+    assert load_model("sisr", "smoke", tmp_path / "elsewhere" / "deep").card["here"] == "yes"
+
+
+def test_the_profile_of_the_variable_is_the_default(weights, monkeypatch):
+    monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
+    assert load_model("sisr").profile.name == "smoke"
+    assert available_models() == ["bicubic", "sisr"]
+
+
+def test_weights_laid_out_channels_last_are_saved_all_the_same(weights):
+    model = build_model("sisr", SMOKE).to(memory_format=torch.channels_last)
+    save_model(model, CARD, weights, "sisr")
+    loaded = load_model("sisr", "smoke").state_dict()
+    assert all(torch.equal(v, loaded[k]) for k, v in model.state_dict().items())
+
+
+def test_saving_leaves_two_files_and_no_temporary_one(weights):
+    assert sorted(os.listdir(weights)) == ["sisr.json", "sisr.safetensors"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are a matter of POSIX systems")
+def test_others_may_read_a_saved_model(weights):
+    assert {stat.S_IMODE(p.stat().st_mode) for p in weights.iterdir()} == {0o644}
+
+
+def test_the_networks_carry_the_alphas_of_their_names():
+    for name, alphas in ALPHAS.items():
+        assert build_model(name, SMOKE).alphas == alphas
+    assert ALPHAS["e2ent2"] == (0.25, 0.25, 0.5) and ALPHAS["e2ent2-alpha-010"] == (0, 1, 0)
+
+
+def test_an_untrained_network_has_no_card():
+    assert all(build_model(name, SMOKE).card is None for name in MODELS)
+
+
+# ---- missing ----
+
+
+@pytest.mark.parametrize("missing", ["sisr.safetensors", "sisr.json"])
+def test_a_missing_file_is_named_with_the_command_that_trains_the_model(weights, missing):
+    (weights / missing).unlink()
+    with pytest.raises(FileNotFoundError, match=r"e2ent2 train sisr --profile smoke") as error:
+        load_model("sisr", "smoke")
+    assert str(weights / missing) in str(error.value)
+
+
+def test_a_model_that_never_was_trained_is_told_beside_those_that_were(weights):
+    with pytest.raises(FileNotFoundError, match=r"e2ent2 train e2ent2 --profile smoke.*choose one of bicubic, sisr$"):
+        load_model("e2ent2", "smoke")
+
+
+def test_a_model_missing_from_a_folder_of_ones_own_is_told_with_the_profile_that_was_asked_for(weights, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"e2ent2 train sisr --profile smoke"):
+        load_model("sisr", "smoke", tmp_path / "my run")
+
+
+def test_an_unknown_model_is_refused_with_the_names_that_exist(weights):
+    with pytest.raises(ValueError, match=r"unknown model 'e2ent3'.*sisr, sisr-gan, e2ent2-mse, e2ent2"):
+        load_model("e2ent3", "smoke")
+
+
+def test_bicubic_has_no_weights_and_the_error_does_not_offer_it_again(weights):
+    with pytest.raises(ValueError, match="bicubic") as error:
+        load_model("bicubic", "smoke")
+    assert "choose one of bicubic" not in str(error.value)
+
+
+def test_an_unknown_profile_is_refused_with_the_names_that_exist(weights):
+    for call in (lambda: load_model("sisr", "huge"), lambda: available_models("huge")):
+        with pytest.raises(ValueError, match=r"unknown profile 'huge'.*smoke, compact, paper"):
+            call()
+
+
+def test_available_models_are_bicubic_and_those_with_a_file(weights):
+    assert available_models("smoke") == ["bicubic", "sisr"]
+    save_model(build_model("e2ent2", SMOKE), CARD, weights, "e2ent2")
+    assert available_models("smoke") == ["bicubic", "sisr", "e2ent2"]
+    assert available_models("compact") == ["bicubic"]
+
+
+# ---- damaged ----
+
+
+def test_a_flipped_byte_of_the_weights_is_noticed(weights):
+    path = weights / "sisr.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"sisr\.safetensors.*SHA-256.*fetch"):
+        load_model("sisr", "smoke")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\xff" * 8 + b[8:], lambda b: b[:8] + b"x" + b[9:]],
+    ids=["cut", "empty", "header length", "header"],
+)
+def test_a_damaged_file_is_named(weights, damage):
+    path = weights / "sisr.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"sisr\.safetensors"):
+        load_model("sisr", "smoke")
+
+
+@pytest.mark.parametrize("card", ["", "{", "[]", "null", "{}", '{"model": "sisr"}', b"\xff\xfe"])
+def test_a_damaged_card_is_named(weights, card):
+    (weights / "sisr.json").write_bytes(card.encode() if isinstance(card, str) else card)
+    with pytest.raises(ValueError, match=r"sisr\.(json|safetensors)"):
+        load_model("sisr", "smoke")
+
+
+def test_a_card_of_other_weights_is_noticed(weights):
+    card = json.loads((weights / "sisr.json").read_text())
+    (weights / "sisr.json").write_text(json.dumps(card | {"sha256": "0" * 64}))
+    with pytest.raises(ValueError, match=r"SHA-256 is not the one in its card"):
+        load_model("sisr", "smoke")
+
+
+@pytest.mark.parametrize(
+    ("name", "profile"),
+    [("sisr", replace(SMOKE, channels=16)), ("sisr", replace(SMOKE, encoder_blocks=3)), ("e2ent2", SMOKE)],
+    ids=["wider", "deeper", "another network"],
+)
+def test_weights_of_another_network_are_refused_by_name(weights, name, profile):
+    state = build_model(name, profile).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, weights / "sisr.safetensors")
+    with pytest.raises(ValueError, match=r"sisr\.safetensors: not the weights of 'sisr' at profile 'smoke'"):
+        load_model("sisr", "smoke")
+
+
+def test_smoke_weights_are_not_compact_weights(weights):
+    with pytest.raises(ValueError, match=r"sisr\.safetensors: not the weights of 'sisr' at profile 'compact'"):
+        load_model("sisr", "compact", weights)
+
+
+class Marker:
+    """Its pickle writes a file when loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch"])
+def test_a_pickle_under_the_name_of_a_checkpoint_is_refused_and_not_run(weights, tmp_path, kind):
+    path, trap = weights / "sisr.safetensors", tmp_path / "it was run"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Marker(trap)))
+    else:
+        torch.save(Marker(trap), path)
+    card = json.loads((weights / "sisr.json").read_text())
+    (weights / "sisr.json").write_text(json.dumps(card | {"sha256": file_sha256(path)}))
+    with pytest.raises(ValueError, match=r"sisr\.safetensors"):
+        load_model("sisr", "smoke")
+    assert not trap.exists()
+
+
+def test_a_failed_save_leaves_the_old_pair_as_it_was(weights, monkeypatch):
+    before = load_file(weights / "sisr.safetensors")
+
+    def full(tensors, path):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("e2ent2lib.checkpoints.save_file", full)
+    with pytest.raises(OSError, match="no space"):
+        save_model(build_model("sisr", SMOKE), CARD, weights, "sisr")
+    assert sorted(os.listdir(weights)) == ["sisr.json", "sisr.safetensors"]
+    after = load_model("sisr", "smoke").state_dict()
+    assert all(torch.equal(v, after[k]) for k, v in before.items())

@@ -1,0 +1,433 @@
+"""The data sets' pairs, folders of photographs, and crop-twice pairs (data/)."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from e2ent2lib.config import SMOKE
+from e2ent2lib.data import (
+    DATASETS,
+    CropTwice,
+    crop_twice,
+    dataset,
+    embedded_photographs,
+    fingerprint,
+    overlap,
+    pairs,
+    photographs,
+    training_images,
+)
+from e2ent2lib.images import downscale, write_image
+
+few = settings(deadline=None, max_examples=30)
+
+
+def noise(height=64, width=72, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def put(folder, *names, size=(8, 8)):
+    """Write a different picture under each name."""
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(folder / name, noise(*size, seed))
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty data folder that is the only one looked in."""
+    monkeypatch.setattr(pairs, "ROOT", tmp_path / "checkout")
+    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+# ---- data sets in their owners' layout ----
+
+
+def test_a_cufed5_group_is_an_input_and_five_references_best_first(data):
+    put(data, *(f"CUFED5/001_{level}.png" for level in range(6)))
+    (pair,) = dataset("cufed5").pairs()
+    assert pair.name == "001_0"
+    np.testing.assert_array_equal(pair.hr(), noise(8, 8, 0))
+    assert len(pair.refs()) == 5
+    for level, ref in enumerate(pair.refs(), 1):
+        np.testing.assert_array_equal(ref, noise(8, 8, level))
+
+
+def test_cufed5_groups_come_in_the_order_of_their_names(data):
+    put(data, *(f"CUFED5/{group}_{level}.png" for group in ("010", "002", "001") for level in range(6)))
+    assert [p.name for p in dataset("cufed5").pairs()] == ["001_0", "002_0", "010_0"]
+
+
+def test_a_missing_lower_level_leaves_the_other_references_in_order(data):
+    put(data, *(f"CUFED5/001_{level}.png" for level in (0, 1, 2, 4, 5)))
+    (pair,) = dataset("cufed5").pairs()
+    assert [r.name for r in pair.ref_sources] == ["001_1.png", "001_2.png", "001_4.png", "001_5.png"]
+
+
+def test_a_group_without_its_level_1_is_left_out_since_scores_are_said_to_be_of_level_1(data):
+    put(data, *(f"CUFED5/001_{level}.png" for level in range(6)), *(f"CUFED5/002_{level}.png" for level in (0, 2, 3)))
+    assert [p.name for p in dataset("cufed5").pairs()] == ["001_0"]
+
+
+def test_a_group_without_its_input_or_without_any_reference_is_left_out(data):
+    put(data, "CUFED5/001_0.png", "CUFED5/001_1.png", "CUFED5/002_1.png", "CUFED5/002_2.png", "CUFED5/003_0.png")
+    assert [p.name for p in dataset("cufed5").pairs()] == ["001_0"]
+
+
+@pytest.mark.parametrize(("name", "folder"), [("flickr1024", "Flickr1024/Test"), ("middlebury", "Middlebury")])
+def test_of_a_stereo_pair_the_left_is_the_truth_and_the_right_the_reference(data, name, folder):
+    put(data, f"{folder}/0001_L.png", f"{folder}/0001_R.png", f"{folder}/0002_L.png", f"{folder}/0003_R.png")
+    (pair,) = dataset(name).pairs()
+    assert pair.name == "0001_L"
+    np.testing.assert_array_equal(pair.hr(), noise(8, 8, 0))
+    np.testing.assert_array_equal(pair.refs(), [noise(8, 8, 1)])
+
+
+def test_flickr1024_is_its_test_set_only(data):
+    put(data, "Flickr1024/Train/0001_L.png", "Flickr1024/Train/0001_R.png", "Flickr1024/0002_L.png")
+    with pytest.raises(FileNotFoundError):
+        dataset("flickr1024").pairs()
+
+
+def test_middlebury_leaves_out_motorcycle_which_is_a_data_set_of_its_own(data):
+    put(data, *(f"Middlebury/{n}_{s}.png" for n in ("Motorcycle", "Piano") for s in "LR"))
+    assert [p.name for p in dataset("middlebury").pairs()] == ["Piano_L"]
+
+
+def test_cufed_pairs_input_and_ref_of_the_same_name(data):
+    put(data, "CUFED/input/a.png", "CUFED/ref/a.png", "CUFED/input/b.png", "CUFED/ref/c.png")
+    (pair,) = dataset("cufed").pairs()
+    assert pair.name == "a"
+    np.testing.assert_array_equal(pair.refs(), [noise(8, 8, 1)])
+
+
+def test_the_projects_own_data_folder_comes_before_the_variables(data, tmp_path):
+    for folder in (tmp_path / "checkout" / "data", data):
+        put(folder, "CUFED5/001_0.png", "CUFED5/001_1.png")
+    (pair,) = dataset("cufed5").pairs()
+    assert pair.hr_source == tmp_path / "checkout" / "data" / "CUFED5" / "001_0.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "label"),
+    [
+        ("cufed5", 1, "CUFED5 (1 of 126)"),
+        ("cufed5", 126, "CUFED5"),
+        ("flickr1024", 1, "Flickr1024 (1 of 112)"),
+        ("flickr1024", 112, "Flickr1024"),
+        ("motorcycle", 1, "motorcycle"),
+    ],
+)
+def test_only_a_whole_data_set_has_its_plain_title(name, here, label):
+    assert dataset(name).label(here) == label
+
+
+@pytest.mark.parametrize("name", [n for n in DATASETS if n != "motorcycle"])
+def test_an_absent_data_set_says_where_to_put_it(data, name):
+    assert dataset(name).lister() == []
+    with pytest.raises(FileNotFoundError, match=rf"{DATASETS[name].title} is not here: .*data/.*E2ENT2_DATA"):
+        dataset(name).pairs()
+
+
+def test_without_the_variable_nothing_but_the_projects_folder_is_looked_in(data, monkeypatch):
+    put(data, "CUFED5/001_0.png", "CUFED5/001_1.png")
+    monkeypatch.delenv("E2ENT2_DATA")
+    with pytest.raises(FileNotFoundError):
+        dataset("cufed5").pairs()
+
+
+def test_an_unknown_data_set_is_refused_with_the_names_that_exist():
+    with pytest.raises(ValueError, match=r"'cufed7'.*motorcycle, cufed5, flickr1024"):
+        dataset("cufed7")
+
+
+def test_a_damaged_picture_of_a_pair_is_named(data):
+    put(data, "CUFED5/001_0.png", "CUFED5/001_1.png")
+    (data / "CUFED5" / "001_1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (pair,) = dataset("cufed5").pairs()
+    with pytest.raises(ValueError, match=r"001_1\.png"):
+        pair.refs()
+
+
+# ---- what comes with scikit-image ----
+
+
+def test_the_motorcycle_pair_is_what_scikit_image_ships():
+    left, right, _ = skimage.data.stereo_motorcycle()
+    (pair,) = dataset("motorcycle").pairs()
+    np.testing.assert_array_equal(pair.hr(), left)
+    np.testing.assert_array_equal(pair.refs(), [right])
+    assert pair.hr().shape == (500, 741, 3)
+
+
+def test_the_motorcycle_pair_is_never_among_the_embedded_training_photographs():
+    left, right, _ = skimage.data.stereo_motorcycle()
+    marks = {fingerprint([x]) for x in embedded_photographs().values()}
+    assert not marks & {fingerprint([left]), fingerprint([right])}
+    assert len(marks) == len(embedded_photographs()) >= 5
+    for name, image in embedded_photographs().items():
+        assert "motorcycle" not in name
+        assert image.shape != left.shape or np.abs(image.astype(int) - left).mean() > 10
+
+
+# ---- folders ----
+
+
+def test_photographs_are_found_in_sub_folders_sorted_and_whatever_the_case_of_their_ending(tmp_path):
+    put(tmp_path, "b.png", "a/c.JPG", "a/b/d.webp")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "folder.png").mkdir()
+    assert [p.relative_to(tmp_path).as_posix() for p in photographs(tmp_path)] == ["a/b/d.webp", "a/c.JPG", "b.png"]
+
+
+def test_a_folder_without_images_is_refused_by_name(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path.name}: holds no images \(png"):
+        photographs(tmp_path)
+
+
+def test_a_missing_folder_is_refused_by_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent: no such folder"):
+        photographs(tmp_path / "absent")
+
+
+# ---- crop-twice ----
+
+
+@few
+@given(st.data())
+def test_boxes_lie_inside_the_image_and_within_the_largest_offset(draw):
+    height, width = draw.draw(st.integers(4, 60)), draw.draw(st.integers(4, 60))
+    crop = draw.draw(st.integers(1, min(height, width)))
+    offset = draw.draw(st.none() | st.integers(0, 20))
+    first, second = crop_twice((height, width), crop, np.random.default_rng(draw.draw(st.integers(0, 999))), offset)
+    for y, x in (first, second):
+        assert 0 <= y <= height - crop and 0 <= x <= width - crop
+    if offset is not None:
+        assert all(abs(a - b) <= offset for a, b in zip(first, second))
+
+
+def test_every_box_of_the_image_can_be_drawn_both_times():
+    rng = np.random.default_rng(0)
+    drawn = [crop_twice((4, 5), 3, rng) for _ in range(400)]
+    boxes = {(y, x) for y in range(2) for x in range(3)}
+    assert {first for first, _ in drawn} == {second for _, second in drawn} == boxes
+    assert len(set(drawn)) == 36
+
+
+def test_an_image_of_the_size_of_the_crop_has_one_box():
+    assert crop_twice((6, 6), 6, np.random.default_rng(0)) == ((0, 0), (0, 0))
+
+
+@pytest.mark.parametrize("size", [(5, 9), (9, 5)])
+def test_an_image_smaller_than_the_crop_is_refused_with_both_sizes(size):
+    with pytest.raises(ValueError, match=rf"{size[1]}×{size[0]} is smaller than a crop of 6×6"):
+        crop_twice(size, 6, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [((10, 10), 1), ((14, 10), 0.5), ((10, 4), 0.25), ((14, 14), 0.25), ((18, 10), 0), ((99, 0), 0)],
+)
+def test_the_overlap_of_two_boxes_of_side_8(second, expected):
+    assert overlap((10, 10), second, 8) == expected
+    assert overlap(second, (10, 10), 8) == expected
+
+
+@few
+@given(st.tuples(*[st.integers(0, 12)] * 4), st.integers(1, 8))
+def test_the_overlap_equals_counting_pixels(corners, crop):
+    masks = np.zeros((2, 20, 20), bool)
+    for mask, (y, x) in zip(masks, (corners[:2], corners[2:])):
+        mask[y : y + crop, x : x + crop] = True
+    assert overlap(corners[:2], corners[2:], crop) == pytest.approx(masks.all(0).sum() / crop**2)
+
+
+SMALL = replace(SMOKE, crop=16, max_offset=8)
+PICTURES = [noise(40, 48, seed) for seed in range(5)]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other))
+
+
+def test_an_item_is_the_two_crops_and_their_downscaled_twins():
+    crops = CropTwice(PICTURES, SMALL, length=10)
+    i, (y, x), j, (v, u) = crops.boxes(3)
+    hr, ref = PICTURES[i][y : y + 16, x : x + 16], PICTURES[j][v : v + 16, u : u + 16]
+    for found, expected in zip(crops[3], (hr, downscale(hr), ref, downscale(ref))):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, torch.from_numpy(expected.copy()).permute(2, 0, 1) / 255)
+
+
+def test_an_item_depends_on_its_number_and_seed_alone():
+    one, again = CropTwice(PICTURES, SMALL, length=10), CropTwice(PICTURES, SMALL, length=99)
+    forward = [one[i] for i in range(10)]
+    assert all(same(again[i], forward[i]) for i in reversed(range(10)))
+    assert any(not same(a, b) for a, b in pairwise(forward))
+    other = CropTwice(PICTURES, SMALL, length=10, seed=1)
+    assert sum(same(other[i], forward[i]) for i in range(10)) < 3
+
+
+def test_items_do_not_depend_on_the_number_of_loader_processes():
+    crops = CropTwice(PICTURES, replace(SMALL, unrelated=0.5), length=6)
+    alone, shared = (list(DataLoader(crops, batch_size=2, num_workers=n)) for n in (0, 2))
+    assert len(alone) == len(shared) == 3
+    assert all(same(a, b) for a, b in zip(alone, shared))
+
+
+@pytest.mark.parametrize("start", [1, 4])
+def test_a_series_that_starts_later_goes_on_where_the_whole_one_would(start):
+    whole = CropTwice(PICTURES, SMALL, length=8, seed=3)
+    rest = CropTwice(PICTURES, SMALL, length=8, seed=3, start=start)
+    assert len(rest) == 8 - start
+    assert all(same(rest[i], whole[i + start]) for i in range(len(rest)))
+
+
+def test_crops_are_the_same_from_paths_as_from_arrays(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(len(PICTURES))]
+    for path, picture in zip(paths, PICTURES):
+        write_image(path, picture)
+    from_arrays, from_paths = (CropTwice(x, SMALL, length=4) for x in (PICTURES, paths))
+    assert all(same(from_arrays[i], from_paths[i]) for i in range(4))
+
+
+@pytest.mark.parametrize(("fraction", "least", "most"), [(0.0, 0, 0), (0.3, 0.25, 0.35), (1.0, 1, 1)])
+def test_the_unrelated_fraction_of_references_comes_from_another_photograph(fraction, least, most):
+    crops = CropTwice(PICTURES, replace(SMALL, unrelated=fraction), length=1000)
+    other = [i != j for i, _, j, _ in map(crops.boxes, range(1000))]
+    assert least <= np.mean(other) <= most
+
+
+def test_related_references_keep_to_the_largest_offset():
+    crops = CropTwice(PICTURES, replace(SMALL, unrelated=0.5), length=300)
+    related = [(a, b) for i, a, j, b in map(crops.boxes, range(300)) if i == j]
+    assert 100 < len(related) < 200
+    assert all(max(abs(p - q) for p, q in zip(a, b)) <= SMALL.max_offset for a, b in related)
+
+
+def test_a_single_photograph_is_its_own_reference_even_if_unrelated_ones_are_asked_for():
+    crops = CropTwice(PICTURES[:1], replace(SMALL, unrelated=1.0), length=5)
+    assert all((i, j) == (0, 0) for i, _, j, _ in map(crops.boxes, range(5)))
+
+
+def test_every_photograph_is_used():
+    crops = CropTwice(PICTURES, SMALL, length=200)
+    assert {crops.boxes(n)[0] for n in range(200)} == set(range(5))
+
+
+# ---- training photographs ----
+
+
+def ready(source, **changes):
+    return training_images(source, replace(SMOKE, **{"crop": 16, **changes}), progress=False)
+
+
+def test_small_images_are_left_out_and_counted(tmp_path):
+    put(tmp_path, "a.png", "b/c.png", size=(20, 30))
+    put(tmp_path, "low.png", size=(15, 40))
+    put(tmp_path, "narrow.png", size=(40, 15))
+    put(tmp_path, "just.png", size=(16, 16))
+    found = ready(tmp_path)
+    assert len(found.train) == 3 and all(min(x.shape[:2]) >= 16 for x in found.train)
+    expected = {"images": 5, "used": 3, "left_out_smaller_than_a_crop": 2, "source": tmp_path.name, "validation": []}
+    assert found.facts.items() >= expected.items()
+
+
+def test_no_usable_image_is_an_error_that_names_the_folder_and_the_size(tmp_path):
+    put(tmp_path, "a.png", "b.png", size=(15, 15))
+    with pytest.raises(ValueError, match=rf"{tmp_path.name}: none of its 2 images has sides of at least 16"):
+        ready(tmp_path)
+
+
+def test_a_corrupt_image_in_the_folder_is_named(tmp_path):
+    put(tmp_path, "a.png", "sub/broken.png", size=(20, 20))
+    (tmp_path / "sub" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n of a kind")
+    with pytest.raises(ValueError, match=r"sub.broken\.png"):
+        ready(tmp_path)
+
+
+def test_the_fingerprint_is_of_the_pixels_whatever_the_format(tmp_path):
+    for suffix in ("png", "bmp", "tif"):
+        put(tmp_path / suffix, f"a.{suffix}", f"b.{suffix}", size=(20, 20))
+    marks = {ready(tmp_path / suffix).facts["fingerprint"] for suffix in ("png", "bmp", "tif")}
+    assert len(marks) == 1
+    write_image(tmp_path / "png" / "b.png", noise(20, 20, seed=9))
+    assert ready(tmp_path / "png").facts["fingerprint"] not in marks
+
+
+def test_the_fingerprint_is_of_the_images_that_are_used(tmp_path):
+    put(tmp_path, "a.png", size=(20, 20))
+    before = ready(tmp_path).facts["fingerprint"]
+    put(tmp_path, "small.png", size=(10, 10))
+    assert ready(tmp_path).facts["fingerprint"] == before
+    assert ready(tmp_path, cache=False).facts["fingerprint"] == before
+
+
+def test_the_fingerprint_of_pictures_tells_shapes_and_order_apart():
+    a, b = noise(2, 6), noise(2, 6, seed=1)
+    marks = [fingerprint(x) for x in ([a, b], [b, a], [a], [a.reshape(6, 2, 3)], [a.reshape(4, 3, 3)])]
+    assert len(set(marks)) == 5
+    assert fingerprint([a]) == fingerprint([a.copy(order="F")])
+
+
+def test_photographs_are_kept_as_paths_where_the_profile_says_not_to_cache(tmp_path):
+    put(tmp_path, "a.png", size=(20, 20))
+    (kept,) = ready(tmp_path, cache=False).train
+    assert kept == tmp_path / "a.png"
+    (cached,) = ready(tmp_path, cache=True).train
+    np.testing.assert_array_equal(cached, noise(20, 20))
+    from_path, from_memory = (CropTwice([x], replace(SMOKE, crop=16), length=2)[1] for x in (kept, cached))
+    assert same(from_path, from_memory)
+
+
+def test_a_small_folder_trains_on_everything_and_validates_on_the_same(tmp_path):
+    put(tmp_path, *(f"{i:02}.png" for i in range(49)), size=(16, 16))
+    found = ready(tmp_path)
+    assert len(found.train) == len(found.validation) == 49
+    assert found.facts["validation"] == []
+
+
+def test_of_a_large_folder_about_one_in_twenty_is_held_out_and_never_trained_on(tmp_path):
+    put(tmp_path, *(f"{i:03}.png" for i in range(120)), size=(16, 16))
+    found = ready(tmp_path, cache=False)
+    assert 1 <= len(found.validation) <= 15
+    assert len(found.train) + len(found.validation) == 120
+    assert not set(found.train) & set(found.validation)
+    assert found.facts["validation"] == [p.name for p in found.validation]
+
+
+def test_what_is_held_out_depends_on_each_name_alone(tmp_path):
+    put(tmp_path, *(f"{i:03}.png" for i in range(120)), size=(16, 16))
+    before = set(ready(tmp_path).facts["validation"])
+    (tmp_path / "000.png").unlink()
+    put(tmp_path, "more.png", size=(16, 16))
+    assert set(ready(tmp_path).facts["validation"]) - {"more.png"} == before - {"000.png"}
+
+
+def test_embedded_photographs_hold_out_chelsea():
+    found = training_images("embedded", SMOKE, progress=False)
+    assert found.facts["validation"] == ["chelsea"] and found.facts["source"] == "embedded"
+    (cat,) = found.validation
+    np.testing.assert_array_equal(cat, skimage.data.chelsea())
+    assert len(found.train) == len(embedded_photographs()) - 1
+    assert not any(np.array_equal(cat, x) for x in found.train)
+
+
+def test_a_data_sets_name_is_found_where_the_variable_says(data):
+    put(data, "CUFED/input/a.png", size=(20, 20))
+    found = ready("CUFED")
+    assert len(found.train) == 1 and found.facts["source"] == "CUFED"
+
+
+def test_a_source_that_is_nowhere_is_an_error_that_names_it(data):
+    with pytest.raises(FileNotFoundError, match="holiday: no such folder"):
+        ready("holiday")

@@ -1,0 +1,182 @@
+"""Damaged image files: reading one gives a picture, or an error that names the file. Run by `make test-all`."""
+
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+from e2ent2lib.images import read_image
+
+pytestmark = pytest.mark.slow
+
+many = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def seeds():
+    """Small whole files of many kinds, by name."""
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (12, 10, 3), np.uint8))
+    deep = Image.fromarray(rng.integers(0, 65536, (6, 7), np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera"
+    exif.get_ifd(0x8769)[0x9003] = "2000:01:01 00:00:00"
+    text = PngImagePlugin.PngInfo()
+    text.add_text("note", "a word")
+    text.add_text("long", "many words " * 20, zip=True)
+    text.add_itxt("other", "ein Wört", zip=True)
+    frames = [Image.new("RGB", (6, 6), c) for c in ("red", "blue")]
+    return {
+        "rgb.png": encoded(colour, "PNG", exif=exif, pnginfo=text, dpi=(72, 72)),
+        "rgba.png": encoded(colour.convert("RGBA"), "PNG"),
+        "palette.png": encoded(colour.quantize(16), "PNG", transparency=bytes(range(0, 160, 10))),
+        "bit.png": encoded(colour.convert("1"), "PNG", transparency=0),
+        "deep.png": encoded(deep, "PNG", exif=exif),
+        "moving.png": encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=20),
+        "rgb.jpg": encoded(colour, "JPEG", exif=exif, comment="a word"),
+        "progressive.jpg": encoded(colour, "JPEG", progressive=True, dpi=(72, 72)),
+        "grey.jpg": encoded(colour.convert("L"), "JPEG"),
+        "cmyk.jpg": encoded(colour.convert("CMYK"), "JPEG"),
+    }
+
+
+SEEDS = seeds()
+PNGS = sorted(name for name in SEEDS if name.endswith(".png"))
+
+
+@pytest.fixture(autouse=True)
+def small_bombs(monkeypatch):
+    """A size that a flipped byte makes up must not fill the memory of the machine that tests."""
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100_000)
+
+
+def reads_or_names_the_file(path, content):
+    path.write_bytes(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = read_image(path)
+    except (ValueError, FileNotFoundError) as error:
+        assert str(path) in str(error), f"{error!r} does not name {path}"
+    else:
+        assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3 and 0 not in found.shape
+
+
+@st.composite
+def edits(draw):
+    """A few edits, each (kind, place from 0 to 1, bytes)."""
+    kinds = st.sampled_from(["set", "insert", "delete", "cut", "flip"])
+    edit = st.tuples(kinds, st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=6))
+    return draw(st.lists(edit, min_size=1, max_size=4))
+
+
+def mutated(content, changes):
+    content = bytearray(content)
+    for kind, place, new in changes:
+        at = int(place * len(content))
+        if kind == "set":
+            content[at : at + len(new)] = new
+        elif kind == "insert":
+            content[at:at] = new
+        elif kind == "delete":
+            del content[at : at + len(new)]
+        elif kind == "cut":
+            del content[at:]
+        elif content:
+            content[at] ^= 1 << new[0] % 8
+    return bytes(content)
+
+
+def chunks(png):
+    """The chunks of a PNG as (type, content)."""
+    at, found = 8, []
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        found.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return found
+
+
+def joined(parts):
+    """The reverse of ``chunks``, with checksums that are right."""
+    out = b"\x89PNG\r\n\x1a\n"
+    for kind, content in parts:
+        out += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return out
+
+
+@pytest.mark.parametrize("name", sorted(SEEDS))
+def test_the_files_that_are_damaged_below_are_whole(tmp_path, name):
+    (tmp_path / name).write_bytes(SEEDS[name])
+    assert min(read_image(tmp_path / name).shape[:2]) >= 6
+    if name.endswith(".png"):
+        assert joined(chunks(SEEDS[name])) == SEEDS[name]
+
+
+@pytest.mark.parametrize("name", sorted(SEEDS))
+def test_every_truncation_gives_a_picture_or_names_the_file(tmp_path, name):
+    content = SEEDS[name]
+    for length in range(0, len(content), 1 + len(content) // 300):
+        reads_or_names_the_file(tmp_path / name, content[:length])
+
+
+@pytest.mark.parametrize("name", sorted(SEEDS))
+def test_every_single_damaged_byte_gives_a_picture_or_names_the_file(tmp_path, name):
+    content = SEEDS[name]
+    for at in range(0, len(content), 1 + len(content) // 700):
+        for value in (0, 255, content[at] ^ 1):
+            reads_or_names_the_file(tmp_path / name, content[:at] + bytes([value]) + content[at + 1 :])
+
+
+@many
+@given(name=st.sampled_from(sorted(SEEDS)), changes=edits())
+def test_any_damage_gives_a_picture_or_names_the_file(tmp_path, name, changes):
+    reads_or_names_the_file(tmp_path / name, mutated(SEEDS[name], changes))
+
+
+@many
+@given(name=st.sampled_from(PNGS), which=st.integers(0, 20), changes=edits())
+def test_damage_under_a_right_checksum_gives_a_picture_or_names_the_file(tmp_path, name, which, changes):
+    parts = chunks(SEEDS[name])
+    kind, content = parts[which % len(parts)]
+    parts[which % len(parts)] = (kind, mutated(content, changes))
+    reads_or_names_the_file(tmp_path / name, joined(parts))
+
+
+@many
+@given(name=st.sampled_from(PNGS), changes=edits())
+def test_a_png_of_damaged_rows_compressed_again_gives_a_picture_or_names_the_file(tmp_path, name, changes):
+    parts = [
+        (kind, zlib.compress(mutated(zlib.decompress(content), changes)) if kind == b"IDAT" else content)
+        for kind, content in chunks(SEEDS[name])
+    ]
+    reads_or_names_the_file(tmp_path / name, joined(parts))
+
+
+@many
+@given(name=st.sampled_from(PNGS), order=st.permutations(range(8)), keep=st.integers(1, 8))
+def test_missing_and_misplaced_chunks_give_a_picture_or_name_the_file(tmp_path, name, order, keep):
+    parts = chunks(SEEDS[name])
+    reads_or_names_the_file(tmp_path / name, joined([parts[i] for i in order[:keep] if i < len(parts)]))
+
+
+@many
+@given(
+    content=st.binary(max_size=200),
+    start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF", b"II*\0", b"BM"]),
+)
+def test_random_bytes_after_a_signature_give_a_picture_or_name_the_file(tmp_path, content, start):
+    reads_or_names_the_file(tmp_path / "random.png", start + content)

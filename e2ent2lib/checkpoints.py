@@ -25,6 +25,8 @@ MODELS = ("sisr", "sisr-gan", *ALPHAS)
 
 def build_model(name: str, profile: Profile) -> nn.Module:
     """The untrained network of a model's name. Raises ValueError for a name that does not exist."""
+    if name == "bicubic":
+        raise ValueError("bicubic has no weights to load; super_resolve(..., model='bicubic') needs none")
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose one of bicubic, {', '.join(MODELS)}")
     model = E2ENT2(profile, alphas=ALPHAS[name]) if name in ALPHAS else SISRBranch(profile)
@@ -43,7 +45,8 @@ def shipped_folder() -> Path:
 def available_models(profile: str | None = None) -> list[str]:
     """Names of the models that have a checkpoint of this profile here, "bicubic" first."""
     folder = shipped_folder() / get_profile(profile).name
-    return ["bicubic"] + [m for m in MODELS if (folder / f"{m}.safetensors").is_file()]
+    whole = [m for m in MODELS if all((folder / f"{m}{end}").is_file() for end in (".safetensors", ".json"))]
+    return ["bicubic", *whole]
 
 
 def load_model(name: str, profile: str | None = None, folder: str | os.PathLike | None = None) -> nn.Module:
@@ -55,7 +58,7 @@ def load_model(name: str, profile: str | None = None, folder: str | os.PathLike 
     chosen = get_profile(profile)
     model = build_model(name, chosen)
     path = Path(folder or shipped_folder() / chosen.name) / f"{name}.safetensors"
-    card = read_card(path)
+    card = read_card(path, chosen.name)
     try:
         model.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
@@ -66,16 +69,20 @@ def load_model(name: str, profile: str | None = None, folder: str | os.PathLike 
     return model.eval().requires_grad_(False)
 
 
-def read_card(path: Path) -> dict:
-    """The card beside a checkpoint. Raises FileNotFoundError that says how to train the model."""
+def read_card(path: Path, profile: str) -> dict:
+    """The card beside a checkpoint. Raises FileNotFoundError that says how to train it, ValueError if damaged."""
     card = path.with_suffix(".json")
     if not (path.is_file() and card.is_file()):
         missing = path if not path.is_file() else card
         raise FileNotFoundError(
-            f"{missing}: no such checkpoint. Train it: `e2ent2 train {path.stem} --profile {path.parent.name}`, "
-            f"then name its folder; or choose one of {', '.join(available_models())}"
+            f"{missing}: no such checkpoint. Train it: `e2ent2 train {path.stem} --profile {profile}`, "
+            f"then name its folder; or choose one of {', '.join(available_models(profile))}"
         )
-    return json.loads(card.read_text(encoding="utf-8"))
+    try:
+        facts = json.loads(card.read_text(encoding="utf-8"))
+        return facts | {"sha256": facts["sha256"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{card}: damaged model card ({error}); fetch the pair of files again") from error
 
 
 def save_model(model: nn.Module, card: dict, folder: str | os.PathLike, name: str) -> Path:

@@ -91,7 +91,8 @@ def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: P
     if not rows:
         return False
     pairs = dataset(data).pairs()
-    sha = None if name == "bicubic" else read_card(shipped_folder() / profile / f"{name}.safetensors")["sha256"]
+    weights = shipped_folder() / profile / f"{name}.safetensors"
+    sha = None if name == "bicubic" else read_card(weights, profile)["sha256"]
     now = {
         "checkpoint_sha256": sha,
         "code": code_fingerprint(),

@@ -19,7 +19,12 @@ def check(attempt: Callable, cases: Sequence[tuple[tuple, object]], tolerance: f
             return f"case {number} of {len(cases)}: your function raised {type(error).__name__}: {error}"
         if found is None:
             return "not solved yet: your function returned None"
-        found, wanted = _as_array(found), _as_array(expected)
+        try:
+            found, wanted = _as_array(found), _as_array(expected)
+            if found.dtype.kind not in "biufc":
+                raise TypeError
+        except (ValueError, TypeError):
+            return f"case {number} of {len(cases)}: expected numbers, your function returned {type(found).__name__}"
         if found.shape != wanted.shape:
             return f"case {number} of {len(cases)}: expected shape {wanted.shape}, got {found.shape}"
         if not np.allclose(found, wanted, rtol=tolerance, atol=tolerance):

@@ -64,18 +64,27 @@ def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the name")
     try:
-        with Image.open(path) as image:
-            image.load()
-            return _pil_to_rgb(image, str(path))
+        image = Image.open(path)
     except UnidentifiedImageError as error:
         known = ", ".join(e[1:] for e in EXTENSIONS)
         raise ValueError(f"{path}: not an image this project can read; expected one of {known}") from error
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be decoded ({error}); it may be damaged, fetch it again") from error
+    except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
+        raise _damaged(str(path), error) from error
+    with image:
+        return _pil_to_rgb(image, str(path))
+
+
+def _damaged(name: str, error: Exception) -> ValueError:
+    return ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again")
 
 
 def _pil_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
-    image = ImageOps.exif_transpose(image)
+    if 0 in image.size:
+        raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
+    try:
+        image = ImageOps.exif_transpose(image)  # decodes first
+    except Exception as error:
+        raise _damaged(name, error) from error
     if image.mode == "F":
         raise ValueError(f"{name}: a float image has no agreed range; save it as 8 or 16 bit first")
     if image.mode.startswith("I"):
@@ -84,7 +93,7 @@ def _pil_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
             raise ValueError(f"{name}: values {grey.min()} to {grey.max()} do not fit 16 bit; save it as 8 or 16 bit")
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
 

@@ -55,16 +55,16 @@ def super_resolve_with(
 def run(model: E2ENT2, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Outputs:
     """One forward pass on 8-bit pictures: I_sr, the SISR image and F, as tensors."""
     device = device_of(model)
-    ready = [prepare_reference(x, model.profile.scale) for x in refs]
+    ready = [prepare_reference(x, model.profile.scale, f"reference {i}") for i, x in enumerate(refs, 1)]
     return model(to_tensor(lr).to(device), *([x.to(device) for x in maps] for maps in zip(*ready)))
 
 
 def prepare_reference(
-    ref: UInt8[np.ndarray, "h w 3"], r: int = 4
+    ref: UInt8[np.ndarray, "h w 3"], r: int = 4, name: str = "a reference"
 ) -> tuple[Float[Tensor, "1 3 H W"], Float[Tensor, "1 3 H/r W/r"]]:
     """(I_ref, I_ref↓) of 3.1. Raises ValueError if a side is under 3·r, for then there is no 3×3 patch to match."""
     if min(ref.shape[:2]) < 3 * r:
-        raise ValueError(f"a reference of {ref.shape[1]}×{ref.shape[0]} pixels is too small; it needs {3 * r}×{3 * r}")
+        raise ValueError(f"{name} of {ref.shape[1]}×{ref.shape[0]} pixels is too small; it needs {3 * r}×{3 * r}")
     ref = crop_to_multiple(ref, r)
     return to_tensor(ref), to_tensor(downscale(ref, r))
 

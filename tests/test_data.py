@@ -431,3 +431,13 @@ def test_a_data_sets_name_is_found_where_the_variable_says(data):
 def test_a_source_that_is_nowhere_is_an_error_that_names_it(data):
     with pytest.raises(FileNotFoundError, match="holiday: no such folder"):
         ready("holiday")
+
+
+@pytest.mark.parametrize("name", ["CUFED5", "Flickr1024", "Middlebury"])
+def test_a_set_that_is_for_evaluation_is_never_trained_on(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path))
+    (tmp_path / name / "Test").mkdir(parents=True)
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / name / "Test" / "a.png")
+    for source in (name, tmp_path, tmp_path / name / "Test"):
+        with pytest.raises(ValueError, match=f"{name} is for evaluation"):
+            training_images(source, SMOKE, progress=False)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from e2ent2lib.data.pairs import data_folder, embedded_photographs, fingerprint,
 from e2ent2lib.images import as_rgb, downscale
 
 Box = tuple[int, int]
+EVALUATION_ONLY = ("CUFED5", "Flickr1024", "Middlebury")
 
 
 class Crops(NamedTuple):
@@ -112,13 +113,15 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
 
     Images smaller than a crop are left out and counted. About one in 20, chosen by the hash of its name, is kept for
     validation ("embedded": chelsea), but none of a folder of fewer than 50, which may be views of one scene; without
-    any, the training photographs serve. Raises FileNotFoundError or ValueError if nothing usable is left.
+    any, the training photographs serve. Raises FileNotFoundError or ValueError if nothing usable is left, and
+    ValueError for photographs of a set that is for evaluation.
     """
     if str(source) == "embedded":
         named = dict(embedded_photographs())
     else:
         folder = Path(source) if Path(source).is_dir() else data_folder(str(source)) or Path(source)
         named = {p.relative_to(folder).as_posix(): p for p in photographs(folder)}
+        _refuse_evaluation_sets(named.values())
     found, usable = len(named), {}
     sizes, marks = 0, []
     for name, image in tqdm(named.items(), desc="reading photographs", disable=not progress, leave=False):
@@ -141,6 +144,13 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
         "fingerprint": hashlib.sha256("".join(marks).encode()).hexdigest(),
     }
     return TrainingImages(train, [usable[n] for n in sorted(held)] or train, facts)
+
+
+def _refuse_evaluation_sets(paths: Iterable[Path]) -> None:
+    for path in paths:
+        forbidden = [name for name in EVALUATION_ONLY if name in path.resolve().parts]
+        if forbidden:
+            raise ValueError(f"{path}: {forbidden[0]} is for evaluation, a model trained on it could not be measured")
 
 
 def held_out(names: Sequence[str]) -> set[str]:

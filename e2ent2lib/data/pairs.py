@@ -82,7 +82,8 @@ def _matching(folder: str, pattern: str, refs: Callable[[Path], Iterable[Path]])
 
 def _cufed5() -> list[Pair]:
     levels = range(1, 6)
-    return _matching("CUFED5", "*_0.png", lambda hr: (hr.with_name(f"{hr.stem[:-2]}_{level}.png") for level in levels))
+    found = _matching("CUFED5", "*_0.png", lambda hr: (hr.with_name(f"{hr.stem[:-2]}_{level}.png") for level in levels))
+    return [p for p in found if p.ref_sources[0].stem.endswith("_1")]  # what is measured is said to be level 1
 
 
 def _stereo(folder: str) -> list[Pair]:

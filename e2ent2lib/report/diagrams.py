@@ -92,7 +92,8 @@ class Box(NamedTuple):
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty figure with one pair of axes, whose unit is the inch."""
-    figure = plt.figure(figsize=(width, height), layout="none")
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    figure.set_layout_engine("none")  # unlike layout="none" this holds when the figure is saved under ``use_style``
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set(xlim=(0, width), ylim=(0, height))
     axis.axis("off")

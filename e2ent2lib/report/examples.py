@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
 from e2ent2lib.checkpoints import available_models, build_model, load_model
@@ -88,8 +89,8 @@ def principal_colours(maps: Sequence[Float[Tensor, "1 c h w"]]) -> list[Pixels]:
 
 def finish(figure: Figure, number: int, title: str, caption: str) -> Figure:
     """Put the title "Fig. N" above and the caption below; returns the figure."""
-    if layout := figure.get_layout_engine():
-        layout.set(w_pad=0.07, h_pad=0.07)
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
     figure.suptitle(f"Fig. {number}. {title}", x=0.012, ha="left", weight="bold", fontsize=12)
     lines = textwrap.fill(caption, int(figure.get_figwidth() * 15.5))
     figure.supxlabel(lines, x=0.012, ha="left", fontsize=8, color="0.25")

@@ -141,7 +141,7 @@ def _protocol() -> str:
 def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
     here = available_models(profile)
-    cards = {n: read_card(shipped_folder() / profile / f"{n}.safetensors") for n in SYSTEMS if n in here[1:]}
+    cards = {n: read_card(shipped_folder() / profile / f"{n}.safetensors", profile) for n in SYSTEMS if n in here[1:]}
     marks = ", ".join(f"{SYSTEMS[n]} {c['sha256'][:8]}{' (provisional)' * c['provisional']}" for n, c in cards.items())
     gone = [n for n in SYSTEMS if n not in here]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]

@@ -1,6 +1,7 @@
 """Result files: one JSON line an image, one file a model and data set, in data/results/PROFILE/DATASET/MODEL.jsonl."""
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,8 +36,8 @@ def read_rows(path: Path) -> list[dict]:
     if not path.is_file():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except json.JSONDecodeError as error:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except ValueError as error:
         raise ValueError(f"{path}: damaged ({error}); delete it and measure again with e2ent2 evaluate") from error
 
 
@@ -57,7 +58,7 @@ def differences(measured: list[dict], stored: list[dict], file: str) -> list[str
             found.append(f"{file}: {row['image']} is measured, but not in the stored results")
             continue
         for metric, tolerance in TOLERANCE.items():
-            if not abs(row[metric] - old[metric]) <= tolerance:
+            if not math.isclose(row[metric], old[metric], rel_tol=0, abs_tol=tolerance):
                 cell = f"{file}: {metric} of {row['model']} on {row['image']}"
                 found.append(f"{cell} is {row[metric]:.3f}, stored {old[metric]:.3f} (tolerance {tolerance})")
     return found + [f"{file}: {image} is stored, but was not measured" for image in before]

@@ -437,7 +437,7 @@ def test_a_source_that_is_nowhere_is_an_error_that_names_it(data):
 def test_a_set_that_is_for_evaluation_is_never_trained_on(tmp_path, monkeypatch, name):
     monkeypatch.setenv("E2ENT2_DATA", str(tmp_path))
     (tmp_path / name / "Test").mkdir(parents=True)
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / name / "Test" / "a.png")
+    write_image(tmp_path / name / "Test" / "a.png", np.zeros((64, 64, 3), np.uint8))
     for source in (name, tmp_path, tmp_path / name / "Test"):
         with pytest.raises(ValueError, match=f"{name} is for evaluation"):
             training_images(source, SMOKE, progress=False)

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
 from e2ent2lib.data.pairs import data_folder, embedded_photographs, fingerprint, photographs
-from e2ent2lib.images import as_rgb, downscale
+from e2ent2lib.images import as_rgb, downscale, read_image
 
 Box = tuple[int, int]
 EVALUATION_ONLY = ("CUFED5", "Flickr1024", "Middlebury")
@@ -58,12 +58,13 @@ def overlap(first: Box, second: Box, crop: int) -> float:
 class CropTwice(Dataset):
     """An endless, reproducible series of crop-twice pairs; item i depends on the seed and i alone.
 
-    ``images`` are arrays or paths. No augmentation but translation (4.1). ``profile.unrelated`` is the fraction of
+    ``images`` are uint8 (H, W, 3) arrays or paths. No augmentation but translation (4.1). ``profile.unrelated`` is the fraction of
     references cut from another photograph.
     """
 
     def __init__(self, images: Sequence, profile: Profile, *, length: int, seed: int = 0, start: int = 0):
         self.images, self.profile, self.length, self.seed, self.start = images, profile, length, seed, start
+        self._recent: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.length - self.start
@@ -89,7 +90,12 @@ class CropTwice(Dataset):
         return self._image(i).shape[:2]
 
     def _image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        return as_rgb(self.images[i], f"image {i}")
+        if i not in self._recent:  # an item asks for its one or two photographs several times; decode each once
+            if len(self._recent) == 2:
+                del self._recent[next(iter(self._recent))]
+            image = self.images[i]
+            self._recent[i] = image if isinstance(image, np.ndarray) else read_image(image)
+        return self._recent[i]
 
     def _cut(self, i: int, box: Box) -> UInt8[np.ndarray, "c c 3"]:
         y, x = box

@@ -66,6 +66,7 @@ class E2ENT2(nn.Module):
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """Eq. 1 and 2 on images in [0, 1]: lr I_in, ref I_ref, ref_down I_ref↓ (lists for several references)."""
         refs, downs = ([x] if isinstance(x, Tensor) else list(x) for x in (ref, ref_down))
+        # φ runs on three images with the same weights; autograd adds up their gradients, the three terms of Eq. 6
         phi_in = self.encoder(lr)
         swapped = match_and_swap(
             phi_in,

@@ -58,8 +58,8 @@ def overlap(first: Box, second: Box, crop: int) -> float:
 class CropTwice(Dataset):
     """An endless, reproducible series of crop-twice pairs; item i depends on the seed and i alone.
 
-    ``images`` are uint8 (H, W, 3) arrays or paths. No augmentation but translation (4.1). ``profile.unrelated`` is the fraction of
-    references cut from another photograph.
+    ``images`` are uint8 (H, W, 3) arrays or paths. No augmentation but translation (4.1). ``profile.unrelated`` is the
+    fraction of references cut from another photograph.
     """
 
     def __init__(self, images: Sequence, profile: Profile, *, length: int, seed: int = 0, start: int = 0):

@@ -79,7 +79,7 @@ def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, s
     panels = {given: cut(downscale(hr), tuple(n // 4 for n in box))}
     panels |= {SYSTEMS[name]: cut(image, box) for name, image in images.items()} | {"HR": cut(hr, box)}
     columns = -(-len(panels) // 2)
-    figure = plt.figure(figsize=(12.4, 2 * 0.75 * 12.4 / (columns + 1.12) + 1.1), layout="constrained")
+    figure = plt.figure(figsize=(11.2, 2 * 0.75 * 11.2 / (columns + 1.12) + 1.2), layout="constrained")
     grid = figure.add_gridspec(2, 1 + columns, width_ratios=[1.12, *[1] * columns])
     left = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
     for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):
@@ -98,7 +98,7 @@ def comparison(
 ) -> Figure:
     """The pair at the left, then a row a place and a column a system, PSNR below; the best of a row is bold."""
     columns, rows = [*images, "HR"], len(places)
-    figure = plt.figure(figsize=(13.2, 1.62 * rows + 1), layout="constrained")
+    figure = plt.figure(figsize=(11.6, 1.44 * rows + 1), layout="constrained")
     grid = figure.add_gridspec(rows, 1 + len(columns), width_ratios=[1.9, *[1] * len(columns)])
     left = [figure.add_subplot(part) for part in (grid[: -(-rows // 2), 0], grid[rows // 2 :, 0])]
     for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):

@@ -73,7 +73,7 @@ def forward_pass(model: E2ENT2, example: Example, count: int = 4) -> Figure:
         swapped, pixels = swap(phi_ref, matches, r), to_image(swap(to_tensor(example.ref), matches, r))
     features = principal_colours([phi_in, phi_down, phi_ref, swapped])
     squares = [patches(matches, c, down.shape[3], r) for c in textured(example.lr, count, 6)]
-    figure, axes = plt.subplots(2, 4, figsize=(12, 6), layout="constrained")
+    figure, axes = plt.subplots(2, 4, figsize=(10.6, 5.6), layout="constrained")
     names = (
         (d.I_IN, d.I_REF_DOWN, d.I_REF, f"{d.I_REF}'s pixels, swapped"),
         (d.PHI_IN, d.PHI_REF_DOWN, d.PHI_REF, d.SWAPPED),

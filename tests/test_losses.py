@@ -1,0 +1,119 @@
+"""The losses of 3.5 by hand: Eq. 8, and the relativistic average of Eq. 9 and 10."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck
+
+from e2ent2lib.losses import batch_mean, critic_loss, generator_loss, reconstruction_loss
+
+few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
+scores = st.lists(st.floats(-20, 20), min_size=1, max_size=5)
+REAL, FAKE = torch.tensor([1.0, 3.0]).double(), torch.tensor([0.0, 1.0]).double()
+
+
+def sigmoid(z):
+    return 1 / (1 + math.exp(-z))
+
+
+def test_equation_8_is_the_mean_absolute_difference():
+    sr = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1)
+    hr = torch.tensor([0.1, 0.5, 0.4]).view(1, 3, 1, 1)
+    assert reconstruction_loss(sr, hr).item() == pytest.approx((0.1 + 0 + 0.6) / 3)
+    assert reconstruction_loss(sr, hr, "l1").item() == pytest.approx((0.1 + 0 + 0.6) / 3)
+
+
+def test_mse_is_the_mean_square_difference():
+    sr = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1)
+    hr = torch.tensor([0.1, 0.5, 0.4]).view(1, 3, 1, 1)
+    assert reconstruction_loss(sr, hr, "mse").item() == pytest.approx((0.01 + 0 + 0.36) / 3)
+
+
+@pytest.mark.parametrize("kind", ["l1", "mse"])
+def test_the_reconstruction_loss_does_not_grow_with_the_image_or_the_batch(kind):
+    small, large = (reconstruction_loss(torch.ones(s), torch.full(s, 0.3), kind) for s in ((1, 3, 2, 2), (4, 3, 9, 7)))
+    torch.testing.assert_close(small, large)
+
+
+def test_an_unknown_reconstruction_loss_is_refused():
+    with pytest.raises(ValueError, match=r"'l2'.*'l1'.*'mse'"):
+        reconstruction_loss(torch.ones(1, 3, 2, 2), torch.ones(1, 3, 2, 2), "l2")
+
+
+def test_equation_9_by_hand():
+    # E[C(fake)] = 0.5, E[C(real)] = 2
+    right = -(math.log(sigmoid(1 - 0.5)) + math.log(sigmoid(3 - 0.5))) / 2
+    wrong = -(math.log(1 - sigmoid(0 - 2)) + math.log(1 - sigmoid(1 - 2))) / 2
+    assert critic_loss(REAL, FAKE).item() == pytest.approx(right + wrong)
+    assert right + wrong == pytest.approx(0.4966, abs=1e-4)
+
+
+def test_equation_10_by_hand():
+    real = -(math.log(1 - sigmoid(1 - 0.5)) + math.log(1 - sigmoid(3 - 0.5))) / 2
+    fake = -(math.log(sigmoid(0 - 2)) + math.log(sigmoid(1 - 2))) / 2
+    assert generator_loss(REAL, FAKE).item() == pytest.approx(real + fake)
+    assert real + fake == pytest.approx(3.4966, abs=1e-4)
+
+
+@few
+@given(scores, scores)
+def test_equation_10_is_equation_9_with_real_and_fake_exchanged(real, fake):
+    real, fake = torch.tensor(real).double(), torch.tensor(fake).double()
+    torch.testing.assert_close(generator_loss(real, fake), critic_loss(fake, real))
+
+
+@few
+@given(st.floats(-1e4, 1e4), st.integers(1, 5))
+def test_at_equal_scores_both_players_pay_twice_the_log_of_two(score, count):
+    equal = torch.full((count,), score, dtype=torch.float64)
+    assert critic_loss(equal, equal).item() == pytest.approx(2 * math.log(2))
+    assert generator_loss(equal, equal).item() == pytest.approx(2 * math.log(2))
+
+
+@few
+@given(scores, scores, st.floats(-100, 100))
+def test_only_differences_of_scores_count(real, fake, shift):
+    real, fake = torch.tensor(real).double(), torch.tensor(fake).double()
+    torch.testing.assert_close(critic_loss(real + shift, fake + shift), critic_loss(real, fake))
+
+
+def test_the_critic_wants_reals_above_fakes_and_the_generator_the_reverse():
+    assert critic_loss(REAL + 1, FAKE) < critic_loss(REAL, FAKE)
+    assert generator_loss(REAL, FAKE + 1) < generator_loss(REAL, FAKE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_losses_stay_finite_where_a_sigmoid_is_full(dtype):
+    high = torch.full((3,), 1e4, dtype=dtype, requires_grad=True)
+    low = torch.full((3,), -1e4, dtype=dtype, requires_grad=True)
+    assert critic_loss(high, low).item() == 0
+    worst = critic_loss(low, high)
+    assert worst.item() == pytest.approx(4e4)  # twice the distance: log would have given infinity
+    for gradient in torch.autograd.grad(worst, [low, high]):
+        assert gradient.isfinite().all() and (gradient.abs() > 0.1).all()
+
+
+def test_the_gradients_include_those_through_the_means():
+    leaves = [x.clone().requires_grad_() for x in (REAL, FAKE)]
+    assert gradcheck(critic_loss, leaves)
+    assert gradcheck(generator_loss, leaves)
+
+
+@pytest.mark.parametrize("kind", ["l1", "mse"])
+def test_the_gradient_of_the_reconstruction_loss(kind):
+    sr, hr = torch.rand(2, 1, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert gradcheck(lambda x: reconstruction_loss(x, hr, kind), sr.requires_grad_())
+
+
+def test_the_mean_over_a_larger_batch_can_be_handed_in():
+    """Two halves of a batch, each with the means over the whole, give the whole batch's loss."""
+    real, fake = torch.tensor([1.0, 3.0, -2.0, 0.5]), torch.tensor([0.0, 1.0, 4.0, -1.0])
+    whole = {real[0].item(): real.mean(), fake[0].item(): fake.mean()}
+    whole |= {real[2].item(): real.mean(), fake[2].item(): fake.mean()}
+    halves = [critic_loss(real[s], fake[s], lambda x: whole[x[0].item()]) for s in (slice(2), slice(2, 4))]
+    torch.testing.assert_close(sum(halves) / 2, critic_loss(real, fake))
+    local = sum(critic_loss(real[s], fake[s], batch_mean) for s in (slice(2), slice(2, 4))) / 2
+    assert abs(local - critic_loss(real, fake)) > 0.1

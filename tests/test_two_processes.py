@@ -1,0 +1,96 @@
+"""Two processes under ``torchrun``, each with half of a batch, train as one process does with the whole."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+import two_process_run as work
+from PIL import Image
+
+from e2ent2lib.train import train
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photographs, and a SISR model to start from."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "photographs").mkdir()
+    for i, image in enumerate(work.images()):
+        Image.fromarray(image).save(folder / f"photographs/{i}.png")
+    profile = replace(work.PROFILE, steps_sisr=1)
+    options = {"accelerator": "cpu", "devices": 1, "progress": False}
+    train("sisr", profile, data=folder / "photographs", out=folder / "first", **options)
+    return folder
+
+
+def launch(folder):
+    """Run two_process_run.py in two processes; what they write is in ``folder``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1"]
+    command += [f"--master_port={port}", work.__file__, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.fixture(scope="module")
+def launched(folder):
+    return launch(folder)
+
+
+@pytest.fixture(scope="module")
+def two(folder, launched):
+    files = [folder / f"compared-{rank}.pt" for rank in (0, 1)]
+    assert all(file.is_file() for file in files), launched.stderr[-6000:]
+    return [torch.load(file, weights_only=True) for file in files]
+
+
+@pytest.fixture(scope="module")
+def one(folder):
+    return {"gathered": work.steps(), "run": work.whole_run(folder)}
+
+
+def distance(found, right):
+    return ((found - right).norm() / right.norm()).item()
+
+
+def test_after_two_steps_generator_and_both_critics_are_those_of_one_process(one, two):
+    for rank in (0, 1):
+        for found, right in zip(two[rank]["gathered"], one["gathered"], strict=True):
+            assert distance(found, right) < 1e-7
+
+
+def test_without_gathering_the_means_of_equation_9_and_10_they_are_not(one, two):
+    for found, right in zip(two[0]["local"], one["gathered"], strict=True):
+        assert distance(found, right) > 1e-5
+
+
+def test_a_whole_run_validates_and_ends_as_one_process_does(one, two):
+    history, weights = one["run"]
+    for rank in (0, 1):
+        found_history, found = two[rank]["run"]
+        assert distance(found, weights) < 1e-3
+        for ours, right in zip(found_history, history, strict=True):
+            assert ours["step"] == right["step"]
+            assert ours["val_ref"] == pytest.approx(right["val_ref"], abs=0.01)
+
+
+def test_the_recorded_losses_are_those_of_the_whole_batch(one, two):
+    for ours, right in zip(two[0]["run"][0], one["run"][0], strict=True):
+        assert ours == pytest.approx(right, rel=1e-3)
+
+
+def test_one_process_writes_the_run(folder, two):
+    names = sorted(p.name for p in (folder / "whole-2").iterdir())
+    assert names == ["e2ent2.json", "e2ent2.safetensors", "state.pt"]
+
+
+def test_when_one_process_is_told_to_stop_both_stop_after_the_same_step(folder, launched):
+    files = [folder / f"stopped-{rank}.pt" for rank in (0, 1)]
+    assert all(file.is_file() for file in files), launched.stderr[-6000:]  # else they waited for each other
+    assert [torch.load(file, weights_only=True) for file in files] == [3, 3]
+    assert torch.load(folder / "stopped-2/state.pt", weights_only=True)["step"] == 3

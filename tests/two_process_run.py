@@ -1,0 +1,94 @@
+"""What test_two_processes.py does in one process, and under ``torchrun`` in two: steps on a batch, and whole runs.
+
+torchrun --nproc_per_node=2 tests/two_process_run.py FOLDER writes FOLDER/compared-RANK.pt and FOLDER/stopped-RANK.pt.
+"""
+
+import faulthandler
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from e2ent2lib import train as trainer
+from e2ent2lib.checkpoints import build_model
+from e2ent2lib.config import SMOKE
+from e2ent2lib.data.crops import Crops, CropTwice
+
+# equal weights, so that the adversarial part of the gradient shows; float64, so that the order of a sum does not
+PROFILE = replace(SMOKE, crop=32, batch=4, weight_rec=1.0, weight_adv=1.0, steps_joint=4, checkpoint_every=2)
+RECIPE = trainer.RECIPES["e2ent2"]
+
+
+def images(count=4, side=48):
+    """Pictures with coarse detail, one brighter than the other, the same in every process."""
+    rng, cells = np.random.default_rng(0), side // 4
+    pictures = [rng.integers(0, 64 * (i + 1), (cells, cells, 3)) for i in range(count)]
+    return [np.kron(picture, np.ones((4, 4, 1))).astype(np.uint8) for picture in pictures]
+
+
+def steps(*, gathered=True):
+    """Two training steps by plain gradient descent on this process's share of a batch of 4: all weights after them."""
+    profile = replace(PROFILE, precision="64-true")
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    torch.set_default_dtype(torch.float64)  # or Fabric hands on float32 between the networks
+    fabric = trainer.make_fabric(profile, "cpu", "auto")
+    assert fabric.world_size == world
+    if not gathered:  # losses.batch_mean in place of the mean over all processes
+        fabric.all_gather = lambda scores, sync_grads: scores
+    torch.manual_seed(0)
+    with patch("torch.optim.Adam", lambda parameters, lr: torch.optim.SGD(parameters, lr=0.01)):
+        players = trainer.make_players(fabric, build_model("e2ent2", profile), RECIPE, profile)
+    for critic in players.critics:  # untrained ones score all images alike, and then the means would not matter
+        for weight in critic.net.parameters():
+            weight.data *= 4 if weight.ndim == 4 else 1
+    crops = CropTwice(images(), profile, length=8)
+    for first in (0, 4):
+        mine = [crops[i] for i in range(first, first + 4)][rank::world]
+        batch = Crops(*(torch.stack(x).double() for x in zip(*mine)))
+        trainer.training_step(fabric, players, batch, RECIPE, profile)
+    torch.set_default_dtype(torch.float32)
+    nets = [players.generator, *players.critics]
+    return [torch.cat([p.detach().flatten() for p in player.net.parameters()]) for player in nets]
+
+
+def whole_run(folder, out="whole"):
+    """``train`` itself: its history and its weights."""
+    model, history = trainer.train(
+        "e2ent2", PROFILE, data=folder / "photographs", out=folder / f"{out}-{os.environ.get('WORLD_SIZE', 1)}",
+        start_from=folder / "first", accelerator="cpu", progress=False,
+    )  # fmt: skip
+    return history, torch.cat([p.flatten() for p in model.parameters()])
+
+
+def stopped_run(folder):
+    """A run of which one process alone is told to stop, in its third step: at which step each process stopped."""
+    taken, original = [], trainer.training_step
+
+    def step(*args):
+        taken.append(1)
+        if len(taken) == 3 and os.environ["RANK"] == "1":
+            signal.raise_signal(signal.SIGTERM)
+        return original(*args)
+
+    try:
+        with patch.object(trainer, "training_step", step):
+            whole_run(folder, "stopped")
+    except KeyboardInterrupt:
+        return len(taken)
+
+
+def main(folder):
+    folder, rank = Path(folder), os.environ["RANK"]
+    faulthandler.dump_traceback_later(150, exit=True)  # processes that wait for each other end here, and show where
+    found = {"gathered": steps(), "local": steps(gathered=False), "run": whole_run(folder)}
+    torch.save(found, folder / f"compared-{rank}.pt")
+    torch.save(stopped_run(folder), folder / f"stopped-{rank}.pt")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -198,12 +198,13 @@ def train(
         "step": 0,
         "seconds": 0.0,
         "history": [],
+        "losses": {},
         "best": None,
         "best_psnr": -math.inf,
         "data": images.facts,
     }
     if saved.is_file():
-        run = _resume(saved, images.facts, players)
+        run |= _resume(saved, images.facts, players)
     out.mkdir(parents=True, exist_ok=True)
     _loop(fabric, players, recipe, profile, images, run, saved, getattr(profile, recipe.steps), seed, progress)
     model.load_state_dict(run["best"])
@@ -267,30 +268,33 @@ def _loop(
     loader = fabric.setup_dataloaders(loader)
     bar = tqdm(total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero))
     model, tick = players.generator.net.module, time.perf_counter()
-    sums: dict[str, Tensor] = {}
     with stop_signal() as stop, bar:
         for batch in loader:
             players.set_lr(learning_rate(profile, run["step"], steps))
-            for name, value in training_step(fabric, players, Crops(*batch), recipe, profile).items():
-                sums.setdefault(name, []).append(value)
+            losses = training_step(fabric, players, Crops(*batch), recipe, profile)
+            losses["stop"] = torch.tensor(float(stop.is_set()), device=fabric.device)
+            # one exchange: the losses of the whole batch, and whether any process was told to stop, so that all do
+            *values, stopping = fabric.all_reduce(torch.stack(list(losses.values())), reduce_op="mean").tolist()
+            for name, value in zip(losses, values):
+                run["losses"].setdefault(name, []).append(value)
             run["step"] += 1
             bar.update()
             due = run["step"] % profile.checkpoint_every == 0 or run["step"] == steps
             if due:
-                row = {name: torch.stack(values).mean().item() for name, values in sums.items()}
+                row = {name: sum(values) / len(values) for name, values in run["losses"].items()}
                 row |= {"step": run["step"]} | validate(model, validation)
-                sums.clear()
+                run["losses"].clear()
                 run["history"].append(row)
                 score = row.get("val_ref", row["val_sisr"])
                 if score > run["best_psnr"]:
                     best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
                     run |= {"best": best, "best_psnr": score, "best_step": run["step"]}
                 bar.set_postfix({"PSNR": f"{score:.2f} dB"})
-            if due or stop.is_set():
+            if due or stopping:
                 run["seconds"] += time.perf_counter() - tick
                 tick = time.perf_counter()
                 _save(fabric, saved, run, players)
-            if stop.is_set() and run["step"] < steps:
+            if stopping and run["step"] < steps:
                 raise KeyboardInterrupt(f"stopped after step {run['step']} of {steps}; go on with --resume")
 
 

@@ -88,12 +88,11 @@ def test_of_equal_patches_the_lowest_index_wins(monkeypatch, block, norm):
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("channels", [3, 8, 32])
-def test_of_equal_patches_the_lowest_index_wins_for_numbers_that_round(monkeypatch, block, dtype, channels):
+def test_of_equal_patches_the_lowest_index_wins_for_numbers_that_round(monkeypatch, block, channels):
     rng = np.random.default_rng(3)
     monkeypatch.setattr(matching, "BLOCK", block)
-    query, tile = maps(rng, 1, channels, 9, 10, dtype=dtype), maps(rng, 1, channels, 4, 4, dtype=dtype)
+    query, tile = (maps(rng, 1, channels, *size, dtype=torch.float32) for size in ((9, 10), (4, 4)))
     flat = repeated(tile[..., :1, :1], 13, 11)
     assert (match(query, flat).index == 0).all()
     key = repeated(tile, 5, 6)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from e2ent2lib.config import COMPACT, PAPER, SMOKE
+from e2ent2lib.matching import match_and_swap
 from e2ent2lib.models import E2ENT2, Critic, FeatureEncoder, SISRBranch, Synthesis
 from e2ent2lib.models.blocks import ResidualBlock, upsampling
 from e2ent2lib.models.sisr import bilinear
@@ -68,6 +69,14 @@ def test_references_of_different_sizes_go_in_together_and_the_fitting_one_is_use
     inside = (..., slice(8, -8), slice(8, -8))  # two cells from the border, where each patch finds itself in lr
     torch.testing.assert_close(both.swapped[inside], alone.swapped[inside])
     torch.testing.assert_close(both.swapped[inside], model.encoder(own)[inside])
+
+
+def test_the_printed_l1_norm_is_an_option_of_the_network():
+    lr, ref, low = images(1, 3, 9, 8), images(1, 3, 40, 40, seed=1), images(1, 3, 10, 10, seed=2)
+    printed, default = a_model(norm="l1"), a_model()
+    features = [printed.encoder(x) for x in (lr, low, ref)]
+    torch.testing.assert_close(printed(lr, ref, low).swapped, match_and_swap(*features, norm="l1"))
+    assert not torch.allclose(printed(lr, ref, low).swapped, default(lr, ref, low).swapped)
 
 
 @pytest.mark.parametrize(("scale", "stages"), [(1, 0), (2, 1), (4, 2), (8, 3)])

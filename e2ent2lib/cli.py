@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
-from e2ent2lib.checkpoints import available_models
+from e2ent2lib.checkpoints import available_models, load_model
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DATASETS, dataset
 from e2ent2lib.evaluate import evaluate
@@ -26,6 +26,7 @@ def upscale(
     ref: UseAppendAction[tuple[Path, ...]] = (),
     model: str = "e2ent2",
     profile: str | None = None,
+    weights: Path | None = None,
 ) -> None:
     """Enlarge a photograph ×4, with textures from one or more reference photographs.
 
@@ -35,12 +36,14 @@ def upscale(
         ref: a high-resolution reference; repeat for several. Without any, the SISR branch works alone.
         model: a name of the models that ship.
         profile: smoke, compact or paper.
+        weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
     """
     if any(output.resolve() == p.resolve() for p in (low, *ref)):
         raise ValueError(f"{output}: is one of the inputs and would be overwritten; choose another name for -o")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output.parent}: no such folder; create it, then try again")
-    write_image(output, super_resolve(low, list(ref) or None, model=model, profile=profile))
+    system = load_model(model, profile, weights) if weights else model
+    write_image(output, super_resolve(low, list(ref) or None, model=system, profile=profile))
     print(output)
 
 
@@ -122,7 +125,11 @@ def train(
 
 
 def run_evaluate(
-    models: tuple[str, ...], data: str = "motorcycle", profile: str | None = None, results: Path | None = None
+    models: tuple[str, ...],
+    data: str = "motorcycle",
+    profile: str | None = None,
+    results: Path | None = None,
+    weights: Path | None = None,
 ) -> None:
     """Measure models on a data set and write result files.
 
@@ -131,10 +138,11 @@ def run_evaluate(
         data: a data set of ``e2ent2 data list``.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
+        weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
     """
     profile = get_profile(profile).name
     for name in available_models(profile) if models == ("all",) else models:
-        rows = evaluate(name, data, profile=profile)
+        rows = evaluate(name, data, profile=profile, folder=weights)
         path = result_file(results or results_folder(), profile, data, name)
         write_rows(path, rows)
         mean = sum(r["psnr"] for r in rows) / len(rows), sum(r["ssim"] for r in rows) / len(rows)

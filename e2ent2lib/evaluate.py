@@ -1,6 +1,7 @@
 """Measuring: one row an image, each with all that is needed to measure it again."""
 
 import hashlib
+import os
 import time
 from dataclasses import asdict
 
@@ -20,15 +21,22 @@ from e2ent2lib.models import E2ENT2
 
 
 def evaluate(
-    name: str, data: str, *, profile: str | None = None, protocol: Protocol = Protocol(), progress: bool = True
+    name: str,
+    data: str,
+    *,
+    profile: str | None = None,
+    folder: str | os.PathLike | None = None,
+    protocol: Protocol = Protocol(),
+    progress: bool = True,
 ) -> list[dict]:
     """PSNR, SSIM and feature distance of a model on each pair of a data set, with provenance.
 
-    ``name`` is "bicubic" or a model with a checkpoint of the profile; ``data`` a data set's name. The input is the HR
-    image by ``downscale``; the reference is level 1. Raises as ``load_model`` and ``dataset`` do.
+    ``name`` is "bicubic" or a model with a checkpoint of the profile (in ``folder`` if it is one of your own); ``data``
+    a data set's name. The input is the HR image by ``downscale``, the reference level 1. Raises as ``load_model`` and
+    ``dataset`` do.
     """
     profile = get_profile(profile).name
-    model = None if name == "bicubic" else load_model(name, profile)
+    model = None if name == "bicubic" else load_model(name, profile, folder)
     pairs = dataset(data).pairs()
     shared = {
         "model": name,

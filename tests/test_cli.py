@@ -102,5 +102,10 @@ def test_train_writes_a_checkpoint_that_upscale_then_uses(monkeypatch, capsys, t
     low, out = picture(tmp_path / "low.png", 8, 8), tmp_path / "out.png"
     assert call(monkeypatch, "upscale", low, "-o", out, "--model", "sisr") == 0
     assert read_image(out).shape == (32, 32, 3)
+    monkeypatch.delenv("E2ENT2_WEIGHTS")
+    own = ("--model", "sisr", "--weights", tmp_path / "smoke")
+    again = tmp_path / "again.png"
+    assert call(monkeypatch, "upscale", low, "-o", again, *own) == 0
+    assert again.read_bytes() == out.read_bytes()
     assert call(monkeypatch, "train", "sisr", "--steps", "3", "--out", tmp_path / "smoke") == 2
     assert "--resume" in capsys.readouterr().err

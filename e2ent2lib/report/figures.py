@@ -75,9 +75,10 @@ def figure7(profile: str) -> Figure:
 
 def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, sources: str) -> Figure:
     """HR with the box above the reference, and the box's content by every system of ``images``."""
-    given = "Input, ×1/4"
-    panels = {given: cut(downscale(hr), tuple(n // 4 for n in box))}
-    panels |= {SYSTEMS[name]: cut(image, box) for name, image in images.items()} | {"HR": cut(hr, box)}
+    given, panels = "Input, ×1/4", {SYSTEMS[name]: cut(image, box) for name, image in images.items()}
+    panels |= {"HR": cut(hr, box)}
+    if len(panels) % 2:  # two full rows
+        panels = {given: cut(downscale(hr), tuple(n // 4 for n in box))} | panels
     columns = -(-len(panels) // 2)
     figure = plt.figure(figsize=(11.2, 2 * 0.75 * 11.2 / (columns + 1.12) + 1.2), layout="constrained")
     grid = figure.add_gridspec(2, 1 + columns, width_ratios=[1.12, *[1] * columns])
@@ -98,7 +99,8 @@ def comparison(
 ) -> Figure:
     """The pair at the left, then a row a place and a column a system, PSNR below; the best of a row is bold."""
     columns, rows = [*images, "HR"], len(places)
-    figure = plt.figure(figsize=(11.6, 1.44 * rows + 1), layout="constrained")
+    height = rows * (0.75 * 11.6 / (len(columns) + 2.2) + 0.25) + 1
+    figure = plt.figure(figsize=(11.6, height), layout="constrained")
     grid = figure.add_gridspec(rows, 1 + len(columns), width_ratios=[1.9, *[1] * len(columns)])
     left = [figure.add_subplot(part) for part in (grid[: -(-rows // 2), 0], grid[rows // 2 :, 0])]
     for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):

@@ -67,11 +67,11 @@ def measure_all(folder: Path, profile: str, *, progress: bool = True) -> None:
 
 
 def compare(measured: Path, stored: Path, profile: str) -> list[str]:
-    """The cells of ``measured`` that differ from ``stored``; a data set that is not stored is not compared."""
+    """The cells of ``measured`` that differ from ``stored``; what is not stored is left out."""
     wrong = []
     for path in sorted((measured / profile).glob("*/*.jsonl")):
         file = path.relative_to(measured)
-        if (stored / file).parent.is_dir():
+        if (stored / file).is_file():
             wrong += differences(read_rows(path), read_rows(stored / file), file.as_posix())
     return wrong
 

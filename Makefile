@@ -21,8 +21,8 @@ $(READY): pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install $(if $(LOCK),-c $(LOCK)) -e '.[test]'
 	@touch $@
 
-reproduce: $(READY)  ## measure, compare with the committed results, run all notebooks, draw every table and figure
-	$(BIN)/e2ent2 reproduce $(if $(QUICK),--quick)
+reproduce: $(READY)  ## measure, compare with the committed results, run all notebooks, draw tables and figures (ALL=1: all data here)
+	$(BIN)/e2ent2 reproduce $(if $(QUICK),--quick) $(if $(ALL),--all-data)
 
 quick: $(READY)  ## tables and figures from the stored results, nothing measured; every table says so
 	$(BIN)/e2ent2 reproduce --quick

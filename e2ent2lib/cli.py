@@ -164,16 +164,17 @@ def report(profile: str | None = None, results: Path | None = None, out: Path = 
         print(path)
 
 
-def run_reproduce(quick: bool = False, build: Path = ROOT / "build") -> None:
+def run_reproduce(quick: bool = False, all_data: bool = False, build: Path = ROOT / "build") -> None:
     """Measure everything again, compare with the committed results, run the notebooks, draw tables and figures.
 
     Args:
         quick: draw tables and figures from the stored results instead; every table says so.
+        all_data: measure on every data set that is here, not only on the embedded pair.
         build: folder for what is made.
     """
     from e2ent2lib.report.reproduce import reproduce
 
-    summary, wrong = reproduce(build, quick=quick)
+    summary, wrong = reproduce(build, quick=quick, all_data=all_data)
     print(summary)
     if wrong:
         raise ValueError("measured now, differs from the committed results:\n  " + "\n  ".join(wrong))

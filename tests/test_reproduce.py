@@ -19,7 +19,6 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A smoke-size model and one tiny stereo pair."""
     monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(module, "data_here", lambda: ["middlebury"])
     save_model(build_model("e2ent2-mse", SMOKE), {"provisional": True}, tmp_path / "weights" / "smoke", "e2ent2-mse")
     (tmp_path / "data" / "Middlebury").mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (33, 50, 3), dtype=np.uint8)
@@ -28,22 +27,26 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_data_sets_with_a_pair_here_are_found(small):
+    assert module.data_here() == ["motorcycle", "middlebury"]
+
+
 def test_what_is_measured_already_is_kept_and_what_changed_is_measured_again(small):
-    module.measure_all(small / "results", "smoke", progress=False)
+    module.measure_all(small / "results", "smoke", ["middlebury"], progress=False)
     files = {m: result_file(small / "results", "smoke", "middlebury", m) for m in ("bicubic", "e2ent2-mse")}
     before = {m: f.read_bytes() for m, f in files.items()}
-    module.measure_all(small / "results", "smoke", progress=False)
+    module.measure_all(small / "results", "smoke", ["middlebury"], progress=False)
     assert {m: f.read_bytes() for m, f in files.items()} == before  # rows carry seconds and date: not measured twice
     model = build_model("e2ent2-mse", SMOKE)
     save_model(model, {"provisional": True}, small / "weights" / "smoke", "e2ent2-mse")
-    module.measure_all(small / "results", "smoke", progress=False)
+    module.measure_all(small / "results", "smoke", ["middlebury"], progress=False)
     assert files["bicubic"].read_bytes() == before["bicubic"]
     assert files["e2ent2-mse"].read_bytes() != before["e2ent2-mse"]
 
 
 def test_a_cell_that_moved_is_named_and_a_data_set_that_is_not_stored_is_not_compared(small):
     measured, stored = small / "results", small / "stored"
-    module.measure_all(measured, "smoke", progress=False)
+    module.measure_all(measured, "smoke", ["middlebury"], progress=False)
     assert module.compare(measured, stored, "smoke") == []
     for model in ("bicubic", "e2ent2-mse"):
         rows = read_rows(result_file(measured, "smoke", "middlebury", model))

@@ -335,6 +335,12 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(photographs, 
     assert differ(weights(one), weights(other))
 
 
+def test_the_seed_also_chooses_the_first_weights(photographs, tmp_path):
+    still = replace(TINY, lr=0.0, steps_sisr=1)
+    one, other = (run("sisr", tmp_path / str(seed), photographs, still, seed=seed)[0] for seed in (5, 6))
+    assert differ(weights(one), weights(other))
+
+
 def test_the_checkpoint_is_the_step_with_the_best_validation(monkeypatch, photographs, tmp_path):
     scores, seen = iter([20.0, 30.0, 25.0]), []
 

@@ -24,7 +24,8 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     systems += [EXTRA[number]] if number in EXTRA else []
     of_paper = {(p.model, p.dataset): p for p in printed}
     whole = {d: DATASET_TITLES[d] for d in dict.fromkeys(p.dataset for p in printed)}
-    labels = {label: data for label, data in sorted(set(zip(results["label"], results["dataset"])))}
+    held_out_first = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", x))
+    labels = dict(held_out_first)
     others = {label: data for label, data in labels.items() if label not in whole.values()}
     columns = [(title, data) for data, title in whole.items()] + list(others.items())
     metrics = METRICS + (("feature_distance", "feature_distance_relative") if number == 3 else ())

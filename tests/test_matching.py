@@ -101,6 +101,15 @@ def test_of_equal_patches_the_lowest_index_wins_for_numbers_that_round(monkeypat
     assert (found % (key.shape[3] - 2) < 4).all()
 
 
+@pytest.mark.parametrize(("channels", "side", "width"), [(8, 10, 12), (8, 20, 12), (16, 50, 12), (32, 31, 32)])
+def test_in_a_flat_reference_the_first_patch_wins(channels, side, width):
+    rng = np.random.default_rng(3)
+    for _ in range(20):  # whether last bits differ depends on the values
+        query = maps(rng, 1, channels, side, side, dtype=torch.float32)
+        flat = repeated(maps(rng, 1, channels, 1, 1, dtype=torch.float32), width, width + 1)
+        assert (match(query, flat).index == 0).all()
+
+
 def test_of_equal_keys_the_first_wins():
     rng = np.random.default_rng(4)
     query, key = maps(rng, 1, 2, 5, 5), maps(rng, 1, 2, 6, 6)

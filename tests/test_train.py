@@ -196,11 +196,11 @@ def test_the_generators_gradient_is_that_of_the_weighted_losses(name):
 
 
 def test_each_critic_learns_from_its_branch_alone_and_the_generators_step_leaves_it_be():
-    recipe = RECIPES["e2ent2"]
-    fabric, players = some_players(recipe)
+    recipe, profile = RECIPES["e2ent2"], replace(TINY, weight_adv=0.5)
+    fabric, players = some_players(recipe, profile=profile)
     model, batch = copy.deepcopy(players.generator.net.module), a_batch()
     before = [copy.deepcopy(player.net.module) for player in players.critics]
-    losses = training_step(fabric, players, batch, recipe, TINY)
+    losses = training_step(fabric, players, batch, recipe, profile)
     images = trainer.forward(model, batch)
     for branch, image, critic, player in zip(("sisr", "ref"), images, before, players.critics):
         loss = critic_loss(critic(batch.hr), critic(image.detach()))

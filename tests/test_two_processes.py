@@ -84,7 +84,7 @@ def test_the_recorded_losses_are_those_of_the_whole_batch(one, two):
         assert ours == pytest.approx(right, rel=1e-3)
 
 
-def test_one_process_writes_the_run(folder, two):
+def test_two_processes_leave_one_whole_run(folder, two):
     names = sorted(p.name for p in (folder / "whole-2").iterdir())
     assert names == ["e2ent2.json", "e2ent2.safetensors", "state.pt"]
 

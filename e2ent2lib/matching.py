@@ -40,8 +40,8 @@ def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2") -> Matches:
     """The best key patch for every query position: Eq. 3 and the argmax of Eq. 4.
 
     query (B, C, h, w); key (B, C, H, W) or several of different sizes. The query's border is replicated by one cell so
-    that every position has a 3×3 patch. Ties go to the lowest index, then to the first key. float64 is computed in
-    float64, all else in float32. The N × M similarity is never held, only blocks of it.
+    that every position has a 3×3 patch. Ties (to 4 units of rounding) go to the lowest index, then to the first key.
+    float64 is computed in float64, all else in float32. The N × M similarity is never held, only blocks of it.
     Raises ValueError for shapes that do not fit, an unknown norm, and values that are not finite.
     """
     keys = [key] if isinstance(key, Tensor) else list(key)
@@ -52,18 +52,22 @@ def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2") -> Matches:
     index = torch.zeros(b, h, w, dtype=torch.int64, device=query.device)
     source = torch.zeros_like(index)
     score = torch.full((b, h, w), -torch.inf, dtype=dtype, device=query.device)
+    query_norm = patch_norm(padded, "l2")
+    rounding = 4 * torch.finfo(dtype).eps * query_norm  # closer scores are a tie: a product's last bits are chance
     for s, one in enumerate(keys):
         one = one.to(dtype)
         length = patch_norm(one, norm)
         inverse = torch.where(length > 0, 1 / length, 0)
         for sample in range(b):
             for rows, first, block in _similarity_blocks(padded[sample], one[sample], inverse[sample]):
-                best, where = block.flatten(2).max(-1)  # of equal ones the first
-                better = best > score[sample, rows]
+                block, slack = block.flatten(2), rounding[sample, rows]
+                best = block.amax(-1)
+                where = (block >= (best - slack)[..., None]).view(torch.uint8).argmax(-1)  # of equal ones the first
+                better = best > score[sample, rows] + slack
                 score[sample, rows] = torch.where(better, best, score[sample, rows])
                 index[sample, rows] = torch.where(better, where + first, index[sample, rows])
                 source[sample, rows] = torch.where(better, s, source[sample, rows])
-    return Matches(index, score, source, patch_norm(padded, "l2"))
+    return Matches(index, score, source, query_norm)
 
 
 def _check_maps(query: Map, keys: list[Map], norm: str) -> None:

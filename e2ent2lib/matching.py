@@ -4,7 +4,9 @@ Maps are (B, C, height, width). A *cell* is one position of the low-resolution g
 Patch i = v·(W−2) + u of a key of width W has its top-left cell at column u, row v.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,9 +14,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+try:
+    from e2ent2lib.matching_kernel import take_best as _compiled
+except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it compiled
+    _compiled = None
+
 Norm = Literal["l2", "l1"]
 Map = Float[Tensor, "b c h w"]
-BLOCK = 1 << 21  # similarities held at a time: 8 MiB of float32, so that a block stays in a core's cache
+BLOCK = 1 << 20  # similarities at a time: three buffers of 4 MiB stay in a processor's shared cache
+KEPT = 1 << 22  # best scores of key rows kept at a time, 16 MiB
 
 
 class Matches(NamedTuple):
@@ -37,37 +45,27 @@ class Matches(NamedTuple):
 
 @torch.no_grad()
 def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2") -> Matches:
-    """The best key patch for every query position: Eq. 3 and the argmax of Eq. 4.
+    """The best key patch for every query position: Eq. 3 and the argmax of Eq. 4, exact.
 
-    query (B, C, h, w); key (B, C, H, W) or several of different sizes. The query's border is replicated by one cell so
-    that every position has a 3×3 patch. Ties (to 4 units of rounding) go to the lowest index, then to the first key.
-    float64 is computed in float64, all else in float32. The N × M similarity is never held, only blocks of it.
+    query (B, C, h, w); key (B, C, H, W) or several of different sizes, matched jointly. The query's border is
+    replicated by one cell so that every position has a 3×3 patch. Half precision is computed in float32. Where scores
+    are so close that rounding could decide, they are computed again in float64; of those still equal in the working
+    format the first key's lowest index wins. The N × M similarity is never held, only blocks of it.
     Raises ValueError for shapes that do not fit, an unknown norm, and values that are not finite.
     """
     keys = [key] if isinstance(key, Tensor) else list(key)
     _check_maps(query, keys, norm)
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
-    padded = F.pad(query.to(dtype), (1, 1, 1, 1), mode="replicate")
-    b, _, h, w = query.shape
-    index = torch.zeros(b, h, w, dtype=torch.int64, device=query.device)
-    source = torch.zeros_like(index)
-    score = torch.full((b, h, w), -torch.inf, dtype=dtype, device=query.device)
-    query_norm = patch_norm(padded, "l2")
-    rounding = 4 * torch.finfo(dtype).eps * query_norm  # closer scores are a tie: a product's last bits are chance
-    for s, one in enumerate(keys):
-        one = one.to(dtype)
-        length = patch_norm(one, norm)
-        inverse = torch.where(length > 0, 1 / length, 0)
-        for sample in range(b):
-            for rows, first, block in _similarity_blocks(padded[sample], one[sample], inverse[sample]):
-                block, slack = block.flatten(2), rounding[sample, rows]
-                best = block.amax(-1)
-                where = (block >= (best - slack)[..., None]).view(torch.uint8).argmax(-1)  # of equal ones the first
-                better = best > score[sample, rows] + slack
-                score[sample, rows] = torch.where(better, best, score[sample, rows])
-                index[sample, rows] = torch.where(better, where + first, index[sample, rows])
-                source[sample, rows] = torch.where(better, s, source[sample, rows])
-    return Matches(index, score, source, query_norm)
+    unit, units = _unit(query), [_unit(one) for one in keys]
+    shape = (query.shape[0], *query.shape[2:])
+    index, source = torch.zeros(2, *shape, dtype=torch.int64, device=query.device)
+    score, query_norm = torch.zeros(2, *shape, dtype=torch.float64, device=query.device)
+    with _exact_products(query.device.type):
+        for samples, ys, xs in _tiles(query, keys):
+            rows = _padded_rows(query[samples], ys, xs, unit).to(dtype)
+            here, parts = (samples, ys, xs), [one[samples] for one in keys]
+            index[here], score[here], source[here], query_norm[here] = _best_patches(rows, parts, units, norm)
+    return Matches(index, (score / unit).to(dtype), source, (query_norm / unit).to(dtype))
 
 
 def _check_maps(query: Map, keys: list[Map], norm: str) -> None:
@@ -82,8 +80,83 @@ def _check_maps(query: Map, keys: list[Map], norm: str) -> None:
             raise ValueError(f"key {tuple(one.shape)} and query {tuple(query.shape)} differ in batch or channels")
         if min(one.shape[2:]) < 3:
             raise ValueError(f"a key needs at least 3 × 3 cells for one patch, got {tuple(one.shape[2:])}")
-    if not all(torch.isfinite(x).all() for x in (query, *keys)):
+
+
+def _unit(maps: Map) -> float:
+    """A power of two that brings the largest value to about 1, so that no product overflows or vanishes: exact."""
+    largest = max(abs(float(end)) for end in torch.aminmax(maps))
+    if not math.isfinite(largest):
         raise ValueError("query or key holds NaN or infinity; a similarity with it has no maximum")
+    return 2.0 ** -max(math.frexp(largest)[1], -1022)
+
+
+@contextmanager
+def _exact_products(device: str) -> Iterator[None]:
+    """Keeps autocast, TF32 and bfloat16 products out: matching is float32 in mixed precision too."""
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        for backend, precision in zip(backends, before):
+            backend.fp32_precision = precision
+
+
+def _tiles(query: Map, keys: list[Map]) -> Iterator[tuple[slice, slice, slice]]:
+    """Samples, rows and columns of the query to be matched at a time: small maps together, large ones in parts."""
+    b, _, h, w = query.shape
+    key_w, key_h = max(k.shape[3] for k in keys), sum(k.shape[2] for k in keys)
+    columns = max(1, min(w, BLOCK // (10 * key_w) - 2))
+    samples = max(1, min(b, BLOCK // (key_w * key_h * (columns + 2))))
+    rows = max(1, min(h, KEPT // (samples * key_h * columns)))
+    for first in range(0, b, samples):
+        for y in range(0, h, rows):
+            for x in range(0, w, columns):
+                yield slice(first, first + samples), slice(y, min(h, y + rows)), slice(x, min(w, x + columns))
+
+
+def _padded_rows(query: Map, ys: slice, xs: slice, unit: float) -> Float[Tensor, "n+2 b c w+2"]:
+    """These rows and columns with one cell around them, the map's border replicated; float64, in ``unit``s."""
+    near = [torch.arange(s.start - 1, s.stop + 1, device=query.device) for s in (ys, xs)]
+    y, x = (n.clamp(0, size - 1) for n, size in zip(near, query.shape[2:]))
+    return query[:, :, y[:, None], x].permute(2, 0, 1, 3).double() * unit
+
+
+def _best_patches(rows: Tensor, keys: list[Map], units: list[float], norm: Norm) -> tuple[Tensor, ...]:
+    """Index, score, source and query norm, each (b, n, w), of n query rows given as ``_padded_rows`` does."""
+    n, b, channels, w = rows.shape[0] - 2, rows.shape[1], rows.shape[2], rows.shape[3] - 2
+    query_norm = patch_norm(rows.permute(1, 2, 0, 3).double()).transpose(0, 1)
+    best, second = rows.new_full((2, n, b, w), -torch.inf)  # second: of the same key row
+    index, source = torch.zeros(2, n, b, w, dtype=torch.int64, device=rows.device)
+    row_best = [rows.new_empty(n, b, key.shape[2] - 2, w) for key in keys]
+    for s, (key, unit) in enumerate(zip(keys, units)):
+        before = best.clone()
+        for v, cells, inverse in _key_blocks(key, unit, rows, norm):
+            for y, products in enumerate(_products(rows, cells)):
+                found = _take_best(products, inverse, v, best[y], second[y], index[y])
+                row_best[s][y, :, v : v + inverse.shape[1]] = found
+        source[best > before] = s
+    slack = (_rounding(channels, rows.dtype) * query_norm).to(rows.dtype)
+    near = [each >= (best - slack)[:, :, None] for each in row_best]
+    unsettled = (second >= best - slack) | (sum(one.sum(2) for one in near) > 1)
+    score = best.double()
+    for i in range(b):
+        for y, x in (part.T for part in unsettled[:, i].nonzero().split(1024)):
+            part = [one[y, i, :, x] for one in near]
+            found = _settle(rows[:, i], y, x, part, [key[i] for key in keys], units, norm)
+            index[y, i, x], score[y, i, x], source[y, i, x] = found
+    return tuple(found.transpose(0, 1) for found in (index, score, source, query_norm))
+
+
+def _rounding(channels: int, dtype: torch.dtype) -> float:
+    """How far two scores of Eq. 3 may move against each other by rounding, for a query patch of length 1.
+
+    A sum of n products is off by at most n·ε/2 times the lengths of its two sides (Higham 2002, section 3.1).
+    """
+    return (channels + 12) * torch.finfo(dtype).eps
 
 
 def patch_norm(maps: Map, norm: Norm = "l2") -> Float[Tensor, "b h-2 w-2"]:
@@ -93,27 +166,121 @@ def patch_norm(maps: Map, norm: Norm = "l2") -> Float[Tensor, "b h-2 w-2"]:
     return total.sqrt() if norm == "l2" else total
 
 
-def _similarity_blocks(padded: Tensor, key: Tensor, inverse: Tensor):  # noqa: ANN202
-    """Yield (query rows, first patch index, S) of one sample with S (rows, w, key rows, W−2): Eq. 3, block by block.
+def _key_blocks(key: Map, unit: float, rows: Tensor, norm: Norm) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield (first row, cells (b, key rows + 2, W, C), 1/‖P_i‖ (b, key rows, W−2)): a key in blocks of rows."""
+    count, key_w = key.shape[2] - 2, key.shape[3]
+    most = max(1, BLOCK // (rows.shape[1] * rows.shape[3] * key_w) - 2)
+    step = -(-count // -(-count // most))  # blocks of equal size
+    for v in range(0, count, step):
+        block = key[:, :, v : min(count, v + step) + 2].double() * unit
+        length = patch_norm(block, norm)
+        inverse = torch.where(length > 0, 1 / length, 0)
+        yield v, block.to(rows.dtype).permute(0, 2, 3, 1).contiguous(), inverse.to(rows.dtype)
 
-    A 3×3 patch product is a sum of nine per-cell products, each of which nine patches share. So one matrix product
-    with inner size C gives all cell products of a block, and shifted sums over (dy, dx) turn them into S.
+
+def _products(rows: Tensor, cells: Tensor) -> Iterator[list[Float[Tensor, "b key_h key_w w+2"]]]:
+    """Yield for each query row the products of its own, the row above and below with all cells of a key block."""
+    b, key_h, key_w, channels = cells.shape
+    three = rows.new_empty(3, b, key_h, key_w, rows.shape[3])
+    for y, row in enumerate(rows):
+        torch.bmm(cells.view(b, -1, channels), row, out=three[y % 3].view(b, key_h * key_w, -1))
+        if y >= 2:
+            yield [three[(y + dy) % 3] for dy in (1, 2, 0)]
+
+
+def _take_best(
+    products: list[Tensor], inverse: Tensor, first: int, best: Tensor, second: Tensor, index: Tensor
+) -> Float[Tensor, "b rows w"]:
+    """Eq. 3 for one query row: the best of each key row from ``first`` on; updates the last three, each (b, w).
+
+    A 3×3 patch product is a sum of nine per-cell products, each of which nine patches share. Cell (v, u) and query cell
+    x lie at (v, u, x) of the products; one row down and one column on are each a fixed step, so the nine are summed as
+    flat arrays. What runs over an edge lands outside the patches.
     """
-    channels, height, width = padded.shape
-    h, w, (key_h, key_w) = height - 2, width - 2, key.shape[1:]
-    step_q = max(1, min(h, BLOCK // (width * 5 * key_w) - 2))
-    step_k = max(1, min(key_h - 2, BLOCK // ((step_q + 2) * width * key_w) - 2))
-    for v in range(0, key_h - 2, step_k):
-        rows_k = min(step_k, key_h - 2 - v)
-        cells_k = key[:, v : v + rows_k + 2].reshape(channels, -1)
-        for y in range(0, h, step_q):
-            rows_q = min(step_q, h - y)
-            cells_q = padded[:, y : y + rows_q + 2].reshape(channels, -1)
-            with torch.autocast(padded.device.type, enabled=False):  # matching stays float32 in mixed precision
-                cells = (cells_q.T @ cells_k).view(rows_q + 2, width, rows_k + 2, key_w)
-            across = sum(cells[:, d : d + w, :, d : d + key_w - 2] for d in range(3))
-            s = sum(across[d : d + rows_q, :, d : d + rows_k] for d in range(3))
-            yield slice(y, y + rows_q), v * (key_w - 2), s * inverse[v : v + rows_k]
+    if _compiled and best.device.type == "cpu":
+        arrays = [t.numpy() for t in (*products, inverse, best, second, index)]
+        return torch.from_numpy(_compiled(*arrays, first))
+    top, middle, bottom = (p.view(-1) for p in products)
+    key_w, wide = products[0].shape[2:]
+    down, across = key_w * wide, wide + 1
+    inner = len(top) - 2 * down
+    scores, valid = torch.empty_like(products[0]), inner - 2 * across
+    column = top[:inner].add_(middle[down:][:inner]).add_(bottom[2 * down :])  # the next row overwrites top anyway
+    torch.add(column[:valid], column[across:][:valid], out=scores.view(-1)[:valid]).add_(column[2 * across :])
+    scores = scores[:, :-2, :-2, :-2].mul_(inverse[..., None])
+    row_best = scores.amax(2)
+    value, row = row_best.max(1)
+    i, x = (value > best).nonzero(as_tuple=True)
+    two, u = scores[i, row[i, x], :, x].topk(min(2, key_w - 2))
+    best[i, x], second[i, x], index[i, x] = two[:, 0], two[:, -1], (first + row[i, x]) * (key_w - 2) + u[:, 0]
+    return row_best
+
+
+def _settle(rows: Tensor, y: Tensor, x: Tensor, near: list[Tensor], keys: list[Tensor], units: list[float], norm: Norm):  # noqa: ANN202
+    """Index, score and source of some query positions (y, x) of one sample, from the key rows that ``near`` marks.
+
+    near: for each key (positions, key rows); rows (n+2, C, w+2); keys (C, H, W). In float64 throughout.
+    """
+    three = torch.arange(3, device=rows.device)
+    patches = rows[y[:, None, None] + three[:, None], :, x[:, None, None] + three]  # (positions, 3, 3, C)
+    patches = patches.permute(0, 3, 1, 2).flatten(1).double()
+    tie = _rounding(patches.shape[1], torch.float64) * patches.norm(dim=1)
+    index, source = torch.zeros(2, len(y), dtype=torch.int64, device=rows.device)
+    best = torch.full_like(tie, -torch.inf)
+    for s, key in enumerate(keys):
+        for v in near[s].any(0).nonzero()[:, 0].tolist():
+            who = near[s][:, v].nonzero()[:, 0]
+            candidates = F.unfold(key[None, :, v : v + 3].double() * units[s], 3)[0]
+            length = candidates.norm(dim=0) if norm == "l2" else candidates.abs().sum(0)
+            scores = patches[who] @ candidates * torch.where(length > 0, 1 / length, 0)
+            top = scores.amax(1)
+            least = (top - tie[who]).to(rows.dtype)  # equal in the working format, but for rounding in float64
+            first = (scores.to(rows.dtype) >= least[:, None]).view(torch.uint8).argmax(1)
+            better = least > best[who].to(rows.dtype)
+            who = who[better]
+            best[who], source[who] = top[better], s
+            index[who] = v * (key.shape[2] - 2) + first[better]
+    return index, best, source
+
+
+@torch.no_grad()
+def similarity_map(query: Map, key: Map, position: tuple[int, int], norm: Norm = "l2") -> Float[Tensor, "b H-2 W-2"]:
+    """S of Eq. 3 of all key patches for the one query patch around ``position`` (row, column).
+
+    Maps, border, number formats and errors as in ``match``; raises IndexError for a position outside the query.
+    """
+    _check_maps(query, [key], norm)
+    (y, x), (h, w) = position, query.shape[2:]
+    if not (0 <= y < h and 0 <= x < w):
+        raise IndexError(f"position {(y, x)} lies outside the query of {h}×{w} cells")
+    unit, key_unit = _unit(query), _unit(key)
+    patch = _padded_rows(query, slice(y, y + 1), slice(x, x + 1), unit)  # (3, b, C, 3)
+    key = key.double() * key_unit
+    products = torch.einsum("ybcx,bchw->byxhw", patch, key)
+    length = patch_norm(key, norm)
+    rows, columns = length.shape[1:]
+    total = sum(products[:, dy, dx, dy : dy + rows, dx : dx + columns] for dy in range(3) for dx in range(3))
+    dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
+    return (torch.where(length > 0, total / length, 0) / unit).to(dtype)
+
+
+def top_matches(
+    query: Map, key: Map | Sequence[Map], position: tuple[int, int], k: int = 5, norm: Norm = "l2"
+) -> tuple[Int[Tensor, "b k"], Float[Tensor, "b k"], Int[Tensor, "b k"]]:
+    """The k best key patches for the one query patch at ``position``, best first: index, score and source.
+
+    The first is what ``match`` finds; equal scores come in the order of source and index. Fewer than k if there are
+    not as many patches. Raises as ``similarity_map`` does, and ValueError for k < 1.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}; ask for at least one match")
+    keys = [key] if isinstance(key, Tensor) else list(key)
+    _check_maps(query, keys, norm)
+    maps = [similarity_map(query, one, position, norm).flatten(1) for one in keys]
+    score, order = torch.cat(maps, dim=1).sort(dim=1, descending=True, stable=True)
+    count = torch.tensor([m.shape[1] for m in maps], device=score.device)
+    source = torch.arange(len(maps), device=score.device).repeat_interleave(count)[order[:, :k]]
+    return order[:, :k] - (count.cumsum(0) - count)[source], score[:, :k], source
 
 
 def swap(value: Map | Sequence[Map], index: Int[Tensor, "b h w"] | Matches, scale: int = 4) -> Map:
@@ -131,14 +298,10 @@ def swap(value: Map | Sequence[Map], index: Int[Tensor, "b h w"] | Matches, scal
     cells, weights = _plan(index, [(v.shape[2] // scale, v.shape[3] // scale) for v in values])
     dtype = values[0].dtype
     rows = torch.cat([_to_rows(v, scale) for v in values], dim=1)  # (B, cells of all references, C·r²)
-    b, total, wide = rows.shape
-    h, w = cells.shape[1:3]
-    offset = torch.arange(b, device=cells.device).view(-1, 1, 1, 1) * total
-    work = rows.reshape(-1, wide)
-    work = work if dtype == torch.float64 else work.float()
-    bags = (cells + offset).reshape(-1, 9)
-    out = F.embedding_bag(bags, work, mode="sum", per_sample_weights=weights.to(work.dtype).reshape(-1, 9))
-    return F.pixel_shuffle(out.view(b, h, w, wide).permute(0, 3, 1, 2), scale).to(dtype)
+    work = rows if dtype == torch.float64 else rows.float()
+    bags, weights = _in_batch(cells, rows.shape[1]).flatten(0, 2), weights.to(work.dtype).flatten(0, 2)
+    out = F.embedding_bag(bags, work.flatten(0, 1), mode="sum", per_sample_weights=weights)
+    return _from_rows(out.view(batch, -1, rows.shape[2]), cells.shape[1:3], scale).to(dtype)
 
 
 def _plan(index: Tensor | Matches, sizes: list[tuple[int, int]]):  # noqa: ANN202
@@ -183,7 +346,19 @@ def _overlap_weights(index: Tensor) -> Float[Tensor, "b h w 9"]:
 
 def _to_rows(maps: Map, scale: int) -> Float[Tensor, "b cells wide"]:
     """Each r × r cell of a map as one row of C·r² numbers."""
-    return F.pixel_unshuffle(maps, scale).flatten(2).transpose(1, 2)
+    cells = maps.unflatten(3, (-1, scale)).unflatten(2, (-1, scale))
+    return cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def _from_rows(rows: Float[Tensor, "b cells wide"], size: tuple[int, int], scale: int) -> Map:
+    """The map of ``size`` cells that ``_to_rows`` took apart."""
+    cells = rows.view(len(rows), *size, -1, scale, scale)
+    return cells.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+def _in_batch(cells: Int[Tensor, "b h w 9"], total: int) -> Int[Tensor, "b h w 9"]:
+    """Numbers of cells that go on from sample to sample, each of ``total`` reference cells."""
+    return cells + total * torch.arange(len(cells), device=cells.device).view(-1, 1, 1, 1)
 
 
 def swap_adjoint(
@@ -196,14 +371,15 @@ def swap_adjoint(
     """
     cells, weights = _plan(index, sizes)
     rows = _to_rows(error, scale)
-    b, n, wide = rows.shape
+    b, _, wide = rows.shape
     counts = [h * w for h, w in sizes]
-    cells, weights = cells.view(b, n, 9), weights.to(rows.dtype).view(b, n, 9)
-    out = rows.new_zeros(b, sum(counts), wide)
-    for k in range(9):
-        out.scatter_add_(1, cells[..., k, None].expand(-1, -1, wide), rows * weights[..., k, None])
-    parts = zip(out.split(counts, dim=1), sizes)
-    return [F.pixel_shuffle(p.transpose(1, 2).reshape(b, wide, h, w), scale) for p, (h, w) in parts]
+    cells = _in_batch(cells, sum(counts)).flatten()
+    order = cells.argsort(stable=True)  # by reference cell, so that each one's errors are a bag: no atomic additions
+    starts = torch.searchsorted(cells[order], torch.arange(b * sum(counts), device=cells.device))
+    weights = weights.to(rows.dtype).flatten()[order]
+    out = F.embedding_bag(order // 9, rows.flatten(0, 1), starts, mode="sum", per_sample_weights=weights)
+    parts = zip(out.view(b, -1, wide).split(counts, dim=1), sizes)
+    return [_from_rows(part, size, scale) for part, size in parts]
 
 
 class _MatchAndSwap(torch.autograd.Function):

@@ -1,0 +1,50 @@
+"""One pass over a block of similarities, compiled by numba; without it ``matching`` takes several passes."""
+
+from threading import Lock
+
+import numba
+import numpy as np
+import torch
+
+_one_at_a_time = Lock()  # not every threading layer of numba may be entered twice
+
+
+def take_best(*arrays: np.ndarray | int) -> np.ndarray:
+    """``matching._take_best`` on arrays, with as many threads as torch uses."""
+    with _one_at_a_time:
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        return _take_best(*arrays)
+
+
+@numba.njit(parallel=True, error_model="numpy", cache=True)
+def _take_best(top, middle, bottom, inverse, best, second, index, first):  # noqa: ANN001, ANN202
+    """Products (b, key rows + 2, W, w+2), inverse (b, key rows, W−2), the next three (b, w) → (b, key rows, w)."""
+    samples, key_rows, count = inverse.shape
+    w = best.shape[1]
+    row_best = np.empty((samples, key_rows, w), best.dtype)
+    row_second = np.empty((samples, key_rows, w), best.dtype)
+    row_index = np.empty((samples, key_rows, w), np.int32)
+    for job in numba.prange(samples * key_rows):
+        i, v = job // key_rows, job % key_rows
+        high, next_high, where = row_best[i, v], row_second[i, v], row_index[i, v]
+        high[:] = -np.inf
+        next_high[:] = -np.inf
+        where[:] = 0
+        for u in range(count):
+            # one slice for each of the nine shifts, so that the loop over x becomes vector instructions
+            a0, a1, a2 = top[i, v, u, :w], top[i, v, u + 1, 1 : w + 1], top[i, v, u + 2, 2:]
+            b0, b1, b2 = middle[i, v + 1, u, :w], middle[i, v + 1, u + 1, 1 : w + 1], middle[i, v + 1, u + 2, 2:]
+            c0, c1, c2 = bottom[i, v + 2, u, :w], bottom[i, v + 2, u + 1, 1 : w + 1], bottom[i, v + 2, u + 2, 2:]
+            factor, here = inverse[i, v, u], np.int32(u)
+            for x in range(w):
+                s = (a0[x] + a1[x] + a2[x] + b0[x] + b1[x] + b2[x] + c0[x] + c1[x] + c2[x]) * factor
+                next_high[x] = max(next_high[x], min(s, high[x]))
+                where[x] = here if s > high[x] else where[x]
+                high[x] = max(s, high[x])
+    for i in range(samples):
+        for v in range(key_rows):
+            for x in range(w):
+                if row_best[i, v, x] > best[i, x]:
+                    best[i, x], second[i, x] = row_best[i, v, x], row_second[i, v, x]
+                    index[i, x] = (first + v) * count + row_index[i, v, x]
+    return row_best

@@ -1,7 +1,7 @@
-"""Match and swap: Eq. 3 to 6 of the paper, top to bottom. Notebook 03.
+"""Match and swap: Eq. 3 to 6 of the paper, top to bottom: match, its parts, swap, its adjoint, both together.
 
 Maps are (B, C, height, width). A *cell* is one position of the low-resolution grid, an r × r block of the high one.
-Patch i = v·(W−2) + u of a key of width W has its top-left cell at column u, row v.
+Patch i = v·(W−2) + u of a key of width W has its top-left cell at column u, row v. Notebook 03 goes through it.
 """
 
 import math
@@ -126,10 +126,14 @@ def _padded_rows(query: Map, ys: slice, xs: slice, unit: float) -> Float[Tensor,
 
 
 def _best_patches(rows: Tensor, keys: list[Map], units: list[float], norm: Norm) -> tuple[Tensor, ...]:
-    """Index, score, source and query norm, each (b, n, w), of n query rows given as ``_padded_rows`` does."""
+    """Index, score, source and query norm, each (b, n, w), of n query rows given as ``_padded_rows`` does.
+
+    The best patch of every key row is found in the working format. Where only one patch is within rounding of the best,
+    it is the match; all other positions are left to ``_settle``.
+    """
     n, b, channels, w = rows.shape[0] - 2, rows.shape[1], rows.shape[2], rows.shape[3] - 2
     query_norm = patch_norm(rows.permute(1, 2, 0, 3).double()).transpose(0, 1)
-    best, second = rows.new_full((2, n, b, w), -torch.inf)  # second: of the same key row
+    best, second = rows.new_full((2, n, b, w), -torch.inf)  # second: the runner-up in the key row of the best
     index, source = torch.zeros(2, n, b, w, dtype=torch.int64, device=rows.device)
     row_best = [rows.new_empty(n, b, key.shape[2] - 2, w) for key in keys]
     for s, (key, unit) in enumerate(zip(keys, units)):
@@ -140,13 +144,13 @@ def _best_patches(rows: Tensor, keys: list[Map], units: list[float], norm: Norm)
                 row_best[s][y, :, v : v + inverse.shape[1]] = found
         source[best > before] = s
     slack = (_rounding(channels, rows.dtype) * query_norm).to(rows.dtype)
-    near = [each >= (best - slack)[:, :, None] for each in row_best]
+    near = [one >= (best - slack)[:, :, None] for one in row_best]
     unsettled = (second >= best - slack) | (sum(one.sum(2) for one in near) > 1)
     score = best.double()
     for i in range(b):
-        for y, x in (part.T for part in unsettled[:, i].nonzero().split(1024)):
-            part = [one[y, i, :, x] for one in near]
-            found = _settle(rows[:, i], y, x, part, [key[i] for key in keys], units, norm)
+        for y, x in (positions.T for positions in unsettled[:, i].nonzero().split(1024)):
+            marked = [one[y, i, :, x] for one in near]
+            found = _settle(rows[:, i], y, x, marked, [key[i] for key in keys], units, norm)
             index[y, i, x], score[y, i, x], source[y, i, x] = found
     return tuple(found.transpose(0, 1) for found in (index, score, source, query_norm))
 

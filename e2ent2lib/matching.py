@@ -7,6 +7,7 @@ Patch i = v·(W−2) + u of a key of width W has its top-left cell at column u, 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Literal, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ Norm = Literal["l2", "l1"]
 Map = Float[Tensor, "b c h w"]
 BLOCK = 1 << 20  # similarities at a time: three buffers of 4 MiB stay in a processor's shared cache
 KEPT = 1 << 22  # best scores of key rows kept at a time, 16 MiB
+_one_at_a_time = Lock()
 
 
 class Matches(NamedTuple):
@@ -49,22 +51,25 @@ def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2") -> Matches:
 
     query (B, C, h, w); key (B, C, H, W) or several of different sizes, matched jointly. The query's border is
     replicated by one cell so that every position has a 3×3 patch. Half precision is computed in float32. Where scores
-    are so close that rounding could decide, they are computed again in float64; of those still equal in the working
-    format the first key's lowest index wins. The N × M similarity is never held, only blocks of it.
+    are so close that rounding could decide, they are computed again in float64; of those equal in the query's format
+    (float32 at least) the first key's lowest index wins. Patches weaker than 1e-150 of a float64 map's largest value
+    count as zero. The N × M similarity is never held, only blocks of it.
     Raises ValueError for shapes that do not fit, an unknown norm, and values that are not finite.
     """
     keys = [key] if isinstance(key, Tensor) else list(key)
     _check_maps(query, keys, norm)
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
     unit, units = _unit(query), [_unit(one) for one in keys]
+    # products of faint values would vanish in float32
+    working = torch.float64 if any(_faint(m, u) for m, u in zip((query, *keys), (unit, *units))) else dtype
     shape = (query.shape[0], *query.shape[2:])
     index, source = torch.zeros(2, *shape, dtype=torch.int64, device=query.device)
     score, query_norm = torch.zeros(2, *shape, dtype=torch.float64, device=query.device)
     with _exact_products(query.device.type):
         for samples, ys, xs in _tiles(query, keys):
-            rows = _padded_rows(query[samples], ys, xs, unit).to(dtype)
+            rows = _padded_rows(query[samples], ys, xs, unit).to(working)
             here, parts = (samples, ys, xs), [one[samples] for one in keys]
-            index[here], score[here], source[here], query_norm[here] = _best_patches(rows, parts, units, norm)
+            index[here], score[here], source[here], query_norm[here] = _best_patches(rows, parts, units, norm, dtype)
     return Matches(index, (score / unit).to(dtype), source, (query_norm / unit).to(dtype))
 
 
@@ -90,19 +95,29 @@ def _unit(maps: Map) -> float:
     return 2.0 ** -max(math.frexp(largest)[1], -1022)
 
 
+def _faint(maps: Map, unit: float) -> bool:
+    """Whether a value other than 0 is smaller than 2^−60 of the largest."""
+    sizes = maps.abs()
+    return bool(sizes.masked_fill_(sizes == 0, torch.inf).amin() * unit < 2.0**-60)
+
+
 @contextmanager
 def _exact_products(device: str) -> Iterator[None]:
-    """Keeps autocast, TF32 and bfloat16 products out: matching is float32 in mixed precision too."""
+    """Keeps autocast, TF32 and bfloat16 products out: matching is float32 in mixed precision too.
+
+    One match at a time: these settings are the process's, and not every threading layer of numba may be entered twice.
+    """
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        with torch.autocast(device, enabled=False):
-            yield
-    finally:
-        for backend, precision in zip(backends, before):
-            backend.fp32_precision = precision
+    with _one_at_a_time:
+        before = [backend.fp32_precision for backend in backends]
+        try:
+            for backend in backends:
+                backend.fp32_precision = "ieee"
+            with torch.autocast(device, enabled=False):
+                yield
+        finally:
+            for backend, precision in zip(backends, before):
+                backend.fp32_precision = precision
 
 
 def _tiles(query: Map, keys: list[Map]) -> Iterator[tuple[slice, slice, slice]]:
@@ -125,11 +140,13 @@ def _padded_rows(query: Map, ys: slice, xs: slice, unit: float) -> Float[Tensor,
     return query[:, :, y[:, None], x].permute(2, 0, 1, 3).double() * unit
 
 
-def _best_patches(rows: Tensor, keys: list[Map], units: list[float], norm: Norm) -> tuple[Tensor, ...]:
+def _best_patches(
+    rows: Tensor, keys: list[Map], units: list[float], norm: Norm, dtype: torch.dtype
+) -> tuple[Tensor, ...]:
     """Index, score, source and query norm, each (b, n, w), of n query rows given as ``_padded_rows`` does.
 
-    The best patch of every key row is found in the working format. Where only one patch is within rounding of the best,
-    it is the match; all other positions are left to ``_settle``.
+    The best patch of every key row is found in the rows' format. Where only one patch is within rounding of the best,
+    it is the match; all other positions are left to ``_settle``, where scores equal in ``dtype`` are a tie.
     """
     n, b, channels, w = rows.shape[0] - 2, rows.shape[1], rows.shape[2], rows.shape[3] - 2
     query_norm = patch_norm(rows.permute(1, 2, 0, 3).double()).transpose(0, 1)
@@ -143,14 +160,14 @@ def _best_patches(rows: Tensor, keys: list[Map], units: list[float], norm: Norm)
                 found = _take_best(products, inverse, v, best[y], second[y], index[y])
                 row_best[s][y, :, v : v + inverse.shape[1]] = found
         source[best > before] = s
-    slack = (_rounding(channels, rows.dtype) * query_norm).to(rows.dtype)
+    slack = (_rounding(channels, dtype) * query_norm).to(rows.dtype)
     near = [one >= (best - slack)[:, :, None] for one in row_best]
     unsettled = (second >= best - slack) | (sum(one.sum(2) for one in near) > 1)
     score = best.double()
     for i in range(b):
         for y, x in (positions.T for positions in unsettled[:, i].nonzero().split(1024)):
             marked = [one[y, i, :, x] for one in near]
-            found = _settle(rows[:, i], y, x, marked, [key[i] for key in keys], units, norm)
+            found = _settle(rows[:, i], y, x, marked, [key[i] for key in keys], units, norm, dtype)
             index[y, i, x], score[y, i, x], source[y, i, x] = found
     return tuple(found.transpose(0, 1) for found in (index, score, source, query_norm))
 
@@ -202,8 +219,8 @@ def _take_best(
     flat arrays. What runs over an edge lands outside the patches.
     """
     if _compiled and best.device.type == "cpu":
-        arrays = [t.numpy() for t in (*products, inverse, best, second, index)]
-        return torch.from_numpy(_compiled(*arrays, first))
+        arrays = [t.numpy() for t in (inverse, best, second, index)]
+        return torch.from_numpy(_compiled([p.numpy() for p in products], *arrays, first))
     top, middle, bottom = (p.view(-1) for p in products)
     key_w, wide = products[0].shape[2:]
     down, across = key_w * wide, wide + 1
@@ -220,7 +237,10 @@ def _take_best(
     return row_best
 
 
-def _settle(rows: Tensor, y: Tensor, x: Tensor, near: list[Tensor], keys: list[Tensor], units: list[float], norm: Norm):  # noqa: ANN202
+def _settle(
+    rows: Tensor, y: Tensor, x: Tensor, near: list[Tensor], keys: list[Tensor], units: list[float], norm: Norm,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Index, score and source of some query positions (y, x) of one sample, from the key rows that ``near`` marks.
 
     near: for each key (positions, key rows); rows (n+2, C, w+2); keys (C, H, W). In float64 throughout.
@@ -238,9 +258,9 @@ def _settle(rows: Tensor, y: Tensor, x: Tensor, near: list[Tensor], keys: list[T
             length = candidates.norm(dim=0) if norm == "l2" else candidates.abs().sum(0)
             scores = patches[who] @ candidates * torch.where(length > 0, 1 / length, 0)
             top = scores.amax(1)
-            least = (top - tie[who]).to(rows.dtype)  # equal in the working format, but for rounding in float64
-            first = (scores.to(rows.dtype) >= least[:, None]).view(torch.uint8).argmax(1)
-            better = least > best[who].to(rows.dtype)
+            least = (top - tie[who]).to(dtype)  # equal in dtype, but for rounding in float64
+            first = (scores.to(dtype) >= least[:, None]).view(torch.uint8).argmax(1)
+            better = least > best[who].to(dtype)
             who = who[better]
             best[who], source[who] = top[better], s
             index[who] = v * (key.shape[2] - 2) + first[better]
@@ -273,8 +293,8 @@ def top_matches(
 ) -> tuple[Int[Tensor, "b k"], Float[Tensor, "b k"], Int[Tensor, "b k"]]:
     """The k best key patches for the one query patch at ``position``, best first: index, score and source.
 
-    The first is what ``match`` finds; equal scores come in the order of source and index. Fewer than k if there are
-    not as many patches. Raises as ``similarity_map`` does, and ValueError for k < 1.
+    The first is what ``match`` finds; equal scores come in the order of source and index (of float64 maps to
+    rounding). Fewer than k if there are not as many patches. Raises as ``similarity_map``, and ValueError for k < 1.
     """
     if k < 1:
         raise ValueError(f"k is {k}; ask for at least one match")

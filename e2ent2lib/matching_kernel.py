@@ -1,19 +1,15 @@
 """One pass over a block of similarities, compiled by numba; without it ``matching`` takes several passes."""
 
-from threading import Lock
-
 import numba
 import numpy as np
 import torch
 
-_one_at_a_time = Lock()  # not every threading layer of numba may be entered twice
 
-
-def take_best(*arrays: np.ndarray | int) -> np.ndarray:
-    """``matching._take_best`` on arrays, with as many threads as torch uses."""
-    with _one_at_a_time:
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-        return _take_best(*arrays)
+def take_best(products, inverse, best, second, index, first) -> np.ndarray:  # noqa: ANN001
+    """``matching._take_best`` on arrays, with as many threads as torch uses where there is work for them."""
+    small = inverse.size * best.shape[1] < 1 << 15  # waking and waiting for threads would take longer
+    numba.set_num_threads(1 if small else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    return _take_best(*products, inverse, best, second, index, first)
 
 
 @numba.njit(parallel=True, error_model="numpy", cache=True)

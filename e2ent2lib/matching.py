@@ -23,7 +23,7 @@ except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it comp
 Norm = Literal["l2", "l1"]
 Map = Float[Tensor, "b c h w"]
 BLOCK = 1 << 20  # similarities at a time: three buffers of 4 MiB stay in a processor's shared cache
-KEPT = 1 << 22  # best scores of key rows kept at a time, 16 MiB
+KEPT = 1 << 21  # best scores of key rows kept at a time, 8 MiB
 _one_at_a_time = Lock()
 
 

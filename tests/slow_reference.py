@@ -6,7 +6,7 @@ column i % (W−2). Only tests use this.
 
 import numpy as np
 
-ROUNDING = 1e-12  # similarities closer than this are a tie, which the lowest index wins
+ROUNDING = 1e-12  # similarities closer than this (for a query patch of length 1) are a tie, which the lowest index wins
 
 
 def match(query, keys, norm="l2"):
@@ -14,17 +14,44 @@ def match(query, keys, norm="l2"):
     batch, _, h, w = query.shape
     index, source = np.zeros((2, batch, h, w), dtype=np.int64)
     score = np.full((batch, h, w), -np.inf)
-    for b in range(batch):
-        padded = np.pad(query[b], ((0, 0), (1, 1), (1, 1)), mode="edge")
-        for y, x in np.ndindex(h, w):
-            patch = padded[:, y : y + 3, x : x + 3]
-            for s, key in enumerate(keys):
-                for i, other in enumerate(patches(key[b])):
-                    length = np.sqrt((other**2).sum()) if norm == "l2" else np.abs(other).sum()
-                    similarity = (patch * other).sum() / length if length > 0 else 0.0
-                    if similarity > score[b, y, x] + ROUNDING:
-                        index[b, y, x], score[b, y, x], source[b, y, x] = i, similarity, s
+    for b, y, x in np.ndindex(batch, h, w):
+        for s, key in enumerate(keys):
+            for i, similarity in enumerate(similarities(query[b], key[b], y, x, norm)):
+                if similarity > score[b, y, x] + ROUNDING:
+                    index[b, y, x], score[b, y, x], source[b, y, x] = i, similarity, s
     return index, score, source
+
+
+def match_rounded(query, keys, norm="l2", dtype=np.float32):
+    """Like ``match``, but of all scores that equal the best one when rounded to ``dtype`` the first wins."""
+    batch, _, h, w = query.shape
+    index, source = np.zeros((2, batch, h, w), dtype=np.int64)
+    score = np.zeros((batch, h, w))
+    for b, y, x in np.ndindex(batch, h, w):
+        all_keys = [
+            (similarity, s, i)
+            for s, key in enumerate(keys)
+            for i, similarity in enumerate(similarities(query[b], key[b], y, x, norm))
+        ]
+        best = max(similarity for similarity, _, _ in all_keys)
+        least = dtype(best - ROUNDING * np.linalg.norm(query_patch(query[b], y, x)))
+        first = next(one for one in all_keys if dtype(one[0]) >= least)
+        score[b, y, x], source[b, y, x], index[b, y, x] = first
+    return index, score, source
+
+
+def similarities(query, key, y, x, norm="l2"):
+    """S of Eq. 3 of every key patch for the query patch at (y, x); query and key (C, height, width)."""
+    patch, found = query_patch(query, y, x), []
+    for other in patches(key):
+        length = np.sqrt((other**2).sum()) if norm == "l2" else np.abs(other).sum()
+        found.append((patch * other).sum() / length if length > 0 else 0.0)
+    return found
+
+
+def query_patch(query, y, x):
+    """The 3×3 patch around (y, x) of a (C, h, w) map, the border replicated."""
+    return np.pad(query, ((0, 0), (1, 1), (1, 1)), mode="edge")[:, y : y + 3, x : x + 3]
 
 
 def patches(maps):

@@ -1,6 +1,7 @@
 """Reading, writing, degrading and enlarging photographs: uint8 (H, W, 3) arrays, RGB.
 
-The degradation is 4.1's: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits. Notebook 01.
+The degradation is 4.1's: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits (notebook 01). Other
+programs' kernels are here too, for numbers that were measured with them (notebook 05).
 """
 
 import os
@@ -8,15 +9,19 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 Picture = str | os.PathLike | Image.Image | np.ndarray
+Kernel = Literal["pillow-bicubic", "matlab-bicubic", "opencv-bicubic", "pillow-bicubic-bilinear"]
+"""How a picture is shrunk and enlarged: ``resize``."""
 
 
 @contextmanager
@@ -116,21 +121,83 @@ def crop_to_multiple(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.
     return image[:height, :width]
 
 
-def downscale(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
-    """I↓ of 3.1: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits.
+def downscale(
+    image: UInt8[np.ndarray, "h w 3"], r: int = 4, kernel: Kernel = "pillow-bicubic"
+) -> UInt8[np.ndarray, "H W 3"]:
+    """I↓ of 3.1: ×1/r, rounded to 8 bits; by default bicubic with Pillow's antialiased kernel.
 
-    Raises ValueError if a side is not a multiple of r.
+    Raises ValueError if a side is not a multiple of r, or for an unknown kernel.
     """
     height, width = image.shape[:2]
     if height % r or width % r:
         raise ValueError(f"size {width}×{height} is not a multiple of {r}; use crop_to_multiple first")
-    return np.asarray(Image.fromarray(image).resize((width // r, height // r), Image.Resampling.BICUBIC))
+    return _resize_8_bits(image, height // r, width // r, kernel)
 
 
-def upscale_bicubic(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
-    """The row "Bicubic" of Table 1: ×r with Pillow's kernel."""
-    height, width = image.shape[:2]
-    return np.asarray(Image.fromarray(image).resize((width * r, height * r), Image.Resampling.BICUBIC))
+def upscale_bicubic(
+    image: UInt8[np.ndarray, "h w 3"], r: int = 4, kernel: Kernel = "pillow-bicubic"
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The row "Bicubic" of Table 1: ×r, rounded to 8 bits; by default with Pillow's kernel.
+
+    Raises ValueError for an unknown kernel.
+    """
+    return _resize_8_bits(image, image.shape[0] * r, image.shape[1] * r, kernel)
+
+
+def resize(
+    image: UInt8[np.ndarray, "h w 3"], height: int, width: int, kernel: Kernel = "pillow-bicubic"
+) -> Float[np.ndarray, "{height} {width} 3"]:
+    """The picture in a new size, values clipped to [0, 255] and not rounded.
+
+    - "pillow-bicubic": Keys' cubic with a = −0.5; shrinking widens it by the scale (antialiasing), at the border the
+      weights that remain are scaled to sum to 1.
+    - "matlab-bicubic": the same kernel, but the border is mirrored, as ``imresize`` does; whole-number scales only.
+    - "opencv-bicubic": INTER_CUBIC, a = −0.75, no antialiasing, the border repeated. OpenCV itself calculates 8-bit
+      pictures with integers, which may differ by 1.
+    - "pillow-bicubic-bilinear": Pillow's bicubic to shrink, its bilinear to enlarge.
+    """
+    if kernel.startswith("pillow"):
+        method = _pillow_method(image, width, kernel)
+        bands = [Image.fromarray(band.astype(np.float32)) for band in np.moveaxis(image, 2, 0)]
+        values = np.stack([np.asarray(band.resize((width, height), method), np.float64) for band in bands], axis=2)
+    elif kernel == "matlab-bicubic":
+        values = _matlab_bicubic(image, height, width)
+    elif kernel == "opencv-bicubic":
+        values = _interpolate(image, height, width, antialias=False)
+    else:
+        raise ValueError(f"unknown kernel {kernel!r}; choose one of {', '.join(get_args(Kernel))}")
+    return values.clip(0, 255)
+
+
+def _resize_8_bits(image: np.ndarray, height: int, width: int, kernel: Kernel) -> np.ndarray:
+    if kernel.startswith("pillow"):  # Pillow rounds between its two passes as well, which ``resize`` does not
+        return np.asarray(Image.fromarray(image).resize((width, height), _pillow_method(image, width, kernel)))
+    return np.floor(resize(image, height, width, kernel) + 0.5).astype(np.uint8)  # halves go up, as in MATLAB
+
+
+def _pillow_method(image: np.ndarray, width: int, kernel: Kernel) -> Image.Resampling:
+    if kernel not in get_args(Kernel):
+        raise ValueError(f"unknown kernel {kernel!r}; choose one of {', '.join(get_args(Kernel))}")
+    bilinear = kernel.endswith("bilinear") and width > image.shape[1]
+    return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+
+
+def _matlab_bicubic(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """PyTorch's antialiased bicubic is Pillow's; on a picture mirrored at its border it is MATLAB's."""
+    h, w = image.shape[:2]
+    up, down = max(1, height // h), max(1, h // height)
+    if (height * down, width * down) != (h * up, w * up):
+        raise ValueError(f"MATLAB's kernel is here for whole-number scales, not for {w}×{h} to {width}×{height}")
+    margin = 4 * down  # old pixels: beyond the kernel's reach, and 4 · up whole new ones
+    rows, columns = (np.pad(np.arange(n), margin, mode="symmetric") for n in (h, w))
+    new = _interpolate(image[rows][:, columns], height + 8 * up, width + 8 * up, antialias=True)
+    return new[4 * up : -4 * up, 4 * up : -4 * up]
+
+
+def _interpolate(image: np.ndarray, height: int, width: int, *, antialias: bool) -> np.ndarray:
+    """PyTorch's bicubic in float64: Keys' a is −0.5 with antialiasing and −0.75 without."""
+    bands = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].double()
+    return F.interpolate(bands, (height, width), mode="bicubic", antialias=antialias)[0].permute(1, 2, 0).numpy()
 
 
 def to_tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
@@ -140,5 +207,9 @@ def to_tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
 
 def to_image(tensor: Float[Tensor, "1 3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """A batch of one in [0, 1] as 8-bit image: clipped, then rounded to the nearest."""
-    pixels = tensor.detach()[0].float().clamp(0, 1).mul(255).round()
-    return pixels.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
+    return to_pixels(tensor).round().astype(np.uint8)
+
+
+def to_pixels(tensor: Float[Tensor, "1 3 h w"]) -> Float[np.ndarray, "h w 3"]:
+    """A batch of one in [0, 1] as image from 0 to 255: clipped, not rounded."""
+    return tensor.detach()[0].float().clamp(0, 1).mul(255).permute(1, 2, 0).cpu().numpy()

@@ -161,7 +161,7 @@ def resize(
         bands = [Image.fromarray(band.astype(np.float32)) for band in np.moveaxis(image, 2, 0)]
         values = np.stack([np.asarray(band.resize((width, height), method), np.float64) for band in bands], axis=2)
     elif kernel == "matlab-bicubic":
-        values = _matlab_bicubic(image, height, width)
+        values = _matlab_rows(_matlab_rows(image, height).swapaxes(0, 1), width).swapaxes(0, 1)
     elif kernel == "opencv-bicubic":
         values = _interpolate(image, height, width, antialias=False)
     else:
@@ -170,9 +170,17 @@ def resize(
 
 
 def _resize_8_bits(image: np.ndarray, height: int, width: int, kernel: Kernel) -> np.ndarray:
-    if kernel.startswith("pillow"):  # Pillow rounds between its two passes as well, which ``resize`` does not
+    """Pillow and MATLAB round 8-bit pictures between their two passes as well (MATLAB's first is along columns)."""
+    if kernel.startswith("pillow"):
         return np.asarray(Image.fromarray(image).resize((width, height), _pillow_method(image, width, kernel)))
-    return np.floor(resize(image, height, width, kernel) + 0.5).astype(np.uint8)  # halves go up, as in MATLAB
+    if kernel == "matlab-bicubic":
+        between = _round(_matlab_rows(image, height))
+        return _round(_matlab_rows(between.swapaxes(0, 1), width).swapaxes(0, 1))
+    return _round(resize(image, height, width, kernel))
+
+
+def _round(values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    return np.floor(values.clip(0, 255) + 0.5).astype(np.uint8)  # halves go up, as in MATLAB
 
 
 def _pillow_method(image: np.ndarray, width: int, kernel: Kernel) -> Image.Resampling:
@@ -182,21 +190,19 @@ def _pillow_method(image: np.ndarray, width: int, kernel: Kernel) -> Image.Resam
     return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
 
 
-def _matlab_bicubic(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """PyTorch's antialiased bicubic is Pillow's; on a picture mirrored at its border it is MATLAB's."""
-    h, w = image.shape[:2]
+def _matlab_rows(image: np.ndarray, height: int) -> np.ndarray:
+    """One pass: PyTorch's antialiased bicubic is Pillow's; on a picture mirrored at its border it is MATLAB's."""
+    h = image.shape[0]
     up, down = max(1, height // h), max(1, h // height)
-    if (height * down, width * down) != (h * up, w * up):
-        raise ValueError(f"MATLAB's kernel is here for whole-number scales, not for {w}×{h} to {width}×{height}")
-    margin = 4 * down  # old pixels: beyond the kernel's reach, and 4 · up whole new ones
-    rows, columns = (np.pad(np.arange(n), margin, mode="symmetric") for n in (h, w))
-    new = _interpolate(image[rows][:, columns], height + 8 * up, width + 8 * up, antialias=True)
-    return new[4 * up : -4 * up, 4 * up : -4 * up]
+    if height * down != h * up:
+        raise ValueError(f"MATLAB's kernel is here for whole-number scales, not for {h} to {height} pixels")
+    rows = np.pad(np.arange(h), 4 * down, mode="symmetric")  # beyond the kernel's reach: 4 · up new rows
+    return _interpolate(image[rows], height + 8 * up, image.shape[1], antialias=True)[4 * up : -4 * up]
 
 
 def _interpolate(image: np.ndarray, height: int, width: int, *, antialias: bool) -> np.ndarray:
     """PyTorch's bicubic in float64: Keys' a is −0.5 with antialiasing and −0.75 without."""
-    bands = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].double()
+    bands = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].double()
     return F.interpolate(bands, (height, width), mode="bicubic", antialias=antialias)[0].permute(1, 2, 0).numpy()
 
 

@@ -241,7 +241,7 @@ class TrainingSet:
     def paths(self) -> list[Path]:
         """The photographs that are here, sorted."""
         folder = data_folder(self.folder)
-        return photographs(folder) if folder and any(folder.rglob("*.*")) else []
+        return image_files(folder) if folder else []
 
 
 TRAINING_SETS = {
@@ -317,10 +317,15 @@ def photographs(folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; give a folder of photographs, or 'embedded'")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+    found = image_files(folder)
     if not found:
         raise FileNotFoundError(f"{folder}: holds no images ({', '.join(e[1:] for e in EXTENSIONS)})")
     return found
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder and its sub-folders, sorted; none if there are none."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
 
 
 @lru_cache

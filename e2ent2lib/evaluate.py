@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from e2ent2lib import provenance
 from e2ent2lib.checkpoints import load_model, read_card, shipped_folder
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import Pair, dataset, fingerprint
+from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint
 from e2ent2lib.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
 from e2ent2lib.inference import feature_distance, run, run_sisr
 from e2ent2lib.metrics import Measurable, Protocol, psnr, ssim
@@ -33,15 +33,16 @@ def evaluate(
 
     ``name`` is "bicubic" or a model with a checkpoint of the profile (in ``folder`` if it is one of your own); ``data``
     a data set's name. The input is the HR image by ``downscale``; kernel and reference are the protocol's. Raises as
-    ``load_model`` and ``dataset`` do, and ValueError for a reference level that a pair does not have.
+    ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have.
     """
     profile = get_profile(profile).name
     model = None if name == "bicubic" else load_model(name, profile, folder)
-    pairs = dataset(data).pairs()
+    chosen = data_set(data, protocol)
+    pairs = chosen.pairs()
     shared = {
         "model": name,
         "dataset": data,
-        "label": dataset(data).label(len(pairs)),
+        "label": chosen.label(len(pairs)),
         "profile": profile,
         "checkpoint_sha256": model.card["sha256"] if model else None,
         "provisional": model.card["provisional"] if model else False,
@@ -55,14 +56,24 @@ def evaluate(
     return [shared | measure(model, pair, protocol) for pair in bar]
 
 
+def data_set(name: str, protocol: Protocol) -> DataSet:
+    """The data set with the protocol's references. Raises ValueError if it has no such level."""
+    if protocol.reference == "level 1":
+        return dataset(name)
+    level = protocol.reference.removeprefix("level ")
+    return dataset(name, level="all" if level == "all levels" else int(level))
+
+
 def measure(model: nn.Module | None, pair: Pair, protocol: Protocol) -> dict:
     """The scores of one pair; ``model`` None is bicubic."""
     hr, *refs = prepared(pair, protocol)
+    if isinstance(model, E2ENT2) and not refs:
+        pair.refs()  # says which pair lacks one
     lr = downscale(hr, kernel=protocol.resize)
     start = time.perf_counter()
     sr, swapped = enlarge(model, lr, refs, protocol)
     seconds = time.perf_counter() - start
-    distance, relative = (None, None) if model is None else feature_distance(model, lr, refs, hr, swapped)
+    distance, relative = (None, None) if model is None or not refs else feature_distance(model, lr, refs, hr, swapped)
     return {
         "image": pair.name,
         "psnr": psnr(sr, hr, protocol),
@@ -84,21 +95,14 @@ def enlarge(
         return (resize(lr, height, width, kernel) if exact else upscale_bicubic(lr, kernel=kernel)), None
     out = run(model, lr, refs) if isinstance(model, E2ENT2) else None
     sr = run_sisr(model, lr) if out is None else out.sr
-    return (to_pixels(sr) if exact else to_image(sr)), out and out.swapped
+    return (to_pixels(sr) if exact else to_image(sr)), out.swapped if out else None
 
 
 def prepared(pair: Pair, protocol: Protocol = Protocol()) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
-    """(HR, reference, …), sides made multiples of 4 as the protocol says: what is measured, and what is fingerprinted.
-
-    Raises ValueError if the pair has no reference of the protocol's level.
-    """
-    refs = pair.refs()
-    if protocol.reference != "all":
-        level = int(protocol.reference.removeprefix("level "))
-        if level > len(refs):
-            raise ValueError(f"{pair.name} has {len(refs)} reference(s), none of {protocol.reference}")
-        refs = refs[level - 1 : level]
-    return tuple(_even(image, protocol) for image in (pair.hr(), *refs))
+    """(HR, reference, …), sides multiples of 4 as the protocol says: what is measured, and what is fingerprinted."""
+    refs = pair.refs() if pair.ref_sources else []
+    used = refs if protocol.reference == "all levels" else refs[:1]
+    return tuple(_even(image, protocol) for image in (pair.hr(), *used))
 
 
 def _even(image: UInt8[np.ndarray, "h w 3"], protocol: Protocol) -> UInt8[np.ndarray, "H W 3"]:
@@ -123,7 +127,7 @@ def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: P
     """Whether stored rows are what ``evaluate`` would measure now: same code, weights, pictures and protocol."""
     if not rows:
         return False
-    pairs = dataset(data).pairs()
+    pairs = data_set(data, protocol).pairs()
     weights = shipped_folder() / profile / f"{name}.safetensors"
     sha = None if name == "bicubic" else read_card(weights, profile)["sha256"]
     now = {

@@ -315,7 +315,12 @@ class Resuming:
         with (
             open(self.part, "ab" if start else "wb") as out,
             tqdm(
-                total=total, initial=start, unit="B", unit_scale=True, disable=not self.progress, desc=self.part.stem
+                total=total,
+                initial=start,
+                unit="B",
+                unit_scale=True,
+                disable=not self.progress or None,
+                desc=self.part.stem,
             ) as bar,
         ):
             for block in self._blocks(answer):

@@ -38,7 +38,9 @@ def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
     KITTI has no loader, but a folder of that name counts.
     """
     marks = {}
-    for name, picture in tqdm(list(_evaluation()), desc="hashing evaluation sets", disable=not progress, leave=False):
+    for name, picture in tqdm(
+        list(_evaluation()), desc="hashing evaluation sets", disable=not progress or None, leave=False
+    ):
         try:
             marks[_marked(picture)] = name
         except (OSError, ValueError):  # `e2ent2 data check` says which file is damaged; it cannot leak

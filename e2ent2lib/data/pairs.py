@@ -196,11 +196,11 @@ DATASETS = {
             steps=_FETCH.format("Flickr1024/Test", "flickr1024"), lister=lambda: _stereo("Flickr1024/Test"),
         ),
         DataSet(
-            name="middlebury", title="Middlebury", total=15, folder="Middlebury",
-            what="stereo pairs v3, quarter size, NAME_L.png and NAME_R.png",
+            name="middlebury", title="Middlebury", total=13, folder="Middlebury",
+            what="stereo pairs v3, quarter size, NAME_L.png and NAME_R.png; without the two of the motorcycle",
             terms="use and publication permitted, citation asked", citation="Scharstein et al., GCPR 2014",
             origin="fetch, from a mirror", steps=_FETCH.format("Middlebury", "middlebury"),
-            lister=lambda: [p for p in _stereo("Middlebury") if p.name != "Motorcycle_L"],
+            lister=lambda: [p for p in _stereo("Middlebury") if not p.name.startswith("Motorcycle")],
         ),
         DataSet(
             name="sunhays", title="Sun Hays 80", total=80, folder="SunHays80",

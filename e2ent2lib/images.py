@@ -4,6 +4,7 @@ The degradation is 4.1's: bicubic ×1/r with Pillow's antialiased kernel, rounde
 programs' kernels are here too, for numbers that were measured with them (notebook 05).
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -151,59 +151,80 @@ def resize(
 
     - "pillow-bicubic": Keys' cubic with a = −0.5; shrinking widens it by the scale (antialiasing), at the border the
       weights that remain are scaled to sum to 1.
-    - "matlab-bicubic": the same kernel, but the border is mirrored, as ``imresize`` does; whole-number scales only.
+    - "matlab-bicubic": the same kernel, but the border is mirrored, as ``imresize`` does.
     - "opencv-bicubic": INTER_CUBIC, a = −0.75, no antialiasing, the border repeated. OpenCV itself calculates 8-bit
       pictures with integers, which may differ by 1.
     - "pillow-bicubic-bilinear": Pillow's bicubic to shrink, its bilinear to enlarge.
+
+    Raises ValueError for an unknown kernel.
     """
+    _check_kernel(kernel)
     if kernel.startswith("pillow"):
         method = _pillow_method(image, width, kernel)
         bands = [Image.fromarray(band.astype(np.float32)) for band in np.moveaxis(image, 2, 0)]
         values = np.stack([np.asarray(band.resize((width, height), method), np.float64) for band in bands], axis=2)
-    elif kernel == "matlab-bicubic":
-        values = _matlab_rows(_matlab_rows(image, height).swapaxes(0, 1), width).swapaxes(0, 1)
-    elif kernel == "opencv-bicubic":
-        values = _interpolate(image, height, width, antialias=False)
     else:
-        raise ValueError(f"unknown kernel {kernel!r}; choose one of {', '.join(get_args(Kernel))}")
+        matrix = {"matlab-bicubic": _matlab, "opencv-bicubic": _opencv}[kernel]
+        values = _rows(matrix(image.shape[1], width), _columns(matrix(image.shape[0], height), image))
     return values.clip(0, 255)
 
 
 def _resize_8_bits(image: np.ndarray, height: int, width: int, kernel: Kernel) -> np.ndarray:
     """Pillow and MATLAB round 8-bit pictures between their two passes as well (MATLAB's first is along columns)."""
+    _check_kernel(kernel)
     if kernel.startswith("pillow"):
         return np.asarray(Image.fromarray(image).resize((width, height), _pillow_method(image, width, kernel)))
     if kernel == "matlab-bicubic":
-        between = _round(_matlab_rows(image, height))
-        return _round(_matlab_rows(between.swapaxes(0, 1), width).swapaxes(0, 1))
+        return _round(_rows(_matlab(image.shape[1], width), _round(_columns(_matlab(image.shape[0], height), image))))
     return _round(resize(image, height, width, kernel))
+
+
+def _check_kernel(kernel: str) -> None:
+    if kernel not in get_args(Kernel):
+        raise ValueError(f"unknown kernel {kernel!r}; choose one of {', '.join(get_args(Kernel))}")
+
+
+def _pillow_method(image: np.ndarray, width: int, kernel: Kernel) -> Image.Resampling:
+    bilinear = kernel.endswith("bilinear") and width > image.shape[1]
+    return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+
+
+def _columns(matrix: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return np.tensordot(matrix, image.astype(np.float64), axes=1)
+
+
+def _rows(matrix: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return np.matmul(matrix, image.astype(np.float64))
 
 
 def _round(values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
     return np.floor(values.clip(0, 255) + 0.5).astype(np.uint8)  # halves go up, as in MATLAB
 
 
-def _pillow_method(image: np.ndarray, width: int, kernel: Kernel) -> Image.Resampling:
-    if kernel not in get_args(Kernel):
-        raise ValueError(f"unknown kernel {kernel!r}; choose one of {', '.join(get_args(Kernel))}")
-    bilinear = kernel.endswith("bilinear") and width > image.shape[1]
-    return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+def _matlab(length: int, new: int) -> Float[np.ndarray, "{new} {length}"]:
+    return _cubic(length, new, a=-0.5, antialias=True, mirrored=True)
 
 
-def _matlab_rows(image: np.ndarray, height: int) -> np.ndarray:
-    """One pass: PyTorch's antialiased bicubic is Pillow's; on a picture mirrored at its border it is MATLAB's."""
-    h = image.shape[0]
-    up, down = max(1, height // h), max(1, h // height)
-    if height * down != h * up:
-        raise ValueError(f"MATLAB's kernel is here for whole-number scales, not for {h} to {height} pixels")
-    rows = np.pad(np.arange(h), 4 * down, mode="symmetric")  # beyond the kernel's reach: 4 · up new rows
-    return _interpolate(image[rows], height + 8 * up, image.shape[1], antialias=True)[4 * up : -4 * up]
+def _opencv(length: int, new: int) -> Float[np.ndarray, "{new} {length}"]:
+    return _cubic(length, new, a=-0.75, antialias=False, mirrored=False)
 
 
-def _interpolate(image: np.ndarray, height: int, width: int, *, antialias: bool) -> np.ndarray:
-    """PyTorch's bicubic in float64: Keys' a is −0.5 with antialiasing and −0.75 without."""
-    bands = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].double()
-    return F.interpolate(bands, (height, width), mode="bicubic", antialias=antialias)[0].permute(1, 2, 0).numpy()
+def _cubic(length: int, new: int, *, a: float, antialias: bool, mirrored: bool) -> Float[np.ndarray, "{new} {length}"]:
+    """The matrix that resizes a line with the cubic kernel of Keys (1981); a new pixel is a weighted sum of old ones.
+
+    Antialiasing widens the kernel by the scale; beyond its ends a line is mirrored, or its last pixel repeated.
+    """
+    narrow = min(new / length, 1) if antialias else 1
+    centre = (np.arange(new)[:, None] + 0.5) * length / new - 0.5
+    reach = math.ceil(2 / narrow)
+    taps = np.floor(centre).astype(int) + np.arange(-reach, reach + 2)
+    x = np.abs(taps - centre) * narrow
+    near, far = (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4)
+    weights = np.where(x <= 1, near, np.where(x < 2, far, 0))
+    folded = np.minimum(taps % (2 * length), (-1 - taps) % (2 * length)) if mirrored else taps.clip(0, length - 1)
+    matrix = np.zeros((new, length))
+    np.add.at(matrix, (np.arange(new)[:, None], folded), weights / weights.sum(1, keepdims=True))
+    return matrix
 
 
 def to_tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:

@@ -187,13 +187,13 @@ DATASETS = {
             name="cufed5", title="CUFED5", total=126, folder="CUFED5",
             what="groups of an input NNN_0.png and references NNN_1.png (most similar) to _5.png",
             terms="research", citation="Zhang et al., CVPR 2019 (SRNTT)", origin="owners' drive; group 001 by fetch",
-            steps=_FETCH.format("CUFED5", "cufed5"), lister=_cufed5, reference="level 1",
+            steps=_PUT.format("CUFED5"), lister=_cufed5, reference="level 1",
         ),
         DataSet(
             name="flickr1024", title="Flickr1024", total=112, folder="Flickr1024/Test",
             what="stereo pairs of the test set, NNNN_L.png and NNNN_R.png",
             terms="non-commercial", citation="Wang et al., ICCVW 2019", origin="owners' page; pair 0026 by fetch",
-            steps=_FETCH.format("Flickr1024/Test", "flickr1024"), lister=lambda: _stereo("Flickr1024/Test"),
+            steps=_PUT.format("Flickr1024/Test"), lister=lambda: _stereo("Flickr1024/Test"),
         ),
         DataSet(
             name="middlebury", title="Middlebury", total=13, folder="Middlebury",

@@ -104,8 +104,11 @@ def _decode(paths: list[Path], found: Findings, progress: bool) -> dict[Path, tu
     for path in tqdm(paths, desc="decoding", unit="image", disable=not progress or None, leave=False):
         try:
             image = read_image(path)
-        except (ValueError, OSError) as error:
-            found.wrong.append(str(error))
+            with Image.open(path) as file:
+                file.verify()  # a PNG's checksums up to its end, which decoding does not need
+        except Exception as error:  # Pillow's verify raises SyntaxError and more
+            named = str(error) if str(path) in str(error) else f"{path}: damaged ({error}); get it again"
+            found.wrong.append(named)
             continue
         marks[path] = image.shape[1::-1], mark(image)
         if min(image.shape[:2]) < SMALLEST:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.data.overview import overview, state
 from e2ent2lib.data.pairs import TRAINING_SETS
 from e2ent2lib.images import crop_to_multiple, downscale, write_image
+from e2ent2lib.metrics import Protocol
 
 
 def noise(height=64, width=72, seed=0):
@@ -67,6 +69,12 @@ def test_all_levels_are_the_groups_that_have_all_five(data):
     (pair,) = dataset("cufed5", level="all").pairs()
     assert [r.name for r in pair.ref_sources] == [f"001_{n}.png" for n in range(1, 6)]
     assert dataset("cufed5", level="all").label(126) == "CUFED5, all levels"
+
+
+def test_the_protocol_can_name_every_choice_of_a_level():
+    for level in (1, 2, 3, 4, 5, "all"):
+        said = dataset("cufed5", level=level).reference
+        assert said in get_args(get_type_hints(Protocol)["reference"])
 
 
 @pytest.mark.parametrize(("name", "level"), [("cufed5", 0), ("cufed5", 6), ("cufed5", "best"), ("flickr1024", 1)])

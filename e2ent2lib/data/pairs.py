@@ -285,7 +285,7 @@ def dataset(
     if level is not None:
         if name != "cufed5" or level not in (1, 2, 3, 4, 5, "all"):
             raise ValueError(f"{name} has no reference level {level!r}; cufed5 has 1 to 5 and 'all'")
-        said = "all levels" if level == "all" else f"level {level}"
+        said = "all levels" if level == "all" else f"level {level}"  # as Protocol.reference says it
         return replace(chosen, lister=partial(_cufed5, level), reference=said, usual=level == 1)
     if reference is not None:
         if reference not in _CHOICES.get(name, {}):

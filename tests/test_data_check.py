@@ -90,6 +90,12 @@ def test_the_embedded_pair_is_sound(data):
     assert found.said[0].startswith("motorcycle: 1 pairs, 2 images") and found.warnings == []
 
 
+def test_a_folder_that_is_called_like_a_set_does_not_stand_for_it(data, tmp_path, monkeypatch):
+    put(tmp_path / "motorcycle", "input/a.png")
+    monkeypatch.chdir(tmp_path)
+    assert sound("motorcycle").said[0].startswith("motorcycle: 1 pairs")
+
+
 # ---- files ----
 
 

@@ -64,7 +64,10 @@ def _check_training(known: TrainingSet, found: Findings, progress: bool) -> None
 
 
 def _check_pairs(known: DataSet, own: Path, found: Findings, progress: bool) -> None:
-    folder = (data_folder(known.folder) if known.name in DATASETS else own) if known.folder or own.is_dir() else None
+    if known.name in DATASETS:  # even if a folder here is called the same
+        folder = data_folder(known.folder) if known.folder else None
+    else:
+        folder = own
     paths = image_files(folder) if folder else []
     pairs = known.lister()
     if not pairs and not paths:
@@ -125,7 +128,8 @@ def _unpaired(name: str, folder: Path, paths: list[Path]) -> list[tuple[str, str
         groups = defaultdict(set)
         for stem in (Path(p).stem for p in here if p.count("_") == 1):
             group, level = stem.split("_")
-            groups[group].add(level)
+            if level in set("012345"):
+                groups[group].add(level)
         lacking = {g: [n for n in "012345" if n not in levels] for g, levels in sorted(groups.items())}
         say = "is missing from its group, whose other levels keep their numbers; get the group again"
         return [(f"{g}_{n}.png", say) for g, levels in lacking.items() for n in levels]

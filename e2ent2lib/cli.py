@@ -10,10 +10,11 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from e2ent2lib.checkpoints import available_models, load_model
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import DATASETS, dataset
+from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, dataset
 from e2ent2lib.evaluate import evaluate
 from e2ent2lib.images import write_image
 from e2ent2lib.inference import super_resolve
+from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT
 from e2ent2lib.report.results import read_results, result_file, results_folder, write_rows
 from e2ent2lib.report.tables import save_tables
@@ -51,30 +52,27 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
     """What data sets there are, how to get one, and whether it is whole.
 
     Args:
-        action: list all; fetch: steps to get one; check: decode every image of one.
-        name: the data set, for fetch and check.
+        action: list all; fetch: download what may be had from a public mirror, and the steps for the rest; check:
+            decode every image, compare sizes and pairings, and look for training photographs in evaluation sets.
+        name: the data set, for fetch and check; for check also a folder of one's own pairs.
     """
+    from e2ent2lib.data.check import check
+    from e2ent2lib.data.fetch import fetch
+    from e2ent2lib.data.overview import overview
+
     if action == "list":
-        for d in DATASETS.values():
-            here = len(d.lister())
-            state = "absent" if not here else "whole" if here == d.total else f"partial, {here} of {d.total}"
-            print(f"{d.name:11} {state:18} {d.what} ({d.citation}; terms: {d.terms})")
+        print(overview())
         return
     if name is None:
-        raise ValueError(f"which data set? e2ent2 data {action} NAME, NAME one of {', '.join(DATASETS)}")
-    chosen = dataset(name)
+        known = ", ".join([*DATASETS, *TRAINING_SETS])
+        raise ValueError(f"which data set? e2ent2 data {action} NAME, NAME one of {known}")
     if action == "fetch":
-        here = len(chosen.lister())
-        print(
-            f"{chosen.label(here)} is here"
-            if here
-            else f"No address is known to be right. Ask the owners, then {chosen.steps}"
-        )
+        print("\n".join(fetch(name)))
         return
-    pairs = chosen.pairs()
-    for pair in pairs:
-        pair.hr(), pair.refs()
-    print(f"{chosen.label(len(pairs))}: {len(pairs)} pairs, every image decodes")
+    found = check(name)
+    print("\n".join(found.said + [f"warning: {line}" for line in found.warnings]))
+    if found.wrong:
+        raise ValueError(f"{len(found.wrong)} thing(s) to put right in {name}:\n  " + "\n  ".join(found.wrong))
 
 
 def train(
@@ -130,23 +128,27 @@ def run_evaluate(
     profile: str | None = None,
     results: Path | None = None,
     weights: Path | None = None,
+    protocol: Protocol = Protocol(),
 ) -> None:
     """Measure models on a data set and write result files.
 
     Args:
         models: names of models, or "all".
-        data: a data set of ``e2ent2 data list``.
+        data: a data set of ``e2ent2 data list``, or a folder of one's own pairs.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
+        protocol: how it is measured; another than the default one needs a folder of results of its own.
     """
+    if protocol != Protocol() and results is None:
+        raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
     profile = get_profile(profile).name
     for name in available_models(profile) if models == ("all",) else models:
-        rows = evaluate(name, data, profile=profile, folder=weights)
-        path = result_file(results or results_folder(), profile, data, name)
+        rows = evaluate(name, data, profile=profile, folder=weights, protocol=protocol)
+        path = result_file(results or results_folder(), profile, dataset(data).name, name)
         write_rows(path, rows)
         mean = sum(r["psnr"] for r in rows) / len(rows), sum(r["ssim"] for r in rows) / len(rows)
-        print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM -> {path}")
+        print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM ({protocol}) -> {path}")
 
 
 def report(profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables")) -> None:

@@ -7,16 +7,16 @@ from dataclasses import asdict
 
 import numpy as np
 from jaxtyping import UInt8
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from e2ent2lib import provenance
 from e2ent2lib.checkpoints import load_model, read_card, shipped_folder
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import Pair, dataset, fingerprint
-from e2ent2lib.images import crop_to_multiple, downscale, to_image, upscale_bicubic
-from e2ent2lib.inference import feature_distance, run, super_resolve_with
-from e2ent2lib.metrics import Protocol, psnr, ssim
+from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint
+from e2ent2lib.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
+from e2ent2lib.inference import feature_distance, run, run_sisr
+from e2ent2lib.metrics import Measurable, Protocol, psnr, ssim
 from e2ent2lib.models import E2ENT2
 
 
@@ -32,20 +32,21 @@ def evaluate(
     """PSNR, SSIM and feature distance of a model on each pair of a data set, with provenance.
 
     ``name`` is "bicubic" or a model with a checkpoint of the profile (in ``folder`` if it is one of your own); ``data``
-    a data set's name. The input is the HR image by ``downscale``, the reference level 1. Raises as ``load_model`` and
-    ``dataset`` do.
+    a data set's name. The input is the HR image by ``downscale``; kernel and reference are the protocol's. Raises as
+    ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have.
     """
     profile = get_profile(profile).name
     model = None if name == "bicubic" else load_model(name, profile, folder)
-    pairs = dataset(data).pairs()
+    chosen = data_set(data, protocol)
+    pairs = chosen.pairs()
     shared = {
         "model": name,
         "dataset": data,
-        "label": dataset(data).label(len(pairs)),
+        "label": chosen.label(len(pairs)),
         "profile": profile,
         "checkpoint_sha256": model.card["sha256"] if model else None,
         "provisional": model.card["provisional"] if model else False,
-        "data_fingerprint": data_fingerprint(pairs),
+        "data_fingerprint": data_fingerprint(pairs, protocol),
         "protocol": asdict(protocol),
         "seed": None,  # nothing in the measurement is drawn at random
         **provenance.here(),
@@ -55,19 +56,24 @@ def evaluate(
     return [shared | measure(model, pair, protocol) for pair in bar]
 
 
+def data_set(name: str, protocol: Protocol) -> DataSet:
+    """The data set with the protocol's references. Raises ValueError if it has no such level."""
+    if protocol.reference == "level 1":
+        return dataset(name)
+    level = protocol.reference.removeprefix("level ")
+    return dataset(name, level="all" if level == "all levels" else int(level))
+
+
 def measure(model: nn.Module | None, pair: Pair, protocol: Protocol) -> dict:
     """The scores of one pair; ``model`` None is bicubic."""
-    hr, ref = prepared(pair)
-    lr = downscale(hr)
+    hr, *refs = prepared(pair, protocol)
+    if isinstance(model, E2ENT2) and not refs:
+        pair.refs()  # says which pair lacks one
+    lr = downscale(hr, kernel=protocol.resize)
     start = time.perf_counter()
-    swapped = None
-    if isinstance(model, E2ENT2):
-        out = run(model, lr, [ref])
-        sr, swapped = to_image(out.sr), out.swapped
-    else:
-        sr = upscale_bicubic(lr) if model is None else super_resolve_with(model, lr)
+    sr, swapped = enlarge(model, lr, refs, protocol)
     seconds = time.perf_counter() - start
-    distance, relative = (None, None) if model is None else feature_distance(model, lr, [ref], hr, swapped)
+    distance, relative = (None, None) if model is None or not refs else feature_distance(model, lr, refs, hr, swapped)
     return {
         "image": pair.name,
         "psnr": psnr(sr, hr, protocol),
@@ -78,14 +84,37 @@ def measure(model: nn.Module | None, pair: Pair, protocol: Protocol) -> dict:
     }
 
 
-def prepared(pair: Pair) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
-    """(HR, reference of level 1), each cropped to a multiple of 4: what is measured, and what is fingerprinted."""
-    return crop_to_multiple(pair.hr()), crop_to_multiple(pair.refs()[0])
+def enlarge(
+    model: nn.Module | None, lr: UInt8[np.ndarray, "h w 3"], refs: list[UInt8[np.ndarray, "H W 3"]], protocol: Protocol
+) -> tuple[Measurable, Tensor | None]:
+    """(I_sr, F) of a model, I_sr in 8 bits unless the protocol does not round; F is None without a match."""
+    exact = protocol.rounding == "none"
+    if model is None:
+        height, width = (4 * n for n in lr.shape[:2])
+        kernel = protocol.resize
+        return (resize(lr, height, width, kernel) if exact else upscale_bicubic(lr, kernel=kernel)), None
+    out = run(model, lr, refs) if isinstance(model, E2ENT2) else None
+    sr = run_sisr(model, lr) if out is None else out.sr
+    return (to_pixels(sr) if exact else to_image(sr)), out.swapped if out else None
 
 
-def data_fingerprint(pairs: list[Pair]) -> str:
+def prepared(pair: Pair, protocol: Protocol = Protocol()) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
+    """(HR, reference, …), sides multiples of 4 as the protocol says: what is measured, and what is fingerprinted."""
+    refs = pair.refs() if pair.ref_sources else []
+    used = refs if protocol.reference == "all levels" else refs[:1]
+    return tuple(_even(image, protocol) for image in (pair.hr(), *used))
+
+
+def _even(image: UInt8[np.ndarray, "h w 3"], protocol: Protocol) -> UInt8[np.ndarray, "H W 3"]:
+    height, width = (n - n % 4 for n in image.shape[:2])
+    if protocol.odd_size.startswith("crop") or (height, width) == image.shape[:2]:
+        return crop_to_multiple(image)
+    return resize(image, height, width).round().astype(np.uint8)
+
+
+def data_fingerprint(pairs: list[Pair], protocol: Protocol = Protocol()) -> str:
     """SHA-256 over the decoded pixels of all pairs after preparation."""
-    return fingerprint(image for pair in pairs for image in prepared(pair))
+    return fingerprint(image for pair in pairs for image in prepared(pair, protocol))
 
 
 def code_fingerprint() -> str:
@@ -98,13 +127,14 @@ def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: P
     """Whether stored rows are what ``evaluate`` would measure now: same code, weights, pictures and protocol."""
     if not rows:
         return False
-    pairs = dataset(data).pairs()
+    pairs = data_set(data, protocol).pairs()
     weights = shipped_folder() / profile / f"{name}.safetensors"
     sha = None if name == "bicubic" else read_card(weights, profile)["sha256"]
     now = {
         "checkpoint_sha256": sha,
         "code": code_fingerprint(),
-        "protocol": asdict(protocol),
-        "data_fingerprint": data_fingerprint(pairs),
+        "protocol": protocol,
+        "data_fingerprint": data_fingerprint(pairs, protocol),
     }
+    rows = [row | {"protocol": Protocol(**row["protocol"])} for row in rows]
     return len(rows) == len(pairs) and all(row.get(k) == v for row in rows for k, v in now.items())

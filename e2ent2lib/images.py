@@ -1,13 +1,16 @@
 """Reading, writing, degrading and enlarging photographs: uint8 (H, W, 3) arrays, RGB.
 
-The degradation is 4.1's: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits. Notebook 01.
+The degradation is 4.1's: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits (notebook 01). Other
+programs' kernels are here too, for numbers that were measured with them (notebook 05).
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,6 +20,8 @@ from torch import Tensor
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 Picture = str | os.PathLike | Image.Image | np.ndarray
+Kernel = Literal["pillow-bicubic", "matlab-bicubic", "opencv-bicubic", "pillow-bicubic-bilinear"]
+"""How a picture is shrunk and enlarged: ``resize``."""
 
 
 @contextmanager
@@ -116,21 +121,110 @@ def crop_to_multiple(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.
     return image[:height, :width]
 
 
-def downscale(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
-    """I↓ of 3.1: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits.
+def downscale(
+    image: UInt8[np.ndarray, "h w 3"], r: int = 4, kernel: Kernel = "pillow-bicubic"
+) -> UInt8[np.ndarray, "H W 3"]:
+    """I↓ of 3.1: ×1/r, rounded to 8 bits; by default bicubic with Pillow's antialiased kernel.
 
-    Raises ValueError if a side is not a multiple of r.
+    Raises ValueError if a side is not a multiple of r, or for an unknown kernel.
     """
     height, width = image.shape[:2]
     if height % r or width % r:
         raise ValueError(f"size {width}×{height} is not a multiple of {r}; use crop_to_multiple first")
-    return np.asarray(Image.fromarray(image).resize((width // r, height // r), Image.Resampling.BICUBIC))
+    return _resize_8_bits(image, height // r, width // r, kernel)
 
 
-def upscale_bicubic(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
-    """The row "Bicubic" of Table 1: ×r with Pillow's kernel."""
-    height, width = image.shape[:2]
-    return np.asarray(Image.fromarray(image).resize((width * r, height * r), Image.Resampling.BICUBIC))
+def upscale_bicubic(
+    image: UInt8[np.ndarray, "h w 3"], r: int = 4, kernel: Kernel = "pillow-bicubic"
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The row "Bicubic" of Table 1: ×r, rounded to 8 bits; by default with Pillow's kernel.
+
+    Raises ValueError for an unknown kernel.
+    """
+    return _resize_8_bits(image, image.shape[0] * r, image.shape[1] * r, kernel)
+
+
+def resize(
+    image: UInt8[np.ndarray, "h w 3"], height: int, width: int, kernel: Kernel = "pillow-bicubic"
+) -> Float[np.ndarray, "{height} {width} 3"]:
+    """The picture in a new size, values clipped to [0, 255] and not rounded.
+
+    - "pillow-bicubic": Keys' cubic with a = −0.5; shrinking widens it by the scale (antialiasing), at the border the
+      weights that remain are scaled to sum to 1.
+    - "matlab-bicubic": the same kernel, but the border is mirrored, as ``imresize`` does.
+    - "opencv-bicubic": INTER_CUBIC, a = −0.75, no antialiasing, the border repeated. OpenCV itself calculates 8-bit
+      pictures with integers, which may differ by 1.
+    - "pillow-bicubic-bilinear": Pillow's bicubic to shrink, its bilinear to enlarge.
+
+    Raises ValueError for an unknown kernel.
+    """
+    _check_kernel(kernel)
+    if kernel.startswith("pillow"):
+        method = _pillow_method(image, width, kernel)
+        bands = [Image.fromarray(band.astype(np.float32)) for band in np.moveaxis(image, 2, 0)]
+        values = np.stack([np.asarray(band.resize((width, height), method), np.float64) for band in bands], axis=2)
+    else:
+        matrix = {"matlab-bicubic": _matlab, "opencv-bicubic": _opencv}[kernel]
+        values = _rows(matrix(image.shape[1], width), _columns(matrix(image.shape[0], height), image))
+    return values.clip(0, 255)
+
+
+def _resize_8_bits(image: np.ndarray, height: int, width: int, kernel: Kernel) -> np.ndarray:
+    """Pillow and MATLAB round 8-bit pictures between their two passes as well (MATLAB's first is along columns)."""
+    _check_kernel(kernel)
+    if kernel.startswith("pillow"):
+        return np.asarray(Image.fromarray(image).resize((width, height), _pillow_method(image, width, kernel)))
+    if kernel == "matlab-bicubic":
+        return _round(_rows(_matlab(image.shape[1], width), _round(_columns(_matlab(image.shape[0], height), image))))
+    return _round(resize(image, height, width, kernel))
+
+
+def _check_kernel(kernel: str) -> None:
+    if kernel not in get_args(Kernel):
+        raise ValueError(f"unknown kernel {kernel!r}; choose one of {', '.join(get_args(Kernel))}")
+
+
+def _pillow_method(image: np.ndarray, width: int, kernel: Kernel) -> Image.Resampling:
+    bilinear = kernel.endswith("bilinear") and width > image.shape[1]
+    return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+
+
+def _columns(matrix: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return np.tensordot(matrix, image.astype(np.float64), axes=1)
+
+
+def _rows(matrix: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return np.matmul(matrix, image.astype(np.float64))
+
+
+def _round(values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    return np.floor(values.clip(0, 255) + 0.5).astype(np.uint8)  # halves go up, as in MATLAB
+
+
+def _matlab(length: int, new: int) -> Float[np.ndarray, "{new} {length}"]:
+    return _cubic(length, new, a=-0.5, antialias=True, mirrored=True)
+
+
+def _opencv(length: int, new: int) -> Float[np.ndarray, "{new} {length}"]:
+    return _cubic(length, new, a=-0.75, antialias=False, mirrored=False)
+
+
+def _cubic(length: int, new: int, *, a: float, antialias: bool, mirrored: bool) -> Float[np.ndarray, "{new} {length}"]:
+    """The matrix that resizes a line with the cubic kernel of Keys (1981); a new pixel is a weighted sum of old ones.
+
+    Antialiasing widens the kernel by the scale; beyond its ends a line is mirrored, or its last pixel repeated.
+    """
+    narrow = min(new / length, 1) if antialias else 1
+    centre = (np.arange(new)[:, None] + 0.5) * length / new - 0.5
+    reach = math.ceil(2 / narrow)
+    taps = np.floor(centre).astype(int) + np.arange(-reach, reach + 2)
+    x = np.abs(taps - centre) * narrow
+    near, far = (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4)
+    weights = np.where(x <= 1, near, np.where(x < 2, far, 0))
+    folded = np.minimum(taps % (2 * length), (-1 - taps) % (2 * length)) if mirrored else taps.clip(0, length - 1)
+    matrix = np.zeros((new, length))
+    np.add.at(matrix, (np.arange(new)[:, None], folded), weights / weights.sum(1, keepdims=True))
+    return matrix
 
 
 def to_tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
@@ -140,5 +234,9 @@ def to_tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
 
 def to_image(tensor: Float[Tensor, "1 3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """A batch of one in [0, 1] as 8-bit image: clipped, then rounded to the nearest."""
-    pixels = tensor.detach()[0].float().clamp(0, 1).mul(255).round()
-    return pixels.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
+    return to_pixels(tensor).round().astype(np.uint8)
+
+
+def to_pixels(tensor: Float[Tensor, "1 3 h w"]) -> Float[np.ndarray, "h w 3"]:
+    """A batch of one in [0, 1] as image from 0 to 255: clipped, not rounded."""
+    return tensor.detach()[0].float().clamp(0, 1).mul(255).permute(1, 2, 0).cpu().numpy()

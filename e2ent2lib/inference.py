@@ -46,9 +46,14 @@ def super_resolve_with(
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
     if isinstance(model, E2ENT2) and refs:
         return to_image(run(model, lr, refs).sr)
+    return to_image(run_sisr(model, lr))
+
+
+@torch.inference_mode()
+def run_sisr(model: nn.Module, lr: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 4*h 4*w"]:
+    """One forward pass without a reference on an 8-bit picture: I_sr of the SISR branch, as tensor."""
     branch = model.sisr if isinstance(model, E2ENT2) else model
-    with torch.inference_mode():
-        return to_image(branch(to_tensor(lr).to(device_of(model))))
+    return branch(to_tensor(lr).to(device_of(model)))
 
 
 @torch.inference_mode()

@@ -1,62 +1,100 @@
-"""PSNR and SSIM under a named protocol (4.1 says only "PSNR and SSIM"). scikit-image computes both."""
+"""PSNR and SSIM under a named protocol (4.1 says only "PSNR and SSIM"). scikit-image computes both. Notebook 05."""
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from e2ent2lib.images import Kernel
+
+Measurable = UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]
+"""An 8-bit image, or one from 0 to 255 under a protocol that does not round."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How a number is measured. It travels with every number; two protocols are never subtracted."""
+    """How a number is measured. It travels with every number; two protocols are never subtracted.
 
-    channel: Literal["rgb", "y"] = "rgb"
-    """All three channels pooled, or BT.601 luma (16 to 235)."""
+    A stored row names the fields of its day: ``Protocol(**row["protocol"])`` fills in the rest with the defaults, under
+    which it was measured. Raises ValueError for a value that does not exist.
+    """
+
+    channel: Literal["rgb", "y", "grey"] = "rgb"
+    """All three channels, BT.601 luma from 16 to 235, or the same luma from 0 to 255; luma is not rounded."""
     border: int = 0
     """Pixels cut off each side before measuring."""
-    resize: Literal["pillow-bicubic"] = "pillow-bicubic"
-    """The ×1/r kernel: antialiased bicubic, a = −0.5, rounded to 8 bits."""
+    resize: Kernel = "pillow-bicubic"
+    """What makes the small input (8 bits), and the row Bicubic from it: ``images.resize``. I_ref↓ stays Pillow's."""
+    rounding: Literal["8 bits", "none"] = "8 bits"
+    """Whether the result is rounded, as in a file, before it is measured. It is clipped to [0, 255] in any case."""
+    psnr_mean: Literal["pooled", "per channel"] = "pooled"
+    """PSNR of the MSE over all channels, or the mean of the channels' PSNRs."""
     ssim_window: Literal["gaussian", "uniform"] = "gaussian"
     """Gaussian σ 1.5 as Wang et al. (2004) define it, or scikit-image's 7×7 mean."""
-    reference: str = "level 1"
-    """Which reference is used where there are several."""
-    odd_size: str = "crop to a multiple of 4"
-    """What is done with sizes that the scale does not divide."""
+    ssim_k1: float = 0.01
+    """K1 of Wang et al. (2004)."""
+    ssim_k2: float = 0.03
+    """K2 of Wang et al. (2004)."""
+    reference: Literal["level 1", "level 2", "level 3", "level 4", "level 5", "all levels"] = "level 1"
+    """Which reference is used where there are several; level 1 is the most similar, or the data set's usual one."""
+    odd_size: Literal["crop to a multiple of 4", "resize to a multiple of 4"] = "crop to a multiple of 4"
+    """What is done with sizes that the scale does not divide; resizing is Pillow's bicubic."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            allowed, value = get_args(field.type), getattr(self, field.name)
+            if allowed and value not in allowed:
+                raise ValueError(f"{field.name} {value!r} does not exist; choose one of {', '.join(allowed)}")
 
     def __str__(self) -> str:
         return ", ".join(f"{k} {v}" for k, v in asdict(self).items())
 
 
-def _prepare(image: UInt8[np.ndarray, "h w 3"], protocol: Protocol) -> Float[np.ndarray, "h w c"]:
+def _prepare(image: Measurable, protocol: Protocol) -> Float[np.ndarray, "h w c"]:
     b = protocol.border
-    image = image[b : image.shape[0] - b, b : image.shape[1] - b]
-    return rgb2ycbcr(image)[..., :1] if protocol.channel == "y" else image.astype(np.float64)
+    image = image[b : image.shape[0] - b, b : image.shape[1] - b].astype(np.float64)
+    if protocol.channel == "rgb":
+        return image
+    luma = rgb2ycbcr(image / 255)[..., :1]
+    return luma if protocol.channel == "y" else (luma - 16) * 255 / 219
 
 
 def _check(a: np.ndarray, b: np.ndarray, protocol: Protocol, least: int) -> None:
-    if a.dtype != np.uint8 or b.dtype != np.uint8 or a.shape != b.shape or a.ndim != 3 or a.shape[2] != 3:
+    exact = protocol.rounding == "none"
+    if any(x.dtype != np.uint8 and not (exact and x.dtype.kind == "f") for x in (a, b)) or not (
+        a.shape == b.shape and a.ndim == 3 and a.shape[2] == 3
+    ):
         raise ValueError(
-            f"expected two uint8 (H, W, 3) images of one size, got {a.dtype} {a.shape} and {b.dtype} {b.shape}"
+            f"expected two {'uint8 or float' if exact else 'uint8'} (H, W, 3) images of one size, "
+            f"got {a.dtype} {a.shape} and {b.dtype} {b.shape}"
         )
     if protocol.border < 0 or min(a.shape[:2]) - 2 * protocol.border < least:
         raise ValueError(f"{a.shape[1]}×{a.shape[0]} less a border of {protocol.border} leaves under {least} pixels")
+    if exact and not all(0 <= x.min() and x.max() <= 255 for x in (a, b)):
+        raise ValueError("a float image holds values outside 0 to 255; clip it first, images.to_pixels does")
 
 
-def psnr(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"], protocol: Protocol = Protocol()) -> float:
-    """PSNR in dB, from the MSE pooled over pixels and channels, peak 255; infinite for equal images."""
+def psnr(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float:
+    """PSNR in dB, peak 255, by default from the MSE pooled over pixels and channels; infinite for equal images."""
     _check(a, b, protocol, 1)
     a, b = _prepare(a, protocol), _prepare(b, protocol)
+    if protocol.psnr_mean == "per channel":
+        return float(np.mean([_decibels(x, y) for x, y in zip(np.moveaxis(a, 2, 0), np.moveaxis(b, 2, 0))]))
+    return _decibels(a, b)
+
+
+def _decibels(a: np.ndarray, b: np.ndarray) -> float:
     return float("inf") if np.array_equal(a, b) else float(peak_signal_noise_ratio(a, b, data_range=255))
 
 
-def ssim(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"], protocol: Protocol = Protocol()) -> float:
+def ssim(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float:
     """SSIM (Wang et al. 2004), mean over channels, in [−1, 1]. Needs at least 11 × 11 pixels."""
     _check(a, b, protocol, 11)
     wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    options = wang if protocol.ssim_window == "gaussian" else {}
+    options = {"K1": protocol.ssim_k1, "K2": protocol.ssim_k2} | (wang if protocol.ssim_window == "gaussian" else {})
     return float(
         structural_similarity(_prepare(a, protocol), _prepare(b, protocol), channel_axis=2, data_range=255, **options)
     )

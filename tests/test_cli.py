@@ -32,8 +32,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return 0
 
 
-def picture(path: Path, width: int, height: int, mode: str = "RGB") -> Path:
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+def picture(path: Path, width: int, height: int, mode: str = "RGB", seed: int = 0) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).convert(mode).save(path)
     return path
 
@@ -83,7 +83,7 @@ def test_data_list_and_check_know_what_is_here(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("E2ENT2_DATA", str(tmp_path))
     (tmp_path / "CUFED5").mkdir()
     for level in range(6):
-        picture(tmp_path / "CUFED5" / f"007_{level}.png", 20, 20)
+        picture(tmp_path / "CUFED5" / f"007_{level}.png", 20, 20, seed=level)
     assert call(monkeypatch, "data", "list") == 0
     listed = capsys.readouterr().out
     assert "partial, 1 of 126" in listed

@@ -15,11 +15,13 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
-from e2ent2lib.data.pairs import data_folder, embedded_photographs, fingerprint, photographs
+from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
+from e2ent2lib.data.pairs import data_folder, embedded_photographs, photographs
 from e2ent2lib.images import as_rgb, downscale, read_image
 
 Box = tuple[int, int]
-EVALUATION_ONLY = ("CUFED5", "Flickr1024", "Middlebury")
+EVALUATION_ONLY = ("CUFED5", "Flickr1024", "Middlebury", "SunHays80", "Sun80", "Urban100")
+EVALUATION_ONLY += ("KITTI", "KITTI2012", "KITTI2015")
 
 
 class Crops(NamedTuple):
@@ -120,7 +122,7 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
     Images smaller than a crop are left out and counted. About one in 20, chosen by the hash of its name, is kept for
     validation ("embedded": chelsea), but none of a folder of fewer than 50, which may be views of one scene; without
     any, the training photographs serve. Raises FileNotFoundError or ValueError if nothing usable is left, and
-    ValueError for photographs of a set that is for evaluation.
+    ValueError for photographs that are in an evaluation set: by the folder's name, by their pixels, or by their look.
     """
     if str(source) == "embedded":
         named = dict(embedded_photographs())
@@ -135,7 +137,8 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
         if min(pixels.shape[:2]) >= profile.crop:
             usable[name] = pixels if profile.cache else image
             sizes += pixels.size // 3
-            marks.append(fingerprint([pixels]))
+            marks.append(mark(pixels))
+    _refuse_leaks(zip(usable, marks), progress)
     held = held_out(list(usable))
     train = [image for name, image in usable.items() if name not in held]
     if not train:
@@ -147,16 +150,24 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
         "left_out_smaller_than_a_crop": found - len(usable),
         "megapixels": round(sizes / 1e6, 1),
         "validation": sorted(held),
-        "fingerprint": hashlib.sha256("".join(marks).encode()).hexdigest(),
+        "fingerprint": hashlib.sha256("".join(m.pixels for m in marks).encode()).hexdigest(),
     }
     return TrainingImages(train, [usable[n] for n in sorted(held)] or train, facts)
 
 
 def _refuse_evaluation_sets(paths: Iterable[Path]) -> None:
     for path in paths:
-        forbidden = [name for name in EVALUATION_ONLY if name in path.resolve().parts]
+        parts = {part.upper() for part in path.resolve().parts}
+        forbidden = [name for name in EVALUATION_ONLY if name.upper() in parts]
         if forbidden:
             raise ValueError(f"{path}: {forbidden[0]} is for evaluation, a model trained on it could not be measured")
+
+
+def _refuse_leaks(training: Iterable[tuple[str, Mark]], progress: bool) -> None:
+    found = leaks(training, evaluation_marks(progress=progress))
+    if found:
+        shown = "\n  ".join(found[:10] + [f"and {len(found) - 10} more"] * (len(found) > 10))
+        raise ValueError(f"a model trained on these could not be measured; move them elsewhere:\n  {shown}")
 
 
 def held_out(names: Sequence[str]) -> set[str]:

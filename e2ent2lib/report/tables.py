@@ -6,6 +6,7 @@ import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.images import whole_file
+from e2ent2lib.metrics import Protocol
 from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
 
 TRAINABLE = ("sisr", "sisr-gan", "e2ent2-mse", "e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
@@ -59,7 +60,7 @@ def _line(
     for column in ("protocol", "data_fingerprint", "checkpoint_sha256", "seed", "commit", "machine", "file"):
         line[column] = one[column] if one is not None else None
     if one is not None:
-        line["protocol"] = ", ".join(f"{k} {v}" for k, v in one["protocol"].items())
+        line["protocol"] = str(Protocol(**one["protocol"]))
     return line
 
 

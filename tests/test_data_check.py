@@ -1,0 +1,311 @@
+"""What `e2ent2 data check` finds, whole and partial, sound and spoilt (data/check.py)."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from e2ent2lib import cli
+from e2ent2lib.data import pairs
+from e2ent2lib.data.check import check, looks_swapped
+from e2ent2lib.data.pairs import fingerprint
+from e2ent2lib.images import write_image
+
+LEFT, RIGHT = (view[:, :600] for view in skimage.data.stereo_motorcycle()[:2])
+
+
+def noise(height=16, width=16, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def put(folder, *names, size=(16, 16), first=0):
+    for seed, name in enumerate(names, first):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(folder / name, noise(*size, seed))
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty data folder that is the only one looked in."""
+    monkeypatch.setattr(pairs, "ROOT", tmp_path / "checkout")
+    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def group(data, number=1, levels=range(6)):
+    put(data, *(f"CUFED5/{number:03}_{n}.png" for n in levels), first=10 * number)
+
+
+def wrong(name):
+    """The one thing that is wrong."""
+    found = check(str(name), progress=False)
+    assert len(found.wrong) == 1, found
+    return found.wrong[0]
+
+
+def sound(name):
+    found = check(str(name), progress=False)
+    assert found.wrong == []
+    return found
+
+
+# ---- counts ----
+
+
+def test_a_part_that_is_sound_is_named_as_a_part(data):
+    group(data)
+    found = sound("cufed5")
+    assert found.said[0] == "CUFED5 (1 of 126): 1 pairs, 6 images decoded" and found.warnings == []
+
+
+def test_a_whole_set_has_its_plain_title(data):
+    for number in range(1, 127):
+        group(data, number)
+    assert sound("cufed5").said[0] == "CUFED5: 126 pairs, 756 images decoded"
+
+
+def test_more_than_the_set_has_is_wrong(data):
+    for number in range(1, 128):
+        group(data, number)
+    assert wrong("cufed5") == "127 are here, but the set has 126; something else lies in its folder"
+
+
+@pytest.mark.parametrize("name", ["cufed5", "sunhays", "bsds500"])
+def test_what_is_not_here_is_an_error_that_says_how_to_get_it(data, name):
+    with pytest.raises(FileNotFoundError, match=r"is not here: .*data/README\.md"):
+        check(name, progress=False)
+
+
+def test_an_unknown_set_is_refused(data):
+    with pytest.raises(ValueError, match="unknown data set 'cufed7'"):
+        check("cufed7", progress=False)
+
+
+def test_the_embedded_pair_is_sound(data):
+    found = sound("motorcycle")
+    assert found.said[0].startswith("motorcycle: 1 pairs, 2 images") and found.warnings == []
+
+
+def test_a_folder_that_is_called_like_a_set_does_not_stand_for_it(data, tmp_path, monkeypatch):
+    put(tmp_path / "motorcycle", "input/a.png")
+    monkeypatch.chdir(tmp_path)
+    assert sound("motorcycle").said[0].startswith("motorcycle: 1 pairs")
+
+
+# ---- files ----
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b[:-20], lambda b: b"", lambda b: b"no image"])
+def test_a_file_that_does_not_decode_is_named(data, spoil):
+    put(data, *(f"CUFED5/001_{n}.png" for n in range(6)), size=(40, 40))
+    path = data / "CUFED5" / "001_4.png"
+    path.write_bytes(spoil(path.read_bytes()))
+    assert "001_4.png" in wrong("cufed5")
+
+
+def test_every_wrong_file_is_named_not_only_the_first(data):
+    group(data, 1)
+    group(data, 2)
+    for name in ("001_3.png", "002_5.png"):
+        (data / "CUFED5" / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    found = check("cufed5", progress=False).wrong
+    assert len(found) == 2 and "001_3.png" in found[0] and "002_5.png" in found[1]
+
+
+@pytest.mark.parametrize("level", range(6))
+def test_a_missing_level_is_named(data, level):
+    group(data, 1)
+    group(data, 2, [n for n in range(6) if n != level])
+    assert f"002_{level}.png: is missing from its group" in wrong("cufed5")
+
+
+@pytest.mark.parametrize("size", [(160, 161), (80, 80), (159, 160)])
+def test_a_cufed_input_of_another_size_is_named_with_both(data, size):
+    put(data, "CUFED/input/a.png", "CUFED/ref/a.png", size=(160, 160))
+    put(data, "CUFED/input/a.png", size=size)
+    assert f"{size[1]}×{size[0]}, expected 160×160" in wrong("cufed")
+
+
+def test_a_cufed_reference_may_be_159_wide_as_some_of_the_owners_are(data):
+    put(data, "CUFED/input/a.png", size=(160, 160))
+    put(data, "CUFED/ref/a.png", size=(160, 159), first=1)
+    sound("cufed")
+
+
+@pytest.mark.parametrize(("lone", "other"), [("input", "ref"), ("ref", "input")])
+def test_a_file_without_its_partner_is_named(data, lone, other):
+    put(data, "CUFED/input/a.png", "CUFED/ref/a.png", f"CUFED/{lone}/b.png", size=(160, 160))
+    assert f"{lone}/b.png: has no partner in {other}/" in wrong("cufed")
+
+
+@pytest.mark.parametrize(("lone", "other"), [("0002_L", "0002_R"), ("0002_R", "0002_L")])
+def test_a_view_without_the_other_is_named(data, lone, other):
+    put(data, *(f"Flickr1024/Test/{n}.png" for n in ("0001_L", "0001_R", lone)))
+    assert f"{lone}.png: has no partner {other}.png" in wrong("flickr1024")
+
+
+def test_views_of_unlike_size_are_named_with_both_sizes(data):
+    put(data, "Middlebury/Piano_L.png", size=(30, 40))
+    put(data, "Middlebury/Piano_R.png", size=(30, 44), first=1)
+    assert "Piano_L.png: left is 40×30, right 44×30" in wrong("middlebury")
+
+
+def test_a_tiny_image_is_named(data):
+    put(data, "Middlebury/Piano_L.png", "Middlebury/Piano_R.png", size=(11, 40))
+    found = check("middlebury", progress=False).wrong
+    assert len(found) == 2 and all("40×11 is less than 12" in line for line in found)
+
+
+def test_a_reference_that_is_the_ground_truth_is_named(data):
+    group(data)
+    (data / "CUFED5" / "001_3.png").write_bytes((data / "CUFED5" / "001_0.png").read_bytes())
+    text = wrong("cufed5")
+    assert "001_0.png and" in text and "001_3.png are of one pair and have the same pixels" in text
+
+
+def test_a_group_that_is_there_twice_is_named_whatever_its_files(data):
+    group(data, 1)
+    group(data, 2)
+    write_image(data / "CUFED5" / "002_0.png", noise(seed=10))
+    assert "001_0.png and" in (text := wrong("cufed5")) and "002_0.png have the same pixels and would count" in text
+
+
+def test_photographs_without_references_are_a_warning(data):
+    put(data, "SunHays80/img_001_SRF_8_HR.png", "SunHays80/img_002_SRF_8_HR.png")
+    assert sound("sunhays").warnings == ["2 of 2 have no reference: bicubic and SISR models only"]
+
+
+def test_urban100_counts_its_photographs(data):
+    put(data, "Urban100/img_001.png", size=(60, 60))
+    assert sound("urban100").said[0].startswith("Urban100 (1 of 100): 1 pairs")
+
+
+def test_a_folder_of_ones_own_is_checked_alike(data, tmp_path):
+    put(tmp_path / "own", "input/a.png", "ref/a.jpg", "input/b.png")
+    assert "input/b.png: has no partner in ref/" in wrong(tmp_path / "own")
+
+
+def test_training_photographs_are_counted_and_twins_are_a_warning(data):
+    put(data, "train/T91/t1.bmp", "train/T91/t2.bmp")
+    write_image(data / "train/T91/t3.bmp", noise(seed=1))
+    found = sound("t91")
+    assert found.said[0] == "T91: 3 of 91 photographs are here"
+    assert len(found.warnings) == 1 and "t2.bmp and" in found.warnings[0] and "t3.bmp" in found.warnings[0]
+
+
+def test_a_file_that_is_no_longer_what_was_fetched_is_named(data):
+    group(data)
+    noted = {f"CUFED5/001_{n}.png": fingerprint([noise(seed=10 + n)]) for n in range(6)}
+    (data / "fetched.json").write_text(json.dumps({"a/b@c": {"archive": "0", "pixels": noted}}))
+    sound("cufed5")
+    put(data, "CUFED5/001_2.png", first=99)
+    assert "001_2.png: is not what was fetched" in wrong("cufed5")
+
+
+# ---- left and right ----
+
+
+def stereo(data, left, right):
+    (data / "Middlebury").mkdir()
+    write_image(data / "Middlebury" / "Bike_L.png", left)
+    write_image(data / "Middlebury" / "Bike_R.png", right)
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(0, 250), slice(250, 500)])
+def test_a_true_pair_is_told_from_an_exchanged_one(part):
+    assert not looks_swapped(LEFT[part], RIGHT[part])
+    assert looks_swapped(RIGHT[part], LEFT[part])
+
+
+@pytest.mark.parametrize("views", [(noise(40, 50), noise(40, 50, 1)), (LEFT, LEFT), (LEFT * 0, LEFT * 0)])
+def test_views_that_say_nothing_do_not_look_exchanged(views):
+    assert not looks_swapped(*views)
+
+
+def test_exchanged_views_are_a_warning_that_names_the_pair(data, monkeypatch):
+    monkeypatch.setattr("e2ent2lib.data.check._check_leaks", lambda *rest: None)
+    stereo(data, RIGHT, LEFT)
+    (warning,) = sound("middlebury").warnings
+    assert "Bike_L.png: left and right look swapped" in warning
+
+
+def test_a_true_pair_has_no_warning(data):
+    stereo(data, LEFT, RIGHT)
+    assert sound("middlebury").warnings == []
+
+
+# ---- training photographs in evaluation sets ----
+
+
+def test_a_training_photograph_in_an_evaluation_set_is_named_from_both_sides(data):
+    put(data, "train/T91/fine.png", size=(50, 50))
+    write_image(data / "train" / "T91" / "cat.png", skimage.data.coffee())
+    put(data, "Urban100/img_002.png", size=(60, 60), first=5)
+    write_image(data / "Urban100" / "img_001.png", skimage.data.coffee())
+    found = check("t91", progress=False).wrong
+    assert len(found) == 1 and "cat.png has the pixels of Urban100: img_001; delete it from the training" in found[0]
+    both = check("urban100", progress=False).wrong
+    assert any("cat.png has the pixels of Urban100: img_001" in line for line in both)
+    assert any("embedded coffee has the pixels of Urban100: img_001" in line for line in both)
+
+
+def test_a_training_photograph_that_looks_like_an_evaluation_picture_is_named(data):
+    put(data, "CUFED/ref/a.png", size=(160, 160))
+    (data / "CUFED" / "input").mkdir()
+    Image.fromarray(LEFT).resize((160, 160)).save(data / "CUFED" / "input" / "a.png")
+    (data / "Urban100").mkdir()
+    write_image(data / "Urban100" / "img_001.png", LEFT)
+    assert "a.png looks like Urban100: img_001" in wrong("cufed")
+
+
+def test_without_a_leak_it_is_said_how_many_were_compared(data):
+    put(data, "train/T91/t1.bmp", size=(50, 50))
+    assert sound("t91").said[-1] == "none of 1 training photographs is one of 2 evaluation images"
+
+
+# ---- the command ----
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["e2ent2", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+def test_the_command_names_each_file_on_a_line_and_ends_with_2(data, monkeypatch, capsys):
+    group(data, 1, [0, 1, 2, 3])
+    assert call(monkeypatch, "data", "check", "cufed5") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "e2ent2: 2 thing(s) to put right in cufed5:"
+    assert "001_4.png" in lines[1] and "001_5.png" in lines[2]
+
+
+def test_the_command_prints_warnings_and_ends_with_0(data, monkeypatch, capsys):
+    put(data, "SunHays80/img_001_SRF_8_HR.png")
+    assert call(monkeypatch, "data", "check", "sunhays") == 0
+    assert "warning: 1 of 1 have no reference" in capsys.readouterr().out
+
+
+def test_the_command_lists_and_tells_how_to_get_what_only_the_owners_have(data, monkeypatch, capsys):
+    assert call(monkeypatch, "data", "list") == 0
+    assert "urban100" in capsys.readouterr().out
+    assert call(monkeypatch, "data", "fetch", "urban100") == 0
+    assert "e2ent2 data check urban100" in capsys.readouterr().out
+    assert call(monkeypatch, "data", "fetch") == 2
+    assert "which data set? e2ent2 data fetch NAME" in capsys.readouterr().err
+
+
+def test_training_on_a_leaked_photograph_ends_with_2_and_its_name(data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine").mkdir()
+    write_image(tmp_path / "mine" / "bike.png", skimage.data.stereo_motorcycle()[0])
+    arguments = ("train", "sisr", "--profile", "smoke", "--data", tmp_path / "mine", "--out", tmp_path / "run")
+    assert call(monkeypatch, *arguments) == 2
+    assert "bike.png has the pixels of motorcycle" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

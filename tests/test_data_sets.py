@@ -1,0 +1,317 @@
+"""The data sets' choices of references, one's own folders, crops over a long run, and leaks (data/)."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from e2ent2lib.config import SMOKE
+from e2ent2lib.data import DATASETS, CropTwice, dataset, overlap, pairs, training_images
+from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
+from e2ent2lib.data.overview import overview, state
+from e2ent2lib.data.pairs import TRAINING_SETS
+from e2ent2lib.images import crop_to_multiple, downscale, write_image
+from e2ent2lib.metrics import Protocol
+
+
+def noise(height=64, width=72, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def put(folder, *names, size=(16, 16)):
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(folder / name, noise(*size, seed))
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty data folder that is the only one looked in."""
+    monkeypatch.setattr(pairs, "ROOT", tmp_path / "checkout")
+    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+# ---- CUFED5 by level ----
+
+
+@pytest.mark.parametrize("level", [2, 3, 4, 5])
+def test_a_level_gives_that_reference_alone_and_says_so(data, level):
+    put(data, *(f"CUFED5/001_{n}.png" for n in range(6)))
+    chosen = dataset("cufed5", level=level)
+    (pair,) = chosen.pairs()
+    np.testing.assert_array_equal(pair.refs(), [noise(16, 16, level)])
+    assert chosen.reference == f"level {level}"
+    assert chosen.label(1) == f"CUFED5, level {level} (1 of 126)" and chosen.label(126) == f"CUFED5, level {level}"
+
+
+def test_level_1_is_what_the_plain_title_stands_for(data):
+    put(data, *(f"CUFED5/001_{n}.png" for n in range(6)))
+    assert dataset("cufed5", level=1).label(126) == dataset("cufed5").label(126) == "CUFED5"
+    assert dataset("cufed5", level=1).pairs() == dataset("cufed5").pairs()
+    assert dataset("cufed5").reference == "level 1"
+
+
+def test_a_group_without_the_level_is_left_out_and_never_served_by_another(data):
+    put(data, *(f"CUFED5/001_{n}.png" for n in range(6)), *(f"CUFED5/002_{n}.png" for n in (0, 1, 2, 4, 5)))
+    assert [p.name for p in dataset("cufed5", level=3).pairs()] == ["001_0"]
+    assert [p.ref_sources[0].name for p in dataset("cufed5", level=4).pairs()] == ["001_4.png", "002_4.png"]
+
+
+def test_all_levels_are_the_groups_that_have_all_five(data):
+    put(data, *(f"CUFED5/001_{n}.png" for n in range(6)), *(f"CUFED5/002_{n}.png" for n in range(5)))
+    (pair,) = dataset("cufed5", level="all").pairs()
+    assert [r.name for r in pair.ref_sources] == [f"001_{n}.png" for n in range(1, 6)]
+    assert dataset("cufed5", level="all").label(126) == "CUFED5, all levels"
+
+
+def test_the_protocol_can_name_every_choice_of_a_level():
+    for level in (1, 2, 3, 4, 5, "all"):
+        said = dataset("cufed5", level=level).reference
+        assert said in get_args(get_type_hints(Protocol)["reference"])
+
+
+@pytest.mark.parametrize(("name", "level"), [("cufed5", 0), ("cufed5", 6), ("cufed5", "best"), ("flickr1024", 1)])
+def test_a_level_that_does_not_exist_is_refused(name, level):
+    with pytest.raises(ValueError, match=f"{name} has no reference level {level!r}; cufed5 has 1 to 5 and 'all'"):
+        dataset(name, level=level)
+
+
+# ---- Sun Hays 80 ----
+
+
+def official_sunhays(data, photographs=("b.jpg", "a.jpg"), refs=("3.jpg", "1.jpg", "2.jpg")):
+    put(data / "SunHays80", *(f"Sun_Hays_SR_groundtruth/{p}" for p in photographs))
+    put(data / "SunHays80", *(f"Sun_Hays_SR_scenematches/{p}/{r}" for p in photographs for r in refs))
+
+
+def test_sun_hays_takes_the_first_reference_by_file_name(data):
+    official_sunhays(data)
+    one, two = dataset("sunhays").pairs()
+    assert (one.name, two.name) == ("a", "b")
+    assert [r.name for r in one.ref_sources] == ["1.jpg", "2.jpg", "3.jpg"]
+    assert one.ref_sources[0].parent.name == "a.jpg"
+    assert dataset("sunhays").label(80) == "Sun Hays 80" and dataset("sunhays").reference == "first by file name"
+
+
+def test_a_random_reference_depends_on_seed_and_photograph_alone(data):
+    official_sunhays(data, [f"{i}.jpg" for i in range(30)])
+    drawn = {seed: dataset("sunhays", reference="random", seed=seed).pairs() for seed in (0, 1)}
+    assert drawn[0] == dataset("sunhays", reference="random", seed=0).pairs() != drawn[1]
+    assert {p.ref_sources[0].name for p in drawn[0]} == {"1.jpg", "2.jpg", "3.jpg"}
+    (data / "SunHays80/Sun_Hays_SR_groundtruth/0.jpg").unlink()
+    assert dataset("sunhays", reference="random", seed=0).pairs() == drawn[0][1:]
+    assert dataset("sunhays", reference="random", seed=7).label(80) == "Sun Hays 80, random, seed 7"
+
+
+def test_sun_hays_without_references_still_has_its_photographs(data):
+    put(data, "SunHays80/image_SRF_8/img_002_SRF_8_HR.png", "SunHays80/image_SRF_8/img_001_SRF_8_HR.png")
+    put(data, "SunHays80/image_SRF_8/img_001_SRF_8_LR.png")
+    one, two = dataset("sunhays").pairs()
+    assert [one.name, two.name] == ["img_001_SRF_8_HR", "img_002_SRF_8_HR"]
+    np.testing.assert_array_equal(two.hr(), noise(16, 16, 0))
+    assert one.ref_sources == ()
+    with pytest.raises(ValueError, match="img_001_SRF_8_HR: no reference of it is here; bicubic and SISR models need"):
+        one.refs()
+
+
+# ---- Urban100 ----
+
+
+def test_urban100_has_its_own_input_as_reference(data):
+    put(data, "Urban100/img_001.png", "Urban100/image_SRF_4/img_002_SRF_4_HR.png", size=(50, 63))
+    put(data, "Urban100/image_SRF_4/img_002_SRF_4_LR.png")
+    one, two = dataset("urban100").pairs()
+    assert (one.name, two.name) == ("img_001", "img_002_SRF_4_HR")
+    np.testing.assert_array_equal(one.refs(), [downscale(crop_to_multiple(noise(50, 63)))])
+    assert dataset("urban100").label(100) == "Urban100" and dataset("urban100").reference == "own LR input"
+
+
+def test_urban100_mirrored_is_the_ground_truth_mirrored_and_named_so(data):
+    put(data, "Urban100/img_001.png")
+    chosen = dataset("urban100", reference="mirrored")
+    np.testing.assert_array_equal(chosen.pairs()[0].refs(), [noise(16, 16)[:, ::-1]])
+    assert chosen.label(100) == "Urban100, mirrored ground truth"
+
+
+def test_of_several_ratios_of_a_photograph_one_is_taken(data):
+    put(data, *(f"Urban100/image_SRF_{r}/img_001_SRF_{r}_HR.png" for r in (4, 2)))
+    (pair,) = dataset("urban100").pairs()
+    assert pair.name == "img_001_SRF_2_HR"
+
+
+@pytest.mark.parametrize(("name", "reference"), [("sunhays", "best"), ("urban100", "first"), ("cufed", "random")])
+def test_a_choice_of_references_that_does_not_exist_is_refused(name, reference):
+    with pytest.raises(ValueError, match=f"{name} has no references {reference!r} to choose; there are sunhays: first"):
+        dataset(name, reference=reference)
+
+
+def test_middlebury_leaves_out_both_pairs_of_the_motorcycle(data):
+    put(data, *(f"Middlebury/{n}_{s}.png" for n in ("Motorcycle", "MotorcycleE", "Piano") for s in "LR"))
+    assert [p.name for p in dataset("middlebury").pairs()] == ["Piano_L"]
+
+
+# ---- a folder of one's own ----
+
+
+def test_a_folder_of_pairs_takes_any_ending(tmp_path):
+    put(tmp_path / "CUFED5", "input/b.jpg", "input/a.PNG", "ref/a.webp", "ref/b.png", "input/alone.png")
+    own = dataset(tmp_path / "CUFED5")
+    assert [(p.name, p.ref_sources[0].name) for p in own.pairs()] == [("a", "a.webp"), ("b", "b.png")]
+    assert own.label(2) == "folder CUFED5", "never the title of the set of that name"
+    assert own.name == "folder-CUFED5"
+
+
+def test_a_folder_of_left_and_right_views(tmp_path):
+    put(tmp_path, "x_L.png", "x_R.jpg", "y_L.png", "z_R.png", "other.png")
+    (pair,) = dataset(str(tmp_path)).pairs()
+    assert pair.name == "x_L" and pair.ref_sources[0].name == "x_R.jpg"
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [((), "nothing"), (("a.png", "b.png"), r"a\.png, b\.png"), (("input/a.png", "ref/b.png"), "input/, ref/")],
+)
+def test_a_folder_without_pairs_says_what_was_found_and_expected(tmp_path, names, found):
+    put(tmp_path, *names)
+    with pytest.raises(FileNotFoundError, match=rf"expected input/NAME\.png with ref/NAME\.png, or NAME_L.* {found}"):
+        dataset(tmp_path)
+
+
+# ---- what is here ----
+
+
+def test_the_overview_names_every_set_with_its_terms_and_whether_it_is_here(data):
+    put(data, *(f"CUFED5/001_{n}.png" for n in range(6)), "train/T91/t1.bmp")
+    text = overview()
+    for known in (*DATASETS.values(), *TRAINING_SETS.values()):
+        (line,) = [x for x in text.splitlines() if x.split()[1:2] == [known.name]]
+        assert f"{known.total:,}" in line and known.terms.split()[0] in line and known.citation.split()[0] in line
+    assert "partial, 1 of 126" in text and "partial, 1 of 91" in text and "absent" in text
+    assert max(map(len, text.splitlines())) < 170
+
+
+@pytest.mark.parametrize(("here", "says"), [(0, "absent"), (5, "partial, 5 of 2,000"), (2000, "whole")])
+def test_the_words_for_what_is_here(here, says):
+    assert state(here, 2000) == says
+
+
+# ---- training photographs that are in an evaluation set ----
+
+
+def photograph(name="chelsea"):
+    return getattr(skimage.data, name)()
+
+
+def refused(folder, **changes):
+    with pytest.raises(ValueError, match="could not be measured; move them elsewhere") as error:
+        training_images(folder, replace(SMOKE, **{"crop": 16, **changes}), progress=False)
+    return str(error.value)
+
+
+def test_the_pixels_of_an_evaluation_picture_are_refused_whatever_the_file_is_called(data, tmp_path):
+    (data / "CUFED5").mkdir()
+    write_image(data / "CUFED5" / "001_0.png", photograph())
+    write_image(data / "CUFED5" / "001_1.png", photograph("coffee"))
+    put(tmp_path / "mine", "fine.png", size=(40, 40))
+    write_image(tmp_path / "mine" / "holiday.bmp", photograph())
+    write_image(tmp_path / "mine" / "cup.tif", photograph("coffee"))
+    text = refused(tmp_path / "mine")
+    assert "holiday.bmp has the pixels of CUFED5: 001_0" in text
+    assert "cup.tif has the pixels of CUFED5: reference of 001_0" in text and "fine.png" not in text
+    assert refused(tmp_path / "mine", cache=False)
+
+
+def test_the_embedded_motorcycle_is_refused_with_no_data_set_here(data, tmp_path):
+    (tmp_path / "mine").mkdir()
+    write_image(tmp_path / "mine" / "bike.png", skimage.data.stereo_motorcycle()[1])
+    assert "bike.png has the pixels of motorcycle: reference of motorcycle_left" in refused(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("change", ["jpeg", "half", "cropped"])
+def test_a_picture_that_only_looks_the_same_is_refused(data, tmp_path, change):
+    left = Image.fromarray(skimage.data.stereo_motorcycle()[0])
+    (tmp_path / "mine").mkdir()
+    if change == "jpeg":
+        left.save(tmp_path / "mine" / "bike.jpg", quality=75)
+    elif change == "half":
+        left.resize((370, 250)).save(tmp_path / "mine" / "bike.png")
+    else:
+        left.crop((0, 0, 740, 500)).save(tmp_path / "mine" / "bike.png")
+    assert "looks like motorcycle: motorcycle_left" in refused(tmp_path / "mine")
+
+
+def test_other_photographs_do_not_look_like_evaluation_pictures(data):
+    names = ("astronaut", "chelsea", "coffee", "rocket", "retina")
+    marks = [mark(photograph(n)) for n in names]
+    apart = [(a.look ^ b.look).bit_count() for a in marks for b in marks if a is not b]
+    assert min(apart) > 2 * NEAR
+    assert leaks(zip(names, marks), evaluation_marks()) == []
+
+
+def test_kitti_is_for_evaluation_though_it_has_no_loader(data, tmp_path):
+    (data / "KITTI2015" / "image_2").mkdir(parents=True)
+    write_image(data / "KITTI2015" / "image_2" / "0.png", photograph())
+    (tmp_path / "mine").mkdir()
+    write_image(tmp_path / "mine" / "x.png", photograph())
+    assert "x.png has the pixels of KITTI: image_2/0.png" in refused(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("folder", ["KITTI", "kitti2012", "SunHays80", "Urban100", "cufed5"])
+def test_the_folders_name_alone_is_enough_to_refuse(tmp_path, folder):
+    put(tmp_path / folder, "a.png", size=(40, 40))
+    with pytest.raises(ValueError, match="is for evaluation"):
+        training_images(tmp_path / folder, replace(SMOKE, crop=16), progress=False)
+
+
+def test_a_damaged_evaluation_picture_does_not_stop_training(data, tmp_path):
+    put(data, *(f"CUFED5/001_{n}.png" for n in range(2)))
+    (data / "CUFED5" / "001_1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    put(tmp_path / "mine", "fine.png", size=(40, 40))
+    assert len(training_images(tmp_path / "mine", replace(SMOKE, crop=16), progress=False).train) == 1
+
+
+def test_an_evaluation_file_is_hashed_once_and_again_only_if_it_changes(data, monkeypatch):
+    put(data, *(f"CUFED5/001_{n}.png" for n in range(2)))
+    before = evaluation_marks()
+    decoded = []
+    monkeypatch.setattr("e2ent2lib.data.leaks.as_rgb", lambda p: decoded.append(Path(p).name) or noise(seed=5))
+    assert evaluation_marks() == before and decoded == []
+    put(data, "CUFED5/001_0.png", size=(20, 20))
+    assert evaluation_marks() != before and decoded == ["001_0.png"]
+
+
+# ---- crops over a long run ----
+
+PICTURES = [noise(64, 80, seed) for seed in range(4)]
+SMALL = replace(SMOKE, crop=16, max_offset=8)
+
+
+def test_the_overlap_of_an_item_is_reported_from_its_boxes():
+    crops = CropTwice(PICTURES, replace(SMALL, unrelated=0.0), length=200)
+    shares = [overlap(first, second, 16) for _, first, _, second in map(crops.boxes, range(200))]
+    assert 0.25 <= min(shares) < np.mean(shares) < max(shares) <= 1
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory in use from /proc")
+def test_ten_thousand_crops_leak_no_memory(tmp_path):
+    paths = [tmp_path / f"{i}.bmp" for i in range(len(PICTURES))]
+    for path, picture in zip(paths, PICTURES):
+        write_image(path, picture)
+    crops = CropTwice(paths, replace(SMALL, unrelated=0.3), length=10_000)
+    after = []
+    for i in range(10_000):
+        crops[i]
+        if i in (1_000, 9_999):
+            after.append(resident())
+    assert after[1] - after[0] < 4_000_000  # an item kept would be 13 kB, so 9,000 of them 120 MB

@@ -175,7 +175,7 @@ def _fetch_mirror(
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
+    if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
@@ -246,9 +246,10 @@ def download(
         return Path(shelf.fetch(file, downloader=downloader))
     except requests.RequestException as error:
         kept = downloader.part.stat().st_size if downloader.part.is_file() else 0
-        raise ConnectionError(
-            f"{url}: {_why(error, timeout)}; {kept:,} bytes are kept, fetch again to go on from there"
-        ) from error
+        then = f"{kept:,} bytes are kept, fetch again to go on from there" if kept else "fetch again later"
+        raise ConnectionError(f"{url}: {_why(error, timeout)}; {then}") from error
+    finally:
+        _remove_if_empty(folder)
 
 
 def _why(error: requests.RequestException, timeout: float) -> str:

@@ -41,7 +41,7 @@ def evaluate(
     pairs = chosen.pairs()
     shared = {
         "model": name,
-        "dataset": data,
+        "dataset": chosen.name,
         "label": chosen.label(len(pairs)),
         "profile": profile,
         "checkpoint_sha256": model.card["sha256"] if model else None,

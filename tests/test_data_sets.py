@@ -17,6 +17,7 @@ from e2ent2lib.data.overview import overview, state
 from e2ent2lib.data.pairs import TRAINING_SETS
 from e2ent2lib.images import crop_to_multiple, downscale, write_image
 from e2ent2lib.metrics import Protocol
+from e2ent2lib.report import reproduce
 
 
 def noise(height=64, width=72, seed=0):
@@ -315,3 +316,15 @@ def test_ten_thousand_crops_leak_no_memory(tmp_path):
         if i in (1_000, 9_999):
             after.append(resident())
     assert after[1] - after[0] < 4_000_000  # an item kept would be 13 kB, so 9,000 of them 120 MB
+
+
+@pytest.mark.parametrize("called", ["SunHays80", "Sun-Hays80", "Sun80"])
+def test_sun_hays_is_found_under_the_names_it_is_passed_on_with(tmp_path, monkeypatch, called):
+    folder = tmp_path / called / "image_SRF_4"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "img_001_SRF_4_HR.png")
+    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path))
+    pairs = dataset("sunhays").pairs()
+    assert [p.name for p in pairs] == ["img_001_SRF_4_HR"]
+    assert not reproduce._can_measure("e2ent2", "sunhays")
+    assert reproduce._can_measure("sisr", "sunhays")

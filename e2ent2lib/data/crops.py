@@ -16,12 +16,12 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
 from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
-from e2ent2lib.data.pairs import data_folder, embedded_photographs, photographs
+from e2ent2lib.data.pairs import OTHER_NAMES, data_folder, embedded_photographs, photographs
 from e2ent2lib.images import as_rgb, downscale, read_image
 
 Box = tuple[int, int]
-EVALUATION_ONLY = ("CUFED5", "Flickr1024", "Middlebury", "SunHays80", "Sun80", "Urban100")
-EVALUATION_ONLY += ("KITTI", "KITTI2012", "KITTI2015")
+EVALUATION_ONLY = ("CUFED5", "Flickr1024", "Middlebury", "SunHays80", "Urban100")
+EVALUATION_ONLY += (*OTHER_NAMES["SunHays80"], "KITTI", "KITTI2012", "KITTI2015")
 
 
 class Crops(NamedTuple):

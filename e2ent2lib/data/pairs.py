@@ -75,14 +75,19 @@ class DataSet:
         return title if here == self.total else f"{title} ({here} of {self.total})"
 
 
+OTHER_NAMES = {"SunHays80": ("Sun-Hays80", "Sun_Hays80", "Sun80")}
+"""What else a data set's folder is called by those who pass it on."""
+
+
 def data_roots() -> list[Path]:
     """Where data sets are looked for: ``data/`` of the project, then ``E2ENT2_DATA`` if set."""
     return [ROOT / "data"] + ([Path(os.environ["E2ENT2_DATA"])] if os.environ.get("E2ENT2_DATA") else [])
 
 
 def data_folder(name: str) -> Path | None:
-    """The folder ``name`` in ``data/`` or in ``E2ENT2_DATA``, or None."""
-    return next((root / name for root in data_roots() if (root / name).is_dir()), None)
+    """The folder ``name``, or one of its other names, in ``data/`` or in ``E2ENT2_DATA``, or None."""
+    names = (name, *OTHER_NAMES.get(name, ()))
+    return next((root / n for root in data_roots() for n in names if (root / n).is_dir()), None)
 
 
 def _motorcycle() -> list[Pair]:

@@ -1,13 +1,12 @@
 """The command line as a user meets it: what it writes, and what it says when something is wrong."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import call
 from PIL import Image
 
-from e2ent2lib import cli
 from e2ent2lib.checkpoints import build_model, save_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.images import read_image
@@ -21,15 +20,6 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     card = {"model": "e2ent2", "provisional": True}
     save_model(build_model("e2ent2", SMOKE), card, tmp_path / "weights" / "smoke", "e2ent2")
     return tmp_path
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["e2ent2", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return end.code or 0
-    return 0
 
 
 def picture(path: Path, width: int, height: int, mode: str = "RGB", seed: int = 0) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from data_files import noise, put
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -20,7 +21,6 @@ from e2ent2lib.data import (
     embedded_photographs,
     fingerprint,
     overlap,
-    pairs,
     photographs,
     training_images,
 )
@@ -29,30 +29,11 @@ from e2ent2lib.images import downscale, write_image
 few = settings(deadline=None, max_examples=30)
 
 
-def noise(height=64, width=72, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def put(folder, *names, size=(8, 8)):
-    """Write a different picture under each name."""
-    for seed, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_image(folder / name, noise(*size, seed))
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """An empty data folder that is the only one looked in."""
-    monkeypatch.setattr(pairs, "ROOT", tmp_path / "checkout")
-    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
-    return tmp_path / "data"
-
-
 # ---- data sets in their owners' layout ----
 
 
 def test_a_cufed5_group_is_an_input_and_five_references_best_first(data):
-    put(data, *(f"CUFED5/001_{level}.png" for level in range(6)))
+    put(data, *(f"CUFED5/001_{level}.png" for level in range(6)), size=(8, 8))
     (pair,) = dataset("cufed5").pairs()
     assert pair.name == "001_0"
     np.testing.assert_array_equal(pair.hr(), noise(8, 8, 0))
@@ -84,7 +65,14 @@ def test_a_group_without_its_input_or_without_any_reference_is_left_out(data):
 
 @pytest.mark.parametrize(("name", "folder"), [("flickr1024", "Flickr1024/Test"), ("middlebury", "Middlebury")])
 def test_of_a_stereo_pair_the_left_is_the_truth_and_the_right_the_reference(data, name, folder):
-    put(data, f"{folder}/0001_L.png", f"{folder}/0001_R.png", f"{folder}/0002_L.png", f"{folder}/0003_R.png")
+    put(
+        data,
+        f"{folder}/0001_L.png",
+        f"{folder}/0001_R.png",
+        f"{folder}/0002_L.png",
+        f"{folder}/0003_R.png",
+        size=(8, 8),
+    )
     (pair,) = dataset(name).pairs()
     assert pair.name == "0001_L"
     np.testing.assert_array_equal(pair.hr(), noise(8, 8, 0))
@@ -103,7 +91,7 @@ def test_middlebury_leaves_out_motorcycle_which_is_a_data_set_of_its_own(data):
 
 
 def test_cufed_pairs_input_and_ref_of_the_same_name(data):
-    put(data, "CUFED/input/a.png", "CUFED/ref/a.png", "CUFED/input/b.png", "CUFED/ref/c.png")
+    put(data, "CUFED/input/a.png", "CUFED/ref/a.png", "CUFED/input/b.png", "CUFED/ref/c.png", size=(8, 8))
     (pair,) = dataset("cufed").pairs()
     assert pair.name == "a"
     np.testing.assert_array_equal(pair.refs(), [noise(8, 8, 1)])

@@ -1,39 +1,17 @@
 """What `e2ent2 data check` finds, whole and partial, sound and spoilt (data/check.py)."""
 
 import json
-import sys
 
-import numpy as np
 import pytest
 import skimage.data
+from data_files import call, noise, put
 from PIL import Image
 
-from e2ent2lib import cli
-from e2ent2lib.data import pairs
 from e2ent2lib.data.check import check, looks_swapped
 from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.images import write_image
 
 LEFT, RIGHT = (view[:, :600] for view in skimage.data.stereo_motorcycle()[:2])
-
-
-def noise(height=16, width=16, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def put(folder, *names, size=(16, 16), first=0):
-    for seed, name in enumerate(names, first):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_image(folder / name, noise(*size, seed))
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """An empty data folder that is the only one looked in."""
-    monkeypatch.setattr(pairs, "ROOT", tmp_path / "checkout")
-    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
 
 
 def group(data, number=1, levels=range(6)):
@@ -170,7 +148,7 @@ def test_a_reference_that_is_the_ground_truth_is_named(data):
 def test_a_group_that_is_there_twice_is_named_whatever_its_files(data):
     group(data, 1)
     group(data, 2)
-    write_image(data / "CUFED5" / "002_0.png", noise(seed=10))
+    write_image(data / "CUFED5" / "002_0.png", noise(16, 16, 10))
     assert "001_0.png and" in (text := wrong("cufed5")) and "002_0.png have the same pixels and would count" in text
 
 
@@ -191,7 +169,7 @@ def test_a_folder_of_ones_own_is_checked_alike(data, tmp_path):
 
 def test_training_photographs_are_counted_and_twins_are_a_warning(data):
     put(data, "train/T91/t1.bmp", "train/T91/t2.bmp")
-    write_image(data / "train/T91/t3.bmp", noise(seed=1))
+    write_image(data / "train/T91/t3.bmp", noise(16, 16, 1))
     found = sound("t91")
     assert found.said[0] == "T91: 3 of 91 photographs are here"
     assert len(found.warnings) == 1 and "t2.bmp and" in found.warnings[0] and "t3.bmp" in found.warnings[0]
@@ -199,7 +177,7 @@ def test_training_photographs_are_counted_and_twins_are_a_warning(data):
 
 def test_a_file_that_is_no_longer_what_was_fetched_is_named(data):
     group(data)
-    noted = {f"CUFED5/001_{n}.png": fingerprint([noise(seed=10 + n)]) for n in range(6)}
+    noted = {f"CUFED5/001_{n}.png": fingerprint([noise(16, 16, 10 + n)]) for n in range(6)}
     (data / "fetched.json").write_text(json.dumps({"a/b@c": {"archive": "0", "pixels": noted}}))
     sound("cufed5")
     put(data, "CUFED5/001_2.png", first=99)
@@ -268,15 +246,6 @@ def test_without_a_leak_it_is_said_how_many_were_compared(data):
 
 
 # ---- the command ----
-
-
-def call(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["e2ent2", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return end.code or 0
-    return 0
 
 
 def test_the_command_names_each_file_on_a_line_and_ends_with_2(data, monkeypatch, capsys):

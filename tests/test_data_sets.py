@@ -8,36 +8,17 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 import skimage.data
+from data_files import noise, put
 from PIL import Image
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data import DATASETS, CropTwice, dataset, overlap, pairs, training_images
+from e2ent2lib.data import DATASETS, CropTwice, dataset, overlap, training_images
 from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.data.overview import overview, state
 from e2ent2lib.data.pairs import TRAINING_SETS
 from e2ent2lib.images import crop_to_multiple, downscale, write_image
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.report import reproduce
-
-
-def noise(height=64, width=72, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def put(folder, *names, size=(16, 16)):
-    for seed, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_image(folder / name, noise(*size, seed))
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """An empty data folder that is the only one looked in."""
-    monkeypatch.setattr(pairs, "ROOT", tmp_path / "checkout")
-    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
 
 # ---- CUFED5 by level ----
 

@@ -1,0 +1,14 @@
+"""Fixtures that several files use."""
+
+import pytest
+
+from e2ent2lib.data import pairs
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty data folder that is the only one looked in."""
+    monkeypatch.setattr(pairs, "ROOT", tmp_path / "checkout")
+    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"

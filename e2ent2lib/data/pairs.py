@@ -129,12 +129,11 @@ def _numbered(root: Path | None) -> list[Path]:
 
 def _sunhays(reference: str = "first", seed: int = 0) -> list[Pair]:
     root = data_folder("SunHays80")
-    official = sorted((root / "Sun_Hays_SR_groundtruth").glob("*.*")) if root else []
+    official = _images(root / "Sun_Hays_SR_groundtruth") if root else []
     pairs = []
-    for hr in [p for p in official if p.suffix.lower() in EXTENSIONS] or _numbered(root):
+    for hr in official or _numbered(root):
         scenes = root / "Sun_Hays_SR_scenematches"
-        folder = next((f for f in (scenes / hr.name, scenes / hr.stem) if f.is_dir()), None)
-        refs = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS) if folder else []
+        refs = _images(scenes / hr.name) or _images(scenes / hr.stem)
         if refs and reference == "random":  # drawn from the name, so that a partial set draws the same
             chosen = np.random.default_rng([seed, *hr.stem.encode()]).integers(len(refs))
             refs = [refs[chosen]]
@@ -173,7 +172,8 @@ def _own_folder(folder: Path) -> list[Pair]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file())
+    """The image files of a folder itself, sorted; none if there is no such folder."""
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
 
 
 _PUT = "put its files into data/{0} or into {0} of the folder that E2ENT2_DATA names (data/README.md)"

@@ -8,6 +8,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from e2ent2lib.baselines.drcn import DRCN
+from e2ent2lib.baselines.enhancenet import EnhanceNet
+from e2ent2lib.baselines.feature_presisr import FeaturePreSISR
+from e2ent2lib.baselines.feature_vgg import FeatureVGG
+from e2ent2lib.baselines.passrnet import PASSRnet
+from e2ent2lib.baselines.srgan import SRResNet
+from e2ent2lib.baselines.srntt import SRNTT
+from e2ent2lib.baselines.stereosr import StereoSR
 from e2ent2lib.config import Profile, get_profile
 from e2ent2lib.images import whole_file
 from e2ent2lib.models import E2ENT2, SISRBranch
@@ -20,18 +28,45 @@ ALPHAS = {
     "e2ent2-alpha-010": (0.0, 1.0, 0.0),
     "e2ent2-alpha-001": (0.0, 0.0, 1.0),
 }
-MODELS = ("sisr", "sisr-gan", *ALPHAS)
+NETWORKS = {
+    "drcn": DRCN,
+    "enhancenet": EnhanceNet,
+    "srresnet": SRResNet,
+    "srgan": SRResNet,
+    "sisr": SISRBranch,
+    "sisr-gan": SISRBranch,
+    "srntt": SRNTT,
+    "stereosr": StereoSR,
+    "passrnet": PASSRnet,
+    "feature-vgg": FeatureVGG,
+    "feature-presisr": FeaturePreSISR,
+} | dict.fromkeys(ALPHAS, E2ENT2)
+"""The network of each model's name, in the order of the tables."""
+MODELS = tuple(NETWORKS)
+UNTRAINED = {"bicubic": "none", "landmark": "any"}
+"""Systems that have no weights, and what use they make of a reference."""
+
+
+def network_of(name: str) -> type[nn.Module]:
+    """The class of a model's network. Raises ValueError for a name that does not exist, or has no weights."""
+    if name in UNTRAINED:
+        raise ValueError(f"{name} has no weights to load; super_resolve(..., model={name!r}) needs none")
+    if name not in NETWORKS:
+        raise ValueError(f"unknown model {name!r}; choose one of {', '.join([*UNTRAINED, *MODELS])}")
+    return NETWORKS[name]
 
 
 def build_model(name: str, profile: Profile) -> nn.Module:
     """The untrained network of a model's name. Raises ValueError for a name that does not exist."""
-    if name == "bicubic":
-        raise ValueError("bicubic has no weights to load; super_resolve(..., model='bicubic') needs none")
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; choose one of bicubic, {', '.join(MODELS)}")
-    model = E2ENT2(profile, alphas=ALPHAS[name]) if name in ALPHAS else SISRBranch(profile)
+    network = network_of(name)
+    model = network(profile, alphas=ALPHAS[name]) if name in ALPHAS else network(profile)
     model.card = None  # an untrained model has no card, and refuses to run
     return model
+
+
+def use_of_references(name: str) -> str:
+    """What use a system makes of references: "none", "any", or "stereo" (a rectified pair of one size)."""
+    return UNTRAINED[name] if name in UNTRAINED else network_of(name).references
 
 
 def shipped_folder() -> Path:
@@ -43,10 +78,10 @@ def shipped_folder() -> Path:
 
 
 def available_models(profile: str | None = None) -> list[str]:
-    """Names of the models that have a checkpoint of this profile here, "bicubic" first."""
+    """Names of the systems that can run here: the ``UNTRAINED`` first, then those with a checkpoint of this profile."""
     folder = shipped_folder() / get_profile(profile).name
     whole = [m for m in MODELS if all((folder / f"{m}{end}").is_file() for end in (".safetensors", ".json"))]
-    return ["bicubic", *whole]
+    return [*UNTRAINED, *whole]
 
 
 def load_model(name: str, profile: str | None = None, folder: str | os.PathLike | None = None) -> nn.Module:

@@ -23,6 +23,8 @@ class Profile:
     """Residual blocks of Res1 in Eq. 7 (not given)."""
     res2_blocks: int = 16
     """Residual blocks of Res2 in Eq. 7 (4.1: "16 for both encoder and decoder")."""
+    drcn_channels: int = 256
+    """Width of the baseline DRCN, four times that of the others; 32 at ``compact`` as theirs."""
     critic_channels: int = 64
     """First width of the discriminators (not given)."""
     critic_stages: int = 4
@@ -33,6 +35,8 @@ class Profile:
     """Crop pairs per step, over all processes (not given)."""
     max_offset: int | None = None
     """Largest shift between the two crops of an image, HR pixels; None: two uniform boxes, as in 4.1."""
+    stereo: bool = False
+    """The second crop only to the right of the first, in the same rows, by at most ``max_offset``: a rectified pair."""
     unrelated: float = 0.0
     """Fraction of references cut from another photograph; 0 in the paper."""
     steps_sisr: int = 222_222
@@ -60,6 +64,10 @@ class Profile:
     checkpoint_every: int = 5_000
     """Steps between two validations, each of which saves the run."""
 
+    def blocks(self, published: int) -> int:
+        """Residual blocks of a baseline that publishes so many: fewer in the ratio that the paper's own 16 are."""
+        return max(1, round(published * self.encoder_blocks / 16))
+
 
 PAPER = Profile(name="paper")
 COMPACT = replace(
@@ -69,6 +77,7 @@ COMPACT = replace(
     encoder_blocks=4,
     res1_blocks=1,
     res2_blocks=4,
+    drcn_channels=32,
     critic_channels=16,
     critic_stages=3,
     crop=128,
@@ -91,6 +100,7 @@ SMOKE = replace(
     channels=8,
     encoder_blocks=1,
     res2_blocks=1,
+    drcn_channels=8,
     critic_channels=4,
     critic_stages=2,
     crop=48,

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from e2ent2lib import provenance
-from e2ent2lib.checkpoints import load_model, read_card, shipped_folder
+from e2ent2lib.baselines import landmark
+from e2ent2lib.checkpoints import UNTRAINED, load_model, read_card, shipped_folder, use_of_references
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint
 from e2ent2lib.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
 from e2ent2lib.inference import feature_distance, run, run_sisr
 from e2ent2lib.metrics import Measurable, Protocol, psnr, ssim
-from e2ent2lib.models import E2ENT2
+from e2ent2lib.models import image_of
 
 
 def evaluate(
@@ -31,21 +32,28 @@ def evaluate(
 ) -> list[dict]:
     """PSNR, SSIM and feature distance of a model on each pair of a data set, with provenance.
 
-    ``name`` is "bicubic" or a model with a checkpoint of the profile (in ``folder`` if it is one of your own); ``data``
-    a data set's name. The input is the HR image by ``downscale``; kernel and reference are the protocol's. Raises as
-    ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have.
+    ``name`` is "bicubic", "landmark" or a model with a checkpoint of the profile (in ``folder`` if it is one of your
+    own); ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the protocol's. Raises as
+    ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have, a stereo
+    method on other pairs, and a model trained with random VGG features.
     """
     profile = get_profile(profile).name
-    model = None if name == "bicubic" else load_model(name, profile, folder)
     chosen = data_set(data, protocol)
+    if use_of_references(name) == "stereo" and not chosen.stereo:
+        raise ValueError(f"{name} takes rectified stereo pairs only; {chosen.title} has other references")
+    model = name if name in UNTRAINED else load_model(name, profile, folder)
+    card = getattr(model, "card", {})
+    if "random" in (card.get("vgg") or {}).get("weights", ""):
+        raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
     pairs = chosen.pairs()
     shared = {
         "model": name,
         "dataset": chosen.name,
         "label": chosen.label(len(pairs)),
         "profile": profile,
-        "checkpoint_sha256": model.card["sha256"] if model else None,
-        "provisional": model.card["provisional"] if model else False,
+        "checkpoint_sha256": card.get("sha256"),
+        "provisional": card.get("provisional", False),
+        "in_tables": card.get("in_tables", True),
         "data_fingerprint": data_fingerprint(pairs, protocol),
         "protocol": asdict(protocol),
         "seed": None,  # nothing in the measurement is drawn at random
@@ -64,16 +72,17 @@ def data_set(name: str, protocol: Protocol) -> DataSet:
     return dataset(name, level="all" if level == "all levels" else int(level))
 
 
-def measure(model: nn.Module | None, pair: Pair, protocol: Protocol) -> dict:
-    """The scores of one pair; ``model`` None is bicubic."""
+def measure(model: nn.Module | str, pair: Pair, protocol: Protocol) -> dict:
+    """The scores of one pair; ``model`` is a network, or the name of a system without weights."""
     hr, *refs = prepared(pair, protocol)
-    if isinstance(model, E2ENT2) and not refs:
-        pair.refs()  # says which pair lacks one
     lr = downscale(hr, kernel=protocol.resize)
     start = time.perf_counter()
+    if not refs and (UNTRAINED[model] if isinstance(model, str) else model.references) != "none":
+        pair.refs()  # says which pair lacks one
     sr, swapped = enlarge(model, lr, refs, protocol)
     seconds = time.perf_counter() - start
-    distance, relative = (None, None) if model is None or not refs else feature_distance(model, lr, refs, hr, swapped)
+    measurable = refs and hasattr(model, "encoder")
+    distance, relative = feature_distance(model, lr, refs, hr, swapped) if measurable else (None, None)
     return {
         "image": pair.name,
         "psnr": psnr(sr, hr, protocol),
@@ -85,17 +94,21 @@ def measure(model: nn.Module | None, pair: Pair, protocol: Protocol) -> dict:
 
 
 def enlarge(
-    model: nn.Module | None, lr: UInt8[np.ndarray, "h w 3"], refs: list[UInt8[np.ndarray, "H W 3"]], protocol: Protocol
+    model: nn.Module | str, lr: UInt8[np.ndarray, "h w 3"], refs: list[UInt8[np.ndarray, "H W 3"]], protocol: Protocol
 ) -> tuple[Measurable, Tensor | None]:
-    """(I_sr, F) of a model, I_sr in 8 bits unless the protocol does not round; F is None without a match."""
+    """(I_sr, F) of a system, I_sr in 8 bits unless the protocol does not round; F is None where there is none."""
     exact = protocol.rounding == "none"
-    if model is None:
+    if model == "bicubic":
         height, width = (4 * n for n in lr.shape[:2])
         kernel = protocol.resize
         return (resize(lr, height, width, kernel) if exact else upscale_bicubic(lr, kernel=kernel)), None
-    out = run(model, lr, refs) if isinstance(model, E2ENT2) else None
-    sr = run_sisr(model, lr) if out is None else out.sr
-    return (to_pixels(sr) if exact else to_image(sr)), out.swapped if out else None
+    if model == "landmark":
+        pixels = landmark.super_resolve(lr, refs)
+        return (pixels if exact else pixels.round().astype(np.uint8)), None
+    out = run(model, lr, refs) if model.references != "none" else run_sisr(model, lr)
+    swapped = getattr(out, "swapped", None)
+    sr = image_of(out)
+    return (to_pixels(sr) if exact else to_image(sr)), swapped if isinstance(swapped, Tensor) else None
 
 
 def prepared(pair: Pair, protocol: Protocol = Protocol()) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
@@ -129,7 +142,7 @@ def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: P
         return False
     pairs = data_set(data, protocol).pairs()
     weights = shipped_folder() / profile / f"{name}.safetensors"
-    sha = None if name == "bicubic" else read_card(weights, profile)["sha256"]
+    sha = None if name in UNTRAINED else read_card(weights, profile)["sha256"]
     now = {
         "checkpoint_sha256": sha,
         "code": code_fingerprint(),

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from e2ent2lib.checkpoints import load_model, shipped_folder
+from e2ent2lib.baselines import landmark
+from e2ent2lib.checkpoints import UNTRAINED, load_model, shipped_folder
 from e2ent2lib.config import get_profile
 from e2ent2lib.images import Picture, as_rgb, crop_to_multiple, downscale, to_image, to_tensor, upscale_bicubic
 from e2ent2lib.matching import match_and_swap
-from e2ent2lib.models import E2ENT2, Outputs, SISRBranch
+from e2ent2lib.models import Outputs, image_of
 
 
 def super_resolve(
@@ -26,13 +27,14 @@ def super_resolve(
 
     ``lr`` and ``ref`` are paths, PIL images or uint8 arrays; ``ref`` is one, a list, or None for the SISR branch. A
     reference is high-resolution, of any size from 12×12, and is cropped to a multiple of 4. ``model`` is a name of
-    ``available_models()`` or a loaded model. Bicubic and SISR models make no use of a reference.
+    ``available_models()`` or a loaded model. Bicubic and SISR models make no use of a reference; stereo models need one
+    of 4× the input's size, the right view of a rectified pair.
     Raises ValueError or FileNotFoundError that name the file, and RuntimeError for an untrained model.
     """
     lr = as_rgb(lr, "the low-resolution picture")
     refs = [as_rgb(r, f"reference {i}") for i, r in enumerate(_as_list(ref), 1)]
-    if model == "bicubic":
-        return upscale_bicubic(lr)
+    if isinstance(model, str) and model in UNTRAINED:
+        return upscale_bicubic(lr) if model == "bicubic" else landmark.super_resolve(lr, refs).round().astype(np.uint8)
     if isinstance(model, str):
         model = _shipped(model, get_profile(profile).name, str(shipped_folder()))
     return super_resolve_with(model, lr, refs)
@@ -44,21 +46,27 @@ def super_resolve_with(
     """``super_resolve`` with a loaded model, on arrays. Raises RuntimeError if the model is untrained."""
     if getattr(model, "card", None) is None:
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
-    if isinstance(model, E2ENT2) and refs:
+    if model.references != "none" and refs:
         return to_image(run(model, lr, refs).sr)
     return to_image(run_sisr(model, lr))
 
 
 @torch.inference_mode()
 def run_sisr(model: nn.Module, lr: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 4*h 4*w"]:
-    """One forward pass without a reference on an 8-bit picture: I_sr of the SISR branch, as tensor."""
-    branch = model.sisr if isinstance(model, E2ENT2) else model
-    return branch(to_tensor(lr).to(device_of(model)))
+    """One forward pass without a reference on an 8-bit picture, as tensor; of a RefSR model its SISR branch alone.
+
+    Raises ValueError for a model that has none.
+    """
+    branch = model if model.references == "none" else model.sisr
+    if branch is None:
+        name = model.card["model"] if getattr(model, "card", None) else type(model).__name__
+        raise ValueError(f"{name} has no SISR branch, it needs a reference; give one, or choose model='sisr'")
+    return image_of(branch(to_tensor(lr).to(device_of(model))))
 
 
 @torch.inference_mode()
-def run(model: E2ENT2, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Outputs:
-    """One forward pass on 8-bit pictures: I_sr, the SISR image and F, as tensors."""
+def run(model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Outputs:
+    """One forward pass of a RefSR model on 8-bit pictures: its outputs as tensors, ``sr`` among them."""
     device = device_of(model)
     ready = [prepare_reference(x, model.profile.scale, f"reference {i}") for i, x in enumerate(refs, 1)]
     return model(to_tensor(lr).to(device), *([x.to(device) for x in maps] for maps in zip(*ready)))
@@ -76,7 +84,7 @@ def prepare_reference(
 
 @torch.inference_mode()
 def feature_distance(
-    model: E2ENT2 | SISRBranch,
+    model: nn.Module,
     lr: UInt8[np.ndarray, "h w 3"],
     refs: Sequence[UInt8[np.ndarray, "h w 3"]],
     hr: UInt8[np.ndarray, "H W 3"],

@@ -1,11 +1,17 @@
-"""Section 3.5: reconstruction loss (Eq. 8) and the relativistic average adversarial losses (Eq. 9 and 10)."""
+"""Section 3.5: reconstruction loss (Eq. 8) and the relativistic average adversarial losses (Eq. 9 and 10).
+
+Below them the adversarial losses of the baselines: SRGAN's and EnhanceNet's standard GAN, SRNTT's WGAN-GP.
+"""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from e2ent2lib.config import Profile
 
 Images = Float[Tensor, "b 3 h w"]
 Scores = Float[Tensor, " b"]
@@ -16,6 +22,24 @@ def reconstruction_loss(sr: Images, hr: Images, kind: Literal["l1", "mse"] = "l1
     if kind not in ("l1", "mse"):
         raise ValueError(f"unknown reconstruction loss {kind!r}; choose 'l1' (Eq. 8) or 'mse'")
     return F.l1_loss(sr, hr) if kind == "l1" else F.mse_loss(sr, hr)
+
+
+class PaperLoss(nn.Module):
+    """Eq. 8 on each branch, with the weights of 4.1. ``weights`` holds those of Eq. 10 too, which the trainer adds."""
+
+    def __init__(self, profile: Profile, rec: Literal["l1", "mse"] = "l1", *, joint: bool = False):
+        """``joint``: both branches are trained, so that the SISR branch has the profile's ``weight_sisr``."""
+        super().__init__()
+        self.rec = rec
+        branches = {"sisr": profile.weight_sisr, "ref": 1.0} if joint else {"sisr": 1.0}
+        self.weights = {f"rec_{branch}": weight * profile.weight_rec for branch, weight in branches.items()}
+        self.weights |= {f"adv_{branch}": weight * profile.weight_adv for branch, weight in branches.items()}
+
+    def forward(self, outputs: Tensor | tuple, batch: tuple, progress: float) -> dict[str, Tensor]:
+        """The terms, unweighted, of what the network made: an image, or ``models.Outputs``; batch is ``Crops``."""
+        images = {"sisr": outputs} if isinstance(outputs, Tensor) else {"sisr": outputs.sisr, "ref": outputs.sr}
+        made = {branch: image for branch, image in images.items() if image is not None}
+        return {f"rec_{branch}": reconstruction_loss(image, batch.hr, self.rec) for branch, image in made.items()}
 
 
 def batch_mean(scores: Scores) -> Float[Tensor, ""]:
@@ -36,3 +60,49 @@ def critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = b
 def generator_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Float[Tensor, ""]:
     """L_G of Eq. 10: Eq. 9 with real and fake exchanged, so that the fakes are to look the more real."""
     return critic_loss(fake, real, mean)
+
+
+def standard_critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
+    """−E[log σ(C(x_real))] − E[log(1 − σ(C(x_fake)))]: Goodfellow et al., NeurIPS 2014, Eq. 1."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def standard_generator_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
+    """−E[log σ(C(x_fake))]: SRGAN's Eq. 6, EnhanceNet's Eq. 5."""
+    return F.softplus(-fake).mean()
+
+
+def wasserstein_critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
+    """E[C(x_fake)] − E[C(x_real)], without its penalty: Arjovsky et al., ICML 2017; SRNTT."""
+    return fake.mean() - real.mean()
+
+
+def wasserstein_generator_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
+    """−E[C(x_fake)]."""
+    return -fake.mean()
+
+
+def gradient_penalty(critic: nn.Module, real: Images, fake: Images, seed: int) -> Float[Tensor, ""]:
+    """E[(‖∇C(x)‖ − 1)²] at x = ε·real + (1 − ε)·fake, ε uniform for each image: Gulrajani et al., NeurIPS 2017, Eq. 3.
+
+    ε is drawn from ``seed``, so that a resumed run draws what an unbroken one does.
+    """
+    epsilon = torch.rand(len(real), 1, 1, 1, generator=torch.Generator().manual_seed(seed)).to(real)
+    mixed = (epsilon * real + (1 - epsilon) * fake).detach().requires_grad_()
+    slope = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)[0]
+    return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
+class Adversary(NamedTuple):
+    """What the critic and what the generator minimises, and the weight of the critic's gradient penalty."""
+
+    critic_loss: Callable[..., Tensor]
+    generator_loss: Callable[..., Tensor]
+    penalty: float = 0.0
+
+
+ADVERSARIES = {
+    "ragan": Adversary(critic_loss, generator_loss),
+    "gan": Adversary(standard_critic_loss, standard_generator_loss),
+    "wgan-gp": Adversary(wasserstein_critic_loss, wasserstein_generator_loss, penalty=10.0),
+}

@@ -8,9 +8,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,37 +21,15 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from e2ent2lib import provenance
-from e2ent2lib.checkpoints import build_model, load_model, save_model, shipped_folder
+from e2ent2lib.baselines.vgg import LICENCE, VGG19
+from e2ent2lib.checkpoints import build_model, load_model, network_of, save_model, shipped_folder
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops, CropTwice, TrainingImages, training_images
 from e2ent2lib.images import to_image, whole_file
-from e2ent2lib.losses import critic_loss, generator_loss, reconstruction_loss
+from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
 from e2ent2lib.metrics import psnr
-from e2ent2lib.models import E2ENT2, Critic
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What distinguishes the training of one row of the tables from another's."""
-
-    steps: str
-    """The field of the profile that holds the number of steps."""
-    rec: str = "l1"
-    """Reconstruction loss: "l1" (Eq. 8) or "mse"."""
-    adversarial: bool = False
-    """Whether Eq. 9 and 10 are on."""
-    start_from: str | None = None
-    """The model whose weights it starts from."""
-
-
-RECIPES = {
-    "sisr": Recipe(steps="steps_sisr"),
-    "sisr-gan": Recipe(steps="steps_gan", adversarial=True, start_from="sisr"),
-    "e2ent2-mse": Recipe(steps="steps_joint", rec="mse", start_from="sisr"),
-} | {
-    name: Recipe(steps="steps_joint", adversarial=True, start_from="sisr")
-    for name in ("e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
-}
+from e2ent2lib.models import Critic, image_of
+from e2ent2lib.recipes import RECIPES, Recipe
 
 
 class Player(NamedTuple):
@@ -62,10 +40,11 @@ class Player(NamedTuple):
 
 
 class Players(NamedTuple):
-    """The generator and one critic a branch: of the SISR branch, then (stage 2) of the RefSR branch."""
+    """The generator, one critic a branch (of the SISR branch, then of the RefSR branch), and the generator's loss."""
 
     generator: Player
     critics: list[Player]
+    loss: nn.Module
 
     def state(self) -> dict:
         """All weights and optimizer states, for ``torch.save``."""
@@ -87,16 +66,22 @@ class Players(NamedTuple):
 
 
 def make_players(fabric: Fabric, model: nn.Module, recipe: Recipe, profile: Profile) -> Players:
-    """The model and the critics its recipe asks for, on Fabric's devices, each with Adam (4.1)."""
-    branches = 0 if not recipe.adversarial else 2 if isinstance(model, E2ENT2) else 1
-    nets = [model, *(Critic(profile) for _ in range(branches))]
+    """The model and the critics its recipe asks for, on Fabric's devices, each with Adam (4.1); and the loss."""
+    loss = fabric.to_device(recipe.make_loss(profile))
+    for part in loss.modules():
+        if isinstance(part, VGG19):
+            part.autocast = fabric.autocast
+    nets = [model, *(Critic(profile) for _ in branches(model) if recipe.adversarial)]
     nets = [net.to(memory_format=torch.channels_last) for net in nets]
-    players = [Player(*fabric.setup(net, torch.optim.Adam(net.parameters(), lr=profile.lr))) for net in nets]
-    return Players(players[0], players[1:])
+    adams = [torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=profile.lr) for net in nets]
+    players = [Player(*fabric.setup(net, adam)) for net, adam in zip(nets, adams)]
+    return Players(players[0], players[1:], loss)
 
 
-def training_step(fabric: Fabric, players: Players, batch: Crops, recipe: Recipe, profile: Profile) -> dict:
-    """One step of the critics (Eq. 9), then one of the generator (Eq. 8 and 10); returns the losses.
+def training_step(
+    fabric: Fabric, players: Players, batch: Crops, recipe: Recipe, profile: Profile, step: int = 0
+) -> dict[str, Tensor]:
+    """One step of the critics (Eq. 9), then one of the generator (Eq. 8 and 10); returns the losses, unweighted.
 
     With several processes the means E[C(x)] of Eq. 9 and 10 are taken over all of them, gradients included.
     """
@@ -104,41 +89,59 @@ def training_step(fabric: Fabric, players: Players, batch: Crops, recipe: Recipe
     def mean(scores: Tensor) -> Tensor:
         return fabric.all_gather(scores, sync_grads=True).mean()
 
-    images = forward(players.generator.net, batch)
-    losses = {}
-    for branch, fake, critic in zip(("sisr", "ref"), images, players.critics):
-        scores = critic.net(torch.cat([batch.hr, fake.detach()]))
-        losses[f"critic_{branch}"] = loss = critic_loss(*scores.chunk(2), mean)
-        critic.adam.zero_grad()
-        fabric.backward(loss)
-        critic.adam.step()
+    outputs = forward(players.generator.net, batch)
+    images = images_of(players.generator.net.module, outputs)
+    adversary, losses = ADVERSARIES.get(recipe.adversarial), {}
+    for (branch, fake), critic in zip(images.items(), players.critics):
+        losses[f"critic_{branch}"] = critic_step(fabric, critic, adversary, batch.hr, fake.detach(), mean, step)
 
-    total = 0
-    weights = (profile.weight_sisr, 1.0) if len(images) == 2 else (1.0,)
-    for i, (branch, fake, weight) in enumerate(zip(("sisr", "ref"), images, weights)):
-        losses[f"rec_{branch}"] = rec = reconstruction_loss(fake, batch.hr, recipe.rec)
-        total = total + weight * profile.weight_rec * rec
-        if players.critics:
-            critic = players.critics[i].net.module.requires_grad_(False)  # unwrapped: its gradients are not wanted
-            with fabric.autocast():
-                real_scores, fake_scores = critic(batch.hr), critic(fake)
-            critic.requires_grad_(True)
-            losses[f"adv_{branch}"] = adv = generator_loss(real_scores.float(), fake_scores.float(), mean)
-            total = total + weight * profile.weight_adv * adv
+    progress = step / getattr(profile, recipe.steps)
+    terms = players.loss(outputs, batch, progress)
+    for (branch, fake), critic in zip(images.items(), players.critics):
+        net = critic.net.module.requires_grad_(False)  # unwrapped: its gradients are not wanted
+        with fabric.autocast():
+            real_scores, fake_scores = net(batch.hr), net(fake)
+        net.requires_grad_(True)
+        terms[f"adv_{branch}"] = adversary.generator_loss(real_scores.float(), fake_scores.float(), mean)
     players.generator.adam.zero_grad()
-    fabric.backward(total)
+    fabric.backward(sum(players.loss.weights[name] * term for name, term in terms.items()))
     players.generator.adam.step()
-    return {name: value.detach() for name, value in losses.items()}
+    return losses | {name: term.detach() for name, term in terms.items()}
 
 
-def forward(net: nn.Module, batch: Crops) -> tuple[Tensor, ...]:
-    """The images a model makes of a batch: (SISR,) in stage 1, (SISR, RefSR) in stage 2."""
-    inner = getattr(net, "module", net)
+def critic_step(
+    fabric: Fabric, critic: Player, adversary: Adversary, real: Tensor, fake: Tensor, mean: Callable, step: int
+) -> Tensor:
+    """One step of a critic on real and made images; returns its loss, with the penalty where there is one."""
+    scores = critic.net(torch.cat([real, fake]))
+    loss = adversary.critic_loss(*scores.chunk(2), mean)
+    if adversary.penalty:
+        loss = loss + adversary.penalty * gradient_penalty(critic.net.module, real, fake, seed=step)
+    critic.adam.zero_grad()
+    fabric.backward(loss)
+    critic.adam.step()
+    return loss.detach()
+
+
+def forward(net: nn.Module, batch: Crops) -> Tensor | tuple:
+    """What a network makes of a batch; only what it uses of the batch goes in."""
     lr, ref, ref_down = (x.contiguous(memory_format=torch.channels_last) for x in batch[1:])
-    if not isinstance(inner, E2ENT2):
-        return (net(lr),)
-    out = net(lr, ref, ref_down)
-    return out.sisr, out.sr
+    inner = getattr(net, "module", net)
+    return net(lr) if inner.references == "none" else net(lr, ref, ref_down)
+
+
+def branches(model: nn.Module) -> tuple[str, ...]:
+    """Whose images are trained: "sisr", "ref", or both in E2ENT², whose SISR branch learns with the rest."""
+    if model.references == "none":
+        return ("sisr",)
+    joint = model.sisr is not None and any(p.requires_grad for p in model.sisr.parameters())
+    return ("sisr", "ref") if joint else ("ref",)
+
+
+def images_of(model: nn.Module, outputs: Tensor | tuple) -> dict[str, Tensor]:
+    """The images of its trained branches."""
+    made = {name: image_of(outputs) for name in branches(model)}
+    return made | {"sisr": outputs.sisr} if len(made) == 2 else made
 
 
 @torch.no_grad()
@@ -148,11 +151,10 @@ def validate(model: nn.Module, crops: CropTwice) -> dict[str, float]:
     model.eval()
     scores = []
     for crop in (crops[i] for i in range(len(crops))):
-        images = forward(model, Crops(*(x[None].to(device) for x in crop)))
-        scores.append([psnr(to_image(x), to_image(crop.hr[None])) for x in images])
+        images = images_of(model, forward(model, Crops(*(x[None].to(device) for x in crop))))
+        scores.append([psnr(to_image(x), to_image(crop.hr[None])) for x in images.values()])
     model.train()
-    names = ("val_sisr", "val_ref") if isinstance(model, E2ENT2) else ("val_sisr",)
-    return dict(zip(names, torch.tensor(scores).mean(0).tolist()))
+    return dict(zip((f"val_{name}" for name in branches(model)), torch.tensor(scores).mean(0).tolist()))
 
 
 def learning_rate(profile: Profile, step: int, steps: int) -> float:
@@ -175,17 +177,19 @@ def train(
     devices: int | str = "auto",
     progress: bool = True,
     provisional: bool = False,
+    in_tables: bool = True,
 ) -> tuple[nn.Module, list[dict]]:
     """Train a model by its recipe and write ``NAME.safetensors`` with its card into ``out`` (runs/NAME-PROFILE).
 
     ``data`` is "embedded", a name in data/ or E2ENT2_DATA, or a folder of photographs; ``start_from`` the folder of the
     model it starts from. The run is saved at each validation and on Ctrl-C; ``resume`` goes on from there and ends as
     an unbroken run does. The checkpoint is the one with the best validation PSNR. Returns the model and the history.
+    ``provisional`` and ``in_tables`` only mark the card: less training than meant, and too little for the tables.
     Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input.
     """
     out = Path(out or f"runs/{name}-{profile.name}")
-    model, recipe = build_model(name, profile), RECIPES[name]
-    saved = out / "state.pt"
+    network_of(name)  # an unknown name is refused before anything is read or written
+    recipe, saved = RECIPES[name], out / "state.pt"
     if saved.is_file() and not resume:
         raise FileExistsError(f"{out} holds a run already; add --resume to go on with it, or choose another --out")
     fabric = make_fabric(profile, accelerator, devices)
@@ -194,6 +198,7 @@ def train(
     started = _start(model, recipe, profile, start_from)
     images = training_images(data, profile, progress=progress and fabric.is_global_zero)
     players = make_players(fabric, model, recipe, profile)
+    vgg = load_vgg(model, players.loss)
     run = {
         "step": 0,
         "seconds": 0.0,
@@ -208,7 +213,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     _loop(fabric, players, recipe, profile, images, run, saved, getattr(profile, recipe.steps), seed, progress)
     model.load_state_dict(run["best"])
-    card = _card(name, profile, recipe, run, seed, started, provisional)
+    card = _card(name, profile, run, seed) | {"provisional": provisional, "in_tables": in_tables}
+    card |= {"started_from": started, "recipe": recipe.facts(players.loss), "vgg": vgg}
     if fabric.is_global_zero:
         save_model(model, card, out, name)
     fabric.barrier()
@@ -236,8 +242,22 @@ def _start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.
     own = Path(f"runs/{recipe.start_from}-{profile.name}")
     default = own if (own / f"{recipe.start_from}.safetensors").is_file() else shipped_folder() / profile.name
     first = load_model(recipe.start_from, profile.name, folder or default)
-    (model.sisr if isinstance(model, E2ENT2) else model).load_state_dict(first.state_dict())
+    model.get_submodule(recipe.part).load_state_dict(first.state_dict())
     return {"model": recipe.start_from, "sha256": first.card["sha256"]}
+
+
+def load_vgg(network: nn.Module, loss: nn.Module) -> dict | None:
+    """Give all VGG19 parts of a network and its loss their weights; returns what a card says of them, None if none.
+
+    Raises FileNotFoundError or ValueError if the weights are not at hand.
+    """
+    inside, outside = ([m.load() for m in part.modules() if isinstance(m, VGG19)] for part in (network, loss))
+    if not inside + outside:
+        return None
+    stored = sorted({layer for part in inside for layer in part.body})
+    measured = sorted({layer for part in outside for layer in part.layers})
+    source = (inside + outside)[0].source
+    return {"weights": source, "stored": stored, "layers_of_the_loss": measured, "licence": LICENCE}
 
 
 def _resume(saved: Path, facts: dict, players: Players) -> dict:
@@ -261,9 +281,9 @@ def _loop(
     progress: bool,
 ) -> None:
     """Step until ``steps``; validate and save every ``checkpoint_every`` steps, at the end, and when interrupted."""
-    held = replace(profile, unrelated=0.0)
-    validation = CropTwice(images.validation, held, length=16, seed=1_000_003)
-    crops = CropTwice(images.train, profile, length=steps * profile.batch, seed=seed, start=run["step"] * profile.batch)
+    form = recipe.crops(profile)
+    validation = CropTwice(images.validation, replace(form, unrelated=0.0), length=16, seed=1_000_003)
+    crops = CropTwice(images.train, form, length=steps * profile.batch, seed=seed, start=run["step"] * profile.batch)
     loader = DataLoader(crops, batch_size=profile.batch // fabric.world_size, num_workers=profile.workers)
     loader = fabric.setup_dataloaders(loader)
     bar = tqdm(total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero))
@@ -271,7 +291,7 @@ def _loop(
     with stop_signal() as stop, bar:
         for batch in loader:
             players.set_lr(learning_rate(profile, run["step"], steps))
-            losses = training_step(fabric, players, Crops(*batch), recipe, profile)
+            losses = training_step(fabric, players, Crops(*batch), recipe, profile, run["step"])
             losses["stop"] = torch.tensor(float(stop.is_set()), device=fabric.device)
             # one exchange: the losses of the whole batch, and whether any process was told to stop, so that all do
             *values, stopping = fabric.all_reduce(torch.stack(list(losses.values())), reduce_op="mean").tolist()
@@ -320,20 +340,15 @@ def stop_signal() -> Iterator[threading.Event]:
             signal.signal(s, handler)
 
 
-def _card(
-    name: str, profile: Profile, recipe: Recipe, run: dict, seed: int, started: dict | None, provisional: bool
-) -> dict:
+def _card(name: str, profile: Profile, run: dict, seed: int) -> dict:
     return {
         "model": name,
-        "provisional": provisional,
         "data": run["data"],
         "seed": seed,
         "steps": run["step"],
         "selected_step": run["best_step"],
         "selection": f"best mean PSNR on 16 validation crops: {run['best_psnr']:.2f} dB",
         "seconds": round(run["seconds"]),
-        "started_from": started,
-        "recipe": asdict(recipe),
         "profile": asdict(profile),
         "history": [{k: round(v, 6) for k, v in row.items()} for row in run["history"]],
         "licence": "weights: MIT, as the project; the photographs keep their own terms",

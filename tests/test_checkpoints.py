@@ -26,7 +26,7 @@ def weights(tmp_path, monkeypatch):
     return tmp_path / "smoke"
 
 
-@pytest.mark.parametrize("name", ["sisr", "sisr-gan", "e2ent2-mse", "e2ent2-alpha-010"])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_saved_model_loads_with_the_same_weights_and_card(weights, name):
     model = build_model(name, SMOKE)
     path = save_model(model, CARD, weights, name)
@@ -50,7 +50,7 @@ def test_a_model_loads_from_any_folder(tmp_path, weights):
 def test_the_profile_of_the_variable_is_the_default(weights, monkeypatch):
     monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
     assert load_model("sisr").profile.name == "smoke"
-    assert available_models() == ["bicubic", "sisr"]
+    assert available_models() == ["bicubic", "landmark", "sisr"]
 
 
 def test_weights_laid_out_channels_last_are_saved_all_the_same(weights):
@@ -91,7 +91,9 @@ def test_a_missing_file_is_named_with_the_command_that_trains_the_model(weights,
 
 
 def test_a_model_that_never_was_trained_is_told_beside_those_that_were(weights):
-    with pytest.raises(FileNotFoundError, match=r"e2ent2 train e2ent2 --profile smoke.*choose one of bicubic, sisr$"):
+    with pytest.raises(
+        FileNotFoundError, match=r"e2ent2 train e2ent2 --profile smoke.*choose one of bicubic, landmark, sisr$"
+    ):
         load_model("e2ent2", "smoke")
 
 
@@ -101,13 +103,16 @@ def test_a_model_missing_from_a_folder_of_ones_own_is_told_with_the_profile_that
 
 
 def test_an_unknown_model_is_refused_with_the_names_that_exist(weights):
-    with pytest.raises(ValueError, match=r"unknown model 'e2ent3'.*sisr, sisr-gan, e2ent2-mse, e2ent2"):
+    with pytest.raises(
+        ValueError, match=r"unknown model 'e2ent3'.*bicubic, landmark.*sisr, sisr-gan.*e2ent2-mse, e2ent2"
+    ):
         load_model("e2ent3", "smoke")
 
 
-def test_bicubic_has_no_weights_and_the_error_does_not_offer_it_again(weights):
-    with pytest.raises(ValueError, match="bicubic") as error:
-        load_model("bicubic", "smoke")
+@pytest.mark.parametrize("name", ["bicubic", "landmark"])
+def test_a_system_without_weights_is_not_loaded_and_the_error_does_not_offer_it_again(weights, name):
+    with pytest.raises(ValueError, match=f"{name} has no weights") as error:
+        load_model(name, "smoke")
     assert "choose one of bicubic" not in str(error.value)
 
 
@@ -117,11 +122,11 @@ def test_an_unknown_profile_is_refused_with_the_names_that_exist(weights):
             call()
 
 
-def test_available_models_are_bicubic_and_those_with_a_file(weights):
-    assert available_models("smoke") == ["bicubic", "sisr"]
+def test_available_models_are_those_without_weights_and_those_with_a_file(weights):
+    assert available_models("smoke") == ["bicubic", "landmark", "sisr"]
     save_model(build_model("e2ent2", SMOKE), CARD, weights, "e2ent2")
-    assert available_models("smoke") == ["bicubic", "sisr", "e2ent2"]
-    assert available_models("compact") == ["bicubic"]
+    assert available_models("smoke") == ["bicubic", "landmark", "sisr", "e2ent2"]
+    assert available_models("compact") == ["bicubic", "landmark"]
 
 
 # ---- damaged ----

@@ -407,9 +407,9 @@ def pair():
 def test_the_row_bicubic_follows_kernel_and_rounding(pair):
     hr = crop_to_multiple(pair.hr())
     for kernel in get_args(Kernel):
-        found = measure(None, pair, Protocol(resize=kernel))["psnr"]
+        found = measure("bicubic", pair, Protocol(resize=kernel))["psnr"]
         assert found == psnr(upscale_bicubic(downscale(hr, 4, kernel), 4, kernel), hr)
-        exact = measure(None, pair, Protocol(resize=kernel, rounding="none"))["psnr"]
+        exact = measure("bicubic", pair, Protocol(resize=kernel, rounding="none"))["psnr"]
         assert exact == pytest.approx(found, abs=0.03) and exact != found
 
 
@@ -433,7 +433,7 @@ def test_a_model_is_measured_with_and_without_rounding(pair):
     rounded, exact = (measure(model, pair, Protocol(rounding=how)) for how in ("8 bits", "none"))
     assert rounded["psnr"] == pytest.approx(exact["psnr"], abs=0.05) and rounded["psnr"] != exact["psnr"]
     alone = replace(pair, ref_sources=())
-    assert measure(None, alone, Protocol())["psnr"] == measure(None, pair, Protocol())["psnr"]
+    assert measure("bicubic", alone, Protocol())["psnr"] == measure("bicubic", pair, Protocol())["psnr"]
     with pytest.raises(ValueError, match="toy: no reference"):
         measure(model, alone, Protocol())
 

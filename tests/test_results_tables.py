@@ -228,18 +228,38 @@ def test_every_empty_cell_carries_a_reason_and_no_full_one_does(store, number, m
     assert all(why in told for why in set(long["why empty"]) if why)
 
 
-def test_the_reason_tells_an_absent_data_set_from_an_untrained_model_from_a_missing_system(store):
+def test_a_checkpoint_that_its_card_bars_stays_out_of_the_tables_and_the_cell_says_why(store):
+    barred = row("srntt", in_tables=False, provisional=True)
+    long = table(1, store(row("bicubic"), row("e2ent2"), barred), "compact")
+    assert pd.isna(line(long, "srntt")["measured psnr"]) and line(long, "e2ent2")["measured psnr"] == 24.5
+    assert "minutes of training" in line(long, "srntt")["why empty"]
+    assert "srntt" not in str(long.loc[long["images"] > 0, "model"].tolist())
+
+
+@pytest.mark.parametrize("model", ["feature-vgg", "feature-presisr"])
+def test_the_distance_of_a_frozen_encoder_stands_while_its_scores_are_barred(store, model):
+    long = table(3, store(row("e2ent2"), row(model, in_tables=False, feature_distance=50.0)), "compact")
+    assert line(long, model)["measured feature_distance"] == 50 and pd.isna(line(long, model)["measured psnr"])
+
+
+def test_a_stereo_method_on_other_pairs_is_told_apart_from_a_missing_checkpoint(store):
+    long = table(2, store(row("bicubic", label="CUFED5 (1 of 126)"), row("bicubic", "motorcycle")), "compact")
+    assert line(long, "passrnet", "CUFED5 (1 of 126)")["why empty"] == "takes rectified stereo pairs only"
+    assert "e2ent2 train passrnet" in line(long, "passrnet", "motorcycle")["why empty"]
+
+
+def test_the_reason_tells_an_absent_data_set_from_an_untrained_model(store):
     results = store(row("bicubic"))
     long = table(1, results, "compact")
     assert "no checkpoint" in line(long, "e2ent2")["why empty"]
     assert "e2ent2 train e2ent2" in line(long, "e2ent2")["why empty"]
-    assert "not in the library" in line(long, "srntt")["why empty"]
+    assert "e2ent2 train srntt" in line(long, "srntt")["why empty"]
     assert "Sun Hays 80 is not here" in line(long, "e2ent2", "Sun Hays 80")["why empty"]
     assert "data/CUFED5" in line(table(1, store_of_nothing(), "compact"), "e2ent2")["why empty"]
 
 
 def store_of_nothing():
-    return pd.DataFrame(columns=["model", "dataset", "label", "image", "psnr", "ssim", "file"])
+    return pd.DataFrame(columns=["model", "dataset", "label", "image", "psnr", "ssim", "in_tables", "file"])
 
 
 def test_a_measured_cell_carries_its_provenance(store):

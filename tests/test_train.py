@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from e2ent2lib import train as trainer
-from e2ent2lib.checkpoints import build_model, load_model
+from e2ent2lib.checkpoints import MODELS, build_model, load_model, save_model
 from e2ent2lib.config import PAPER, SMOKE
 from e2ent2lib.data.crops import Crops, CropTwice
 from e2ent2lib.losses import critic_loss, generator_loss, reconstruction_loss
@@ -45,6 +45,20 @@ def first_stage(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     run("sisr", folder, photographs)
     return folder
+
+
+@pytest.fixture(scope="session")
+def first_stages(first_stage):
+    """The same folder with the other models that a recipe starts from."""
+    for name in {r.start_from for r in RECIPES.values()} - {None, "sisr"}:
+        save_model(build_model(name, TINY), {"model": name}, first_stage, name)
+    return first_stage
+
+
+@pytest.fixture(autouse=True)
+def random_vgg(monkeypatch):
+    """VGG19's weights are not needed for what is tested here."""
+    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", "random")
 
 
 def run(name, out, data, profile=TINY, **options):
@@ -101,37 +115,44 @@ def interrupt_at(monkeypatch, step, sent=signal.SIGINT):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, first_stage, tmp_path):
+def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, first_stages, tmp_path):
     recipe = RECIPES[name]
-    start = {"start_from": first_stage} if recipe.start_from else {}
+    start = {"start_from": first_stages} if recipe.start_from else {}
     model, history = run(name, tmp_path / "run", photographs, **start)
     steps = getattr(TINY, recipe.steps)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(
         [f"{name}.json", f"{name}.safetensors", "state.pt"]
     )
     assert [row["step"] for row in history] == list(range(2, steps + 1, 2))
-    branches = ["sisr", "ref"] if name.startswith("e2ent2") else ["sisr"]
-    kinds = ["rec", "adv", "critic"] if recipe.adversarial else ["rec"]
+    branches = trainer.branches(build_model(name, TINY))
+    terms = {
+        t for t in recipe.make_loss(TINY).weights if (t.startswith("rec_") and t[4:] in branches) or "rec_" not in t
+    }
+    kinds = ["adv", "critic"] if recipe.adversarial else []
     expected = {f"{kind}_{b}" for kind in kinds for b in branches} | {f"val_{b}" for b in branches} | {"step"}
-    assert set(history[-1]) == expected
+    assert expected <= set(history[-1]) <= expected | terms
     assert all(math.isfinite(v) for row in history for v in row.values())
 
     loaded = load_model(name, "smoke", tmp_path / "run")
     assert not differ(weights(loaded), weights(model))
-    start_model = load_model("sisr", "smoke", first_stage) if recipe.start_from else build_model(name, TINY)
-    assert differ(weights(start_model), weights(model.sisr if "ref" in branches else model))
     card = loaded.card
-    assert card["steps"] == steps and card["recipe"]["rec"] == recipe.rec and card["data"]["images"] == 3
+    assert card["steps"] == steps and card["recipe"]["start_from"] == recipe.start_from and card["data"]["images"] == 3
+    assert card["recipe"]["weights"] == recipe.make_loss(TINY).weights
     if recipe.start_from:
-        assert card["started_from"] == {"model": "sisr", "sha256": start_model.card["sha256"]}
+        first = load_model(recipe.start_from, "smoke", first_stages)
+        assert card["started_from"] == {"model": recipe.start_from, "sha256": first.card["sha256"]}
+        moved = any(p.requires_grad for p in build_model(name, TINY).get_submodule(recipe.part).parameters())
+        assert differ(weights(first), weights(model.get_submodule(recipe.part))) == moved
 
 
 def test_the_recipes_are_the_rows_of_the_tables():
     assert not RECIPES["sisr"].adversarial and RECIPES["sisr"].start_from is None
-    assert RECIPES["sisr-gan"].adversarial and RECIPES["sisr-gan"].start_from == "sisr"
+    assert RECIPES["sisr-gan"].adversarial == "ragan" and RECIPES["sisr-gan"].start_from == "sisr"
     assert RECIPES["e2ent2-mse"].rec == "mse" and not RECIPES["e2ent2-mse"].adversarial
     for name in ("e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001"):
-        assert RECIPES[name] == Recipe(steps="steps_joint", rec="l1", adversarial=True, start_from="sisr")
+        ours = Recipe(steps="steps_joint", rec="l1", adversarial="ragan", start_from="sisr", part="sisr")
+        assert RECIPES[name] == ours
+    assert set(RECIPES) == set(MODELS)
 
 
 def test_the_second_stage_starts_from_the_first(photographs, first_stage, tmp_path):
@@ -180,9 +201,9 @@ def test_the_generators_gradient_is_that_of_the_weighted_losses(name):
     losses = training_step(fabric, players, batch, recipe, profile)
     critics = [player.net.module for player in players.critics]  # as they are after their own step
 
-    images = trainer.forward(model, batch)
+    images = trainer.images_of(model, trainer.forward(model, batch))
     expected, total = {}, 0
-    for i, (branch, image) in enumerate(zip(("sisr", "ref"), images)):
+    for i, (branch, image) in enumerate(images.items()):
         weight = 0.3 if branch == "sisr" and len(images) == 2 else 1
         expected[f"rec_{branch}"] = rec = reconstruction_loss(image, batch.hr, recipe.rec)
         total = total + weight * 0.7 * rec
@@ -201,8 +222,8 @@ def test_each_critic_learns_from_its_branch_alone_and_the_generators_step_leaves
     model, batch = copy.deepcopy(players.generator.net.module), a_batch()
     before = [copy.deepcopy(player.net.module) for player in players.critics]
     losses = training_step(fabric, players, batch, recipe, profile)
-    images = trainer.forward(model, batch)
-    for branch, image, critic, player in zip(("sisr", "ref"), images, before, players.critics):
+    images = trainer.images_of(model, trainer.forward(model, batch))
+    for (branch, image), critic, player in zip(images.items(), before, players.critics):
         loss = critic_loss(critic(batch.hr), critic(image.detach()))
         torch.testing.assert_close(losses[f"critic_{branch}"], loss.detach())
         assert_close_together(gradients(player), torch.autograd.grad(loss, list(critic.parameters())))

@@ -51,6 +51,19 @@ def crop_twice(
     return first, second
 
 
+def crop_beside(size: tuple[int, int], crop: int, rng: np.random.Generator, max_offset: int) -> tuple[Box, Box]:
+    """Boxes as those of a rectified stereo pair: the second in the same rows, 0 to ``max_offset`` pixels to the right.
+
+    What is at column x of the first crop is at x − d of the second, as in the right view of a scene at disparity d.
+    Raises ValueError if the image is smaller than the crop.
+    """
+    if min(size) < crop:
+        raise ValueError(f"an image of {size[1]}×{size[0]} is smaller than a crop of {crop}×{crop}")
+    shift = int(rng.integers(min(max_offset, size[1] - crop) + 1))
+    y, x = int(rng.integers(size[0] - crop + 1)), int(rng.integers(size[1] - crop - shift + 1))
+    return (y, x), (y, x + shift)
+
+
 def overlap(first: Box, second: Box, crop: int) -> float:
     """The share of the input box that the reference box also covers, 0 to 1."""
     height, width = (max(0, crop - abs(a - b)) for a, b in zip(first, second))
@@ -76,7 +89,8 @@ class CropTwice(Dataset):
         rng = np.random.default_rng([self.seed, item + self.start])
         crop = self.profile.crop
         i = j = int(rng.integers(len(self.images)))
-        first, second = crop_twice(self._size(i), crop, rng, self.profile.max_offset)
+        draw = crop_beside if self.profile.stereo else crop_twice
+        first, second = draw(self._size(i), crop, rng, self.profile.max_offset)
         if rng.random() < self.profile.unrelated and len(self.images) > 1:
             j = (i + int(rng.integers(1, len(self.images)))) % len(self.images)
             second = crop_twice(self._size(j), crop, rng)[0]

@@ -62,6 +62,11 @@ class DataSet:
     for_evaluation: bool = True
     """Never trained on."""
 
+    @property
+    def stereo(self) -> bool:
+        """Whether its references are right views of rectified pairs; of a folder of one's own that is not known."""
+        return self.reference in ("right view", "same name")
+
     def pairs(self) -> list[Pair]:
         """The pairs that are here. Raises FileNotFoundError with what to do if there are none."""
         pairs = self.lister()

@@ -1,7 +1,14 @@
 """The networks of the paper, in the order of its sections."""
 
+from torch import Tensor
+
 from e2ent2lib.models.discriminator import Critic
 from e2ent2lib.models.e2ent2 import E2ENT2, Outputs, Synthesis
 from e2ent2lib.models.sisr import FeatureEncoder, SISRBranch
 
-__all__ = ["E2ENT2", "Critic", "FeatureEncoder", "Outputs", "SISRBranch", "Synthesis"]
+__all__ = ["E2ENT2", "Critic", "FeatureEncoder", "Outputs", "SISRBranch", "Synthesis", "image_of"]
+
+
+def image_of(outputs: Tensor | tuple) -> Tensor:
+    """I_sr of what a network returns: the image itself, or the field ``sr`` of its outputs."""
+    return outputs if isinstance(outputs, Tensor) else outputs.sr

@@ -18,12 +18,15 @@ Images = Float[Tensor, "b 3 h w"]
 class Synthesis(nn.Module):
     """ζ of Eq. 2 and 7 (Fig. 6): I_sr = I_in↑ + Res2([F ⊕ Res1(φ(I_in))])."""
 
-    def __init__(self, profile: Profile):
+    def __init__(self, profile: Profile, features: int | None = None):
+        """``features`` are φ's channels, if they are not the profile's; a convolution then leads into Res1."""
         super().__init__()
-        c = profile.channels
+        c, features = profile.channels, features or profile.channels
         self.scale = profile.scale
         self.res1 = nn.Sequential(residual_blocks(c, profile.res1_blocks), upsampling(c, profile.scale))
-        self.res2 = nn.Sequential(conv3(2 * c, c), residual_blocks(c, profile.res2_blocks), output_conv(c))
+        if features != c:
+            self.res1.insert(0, conv3(features, c))
+        self.res2 = nn.Sequential(conv3(features + c, c), residual_blocks(c, profile.res2_blocks), output_conv(c))
 
     def forward(self, swapped: Float[Tensor, "b c R*h R*w"], phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images:
         """I_sr, not clipped, from F, φ(I_in) and I_in."""
@@ -36,14 +39,16 @@ class Outputs(NamedTuple):
 
     sr: Images
     """I_sr, Eq. 2."""
-    sisr: Images
-    """The SISR branch's image."""
+    sisr: Images | None
+    """The SISR branch's image; None where there is no such branch, or nothing of it is trained."""
     swapped: Float[Tensor, "b c h w"]
     """F, Eq. 1."""
 
 
 class E2ENT2(nn.Module):
     """The network of Fig. 2. ``alphas`` are Eq. 5's; they change the gradients, never the output."""
+
+    references = "any"
 
     def __init__(
         self,
@@ -65,16 +70,27 @@ class E2ENT2(nn.Module):
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """Eq. 1 and 2 on images in [0, 1]: lr I_in, ref I_ref, ref_down I_ref↓ (lists for several references)."""
-        refs, downs = ([x] if isinstance(x, Tensor) else list(x) for x in (ref, ref_down))
-        # φ runs on three images with the same weights; autograd adds up their gradients, the three terms of Eq. 6
-        phi_in = self.encoder(lr)
-        swapped = match_and_swap(
-            phi_in,
-            [self.encoder(x) for x in downs],
-            [self.encoder(x) for x in refs],
-            self.alphas,
-            self.profile.scale,
-            self.norm,
-            error_down=self.error_down,
-        )
-        return Outputs(self.synthesis(swapped, phi_in, lr), self.sisr.reconstruct(phi_in, lr), swapped)
+        options = {"norm": self.norm, "error_down": self.error_down}
+        phi_in, swapped = swapped_features(self.encoder, lr, ref, ref_down, self.alphas, self.profile.scale, **options)
+        return Outputs(self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr), swapped)
+
+    def reconstruct(self, phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images | None:
+        """The SISR branch after φ, which is trained together with the rest (4.1)."""
+        return self.sisr.reconstruct(phi_in, lr)
+
+
+def swapped_features(
+    encoder: nn.Module,
+    lr: Images,
+    ref: Images | Sequence[Images],
+    ref_down: Images | Sequence[Images],
+    alphas: tuple[float, float, float],
+    scale: int,
+    **options,
+) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c R*h R*w"]]:
+    """φ(I_in), and F of Eq. 1; ``options`` are ``match_and_swap``'s."""
+    refs, downs = ([x] if isinstance(x, Tensor) else list(x) for x in (ref, ref_down))
+    # φ runs on three images with the same weights; autograd adds up their gradients, the three terms of Eq. 6
+    phi_in = encoder(lr)
+    maps = [encoder(x) for x in downs], [encoder(x) for x in refs]
+    return phi_in, match_and_swap(phi_in, *maps, alphas, scale, **options)

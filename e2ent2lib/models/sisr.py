@@ -25,6 +25,8 @@ class FeatureEncoder(nn.Module):
 class SISRBranch(nn.Module):
     """Fig. 3: φ, two pixel-shuffle stages, a global bilinear skip."""
 
+    references = "none"
+
     def __init__(self, profile: Profile):
         super().__init__()
         self.profile = profile

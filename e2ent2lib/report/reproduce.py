@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from e2ent2lib.checkpoints import available_models
+from e2ent2lib.checkpoints import available_models, use_of_references
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.evaluate import code_fingerprint, evaluate, up_to_date
@@ -59,8 +59,11 @@ def data_here() -> list[str]:
 
 
 def _can_measure(model: str, data: str) -> bool:
-    """A RefSR model needs references; Sun Hays may be here without."""
-    return not model.startswith("e2ent2") or all(pair.ref_sources for pair in DATASETS[data].lister())
+    """A RefSR model needs references (Sun Hays may be here without), a stereo model rectified pairs."""
+    use, chosen = use_of_references(model), DATASETS[data]
+    if use == "stereo" and not chosen.stereo:
+        return False
+    return use == "none" or all(pair.ref_sources for pair in chosen.lister())
 
 
 def measure_all(folder: Path, profile: str, datasets: list[str], *, progress: bool = True) -> None:

@@ -45,7 +45,8 @@ def read_results(folder: Path, profile: str) -> pd.DataFrame:
     """All rows of a profile as one frame, with the column ``file``; empty if nothing has been measured."""
     paths = sorted((folder / profile).glob("*/*.jsonl"))
     rows = [row | {"file": p.relative_to(folder).as_posix()} for p in paths for row in read_rows(p)]
-    return pd.DataFrame(rows, columns=None if rows else ["model", "dataset", "label", "image", "psnr", "ssim", "file"])
+    named = ["model", "dataset", "label", "image", "psnr", "ssim", "in_tables", "file"]
+    return pd.DataFrame([{"in_tables": True} | row for row in rows], columns=None if rows else named)
 
 
 def differences(measured: list[dict], stored: list[dict], file: str) -> list[str]:

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from e2ent2lib.checkpoints import MODELS, use_of_references
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.images import whole_file
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
 
-TRAINABLE = ("sisr", "sisr-gan", "e2ent2-mse", "e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
 EXTRA = {1: ("SISR, stage 1 (not in the paper)", "sisr"), 2: ("Bicubic (not in the paper)", "bicubic")}
+FROZEN = ("feature-vgg", "feature-presisr")
+"""Their φ is frozen, so its feature distance is known before their synthesis is trained well."""
 METRICS = ("psnr", "ssim")
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
 
@@ -18,7 +20,8 @@ DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relativ
 def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Table ``number`` in long form: a line a method and data set, the paper's sets first, then what was measured.
 
-    Measured numbers are means over images. A difference stands only where both are of the same whole data set.
+    Measured numbers are means over images. A difference stands only where both are of the same whole data set. Scores
+    of checkpoints whose card bars them (``in_tables``) are left out.
     """
     printed = [p for p in PRINTED if p.table == number]
     systems = list(dict.fromkeys((p.method, p.model) for p in printed))
@@ -41,13 +44,14 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
 def _line(
     method: str, model: str, title: str, paper: Printed | None, results: pd.DataFrame, metrics: tuple[str, ...]
 ) -> dict:
-    rows = results[(results["model"] == model) & (results["label"] == title)]
+    here = results[results["label"] == title]
+    every = here[here["model"] == model]
+    rows = every[every["in_tables"].astype(bool)]
+    if model == "feature-presisr" and every.empty:
+        every = here[here["model"] == "sisr"]  # the same φ
     line = {"method": method, "model": model, "data set": title, "images": len(rows)}
     for metric in metrics:
-        source = rows
-        if metric.startswith("feature_distance") and model == "feature-presisr":
-            # its frozen φ is that of the pre-trained SISR, so its distance is known before its synthesis is trained
-            source = results[(results["model"] == "sisr") & (results["label"] == title)]
+        source = every if metric.startswith("feature_distance") and model in FROZEN else rows
         printed = getattr(paper, metric, None)
         mean = round(float(source[metric].mean()), DIGITS[metric]) if len(source) else None
         both = printed is not None and mean is not None
@@ -68,9 +72,13 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     known = next((d for d in DATASETS.values() if d.title == title), None)
     if title not in set(results["label"]):
         return f"{title} is not here, or not whole" + (f": {known.steps}" if known else "; no loader yet")
-    if model in TRAINABLE:
-        return f"no checkpoint of this profile yet: e2ent2 train {model}"
-    return "this system is not in the library yet"
+    data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
+    if model in MODELS and use_of_references(model) == "stereo" and data and not data.stereo:
+        return "takes rectified stereo pairs only"
+    mine = results[results["model"] == model]
+    if len(mine) and not mine["in_tables"].any():
+        return "its checkpoint had minutes of training, too little for a table; e2ent2 train makes it at full length"
+    return f"no checkpoint of this profile yet: e2ent2 train {model}"
 
 
 def wide(long: pd.DataFrame) -> pd.DataFrame:
@@ -109,7 +117,8 @@ def notes(long: pd.DataFrame) -> list[str]:
         lines.append(f"Provisional checkpoints (at most 20 minutes of training): {', '.join(rough)}.")
     empty = long[long["images"] == 0]
     for why, part in empty.groupby("why empty", sort=False):
-        cells = ", ".join(dict.fromkeys(part["method"])) if part["data set"].nunique() < 2 or "yet" in why else "all"
+        named = list(dict.fromkeys(part["method"]))
+        cells = "all" if len(named) == long["method"].nunique() else ", ".join(named)
         lines.append(f"Empty ({cells}): {why}.")
     return lines
 

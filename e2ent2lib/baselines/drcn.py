@@ -1,0 +1,115 @@
+"""DRCN: J. Kim, J. K. Lee, K. M. Lee, "Deeply-recursive convolutional network for image super-resolution", CVPR 2016.
+
+The idea: one convolution applied 16 times with the same weights, every application supervised, and a learned weighted
+average of the 16 predictions as the result; depth without more parameters.
+
+Kept: luminance only, on the bicubically enlarged image, with bicubic colour; two embedding convolutions, one recursive
+and two reconstruction convolutions, 16 recursions, a skip from the input to each prediction; the losses, α falling
+from 1 to 0, β = 1e-4; the recursive convolution starts as the identity, the others by He's rule.
+
+Scaled: 256 channels, at ``compact`` 32. The last convolution starts near zero, so that training begins at the bicubic
+image. Adam in place of SGD with momentum; whole crops in place of patches of 41 × 41.
+
+Not known: how α falls (here linearly), and whether a weight of the average may be negative (here none: a softmax).
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from e2ent2lib.baselines.parts import enlarge, to_rgb, to_ycbcr
+from e2ent2lib.config import Profile
+from e2ent2lib.data.crops import Crops
+from e2ent2lib.models.blocks import conv3
+
+Images = Float[Tensor, "b 3 h w"]
+Luma = Float[Tensor, "b 1 h w"]
+Recursions = Float[Tensor, "b D h w"]
+RECURSIONS = 16
+"""D of the paper's experiments."""
+PATCH_SUM = 41**2 / 2
+"""Half the number of pixels of the published training patch."""
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives; images at high resolution, not clipped."""
+
+    sr: Images
+    """RGB: ``luma`` with bicubic colour."""
+    luma: Luma
+    """The weighted average of ``recursions``; Y with limited range, as ``to_ycbcr`` has it."""
+    recursions: Recursions
+    """The prediction of each recursion."""
+    squared_norm: Float[Tensor, ""]
+    """‖θ‖² of all parameters, which the loss cannot see."""
+
+
+class DRCN(nn.Module):
+    """The advanced model of section 3.2: recursive supervision and skip connection. It uses no reference."""
+
+    references = "none"
+
+    def __init__(self, profile: Profile, recursions: int = RECURSIONS):
+        super().__init__()
+        if recursions < 1:
+            raise ValueError(f"{recursions} recursions: expected at least 1; the paper uses {RECURSIONS}")
+        self.profile, c = profile, profile.drcn_channels
+        self.embedding = nn.Sequential(conv3(1, c), nn.ReLU(inplace=True), conv3(c, c), nn.ReLU(inplace=True))
+        self.recursion = nn.Sequential(conv3(c, c), nn.ReLU(inplace=True))
+        self.reconstruction = nn.Sequential(conv3(c, c), nn.ReLU(inplace=True), conv3(c, 1))
+        self.ensemble = nn.Parameter(torch.zeros(recursions))
+        self._initialise()
+
+    def forward(self, lr: Images) -> Outputs:
+        """The enlarged image and its recursions; lr in [0, 1]."""
+        with torch.autocast(lr.device.type, enabled=False):  # bfloat16 would round colours to 8 bits and less
+            y, *chroma = to_ycbcr(enlarge(lr, self.profile.scale)).split(1, dim=1)
+        luma, recursions = self.super_resolve(y)
+        with torch.autocast(lr.device.type, enabled=False):
+            sr = to_rgb(torch.cat([luma, *chroma], dim=1))
+        return Outputs(sr, luma, recursions, sum(p.square().sum() for p in self.parameters()))
+
+    def super_resolve(self, y: Luma) -> tuple[Luma, Recursions]:
+        """The final luminance and that of each recursion, from the enlarged luminance."""
+        features, recursions = self.embedding(y), []
+        for _ in self.ensemble:
+            features = self.recursion(features)  # always the same convolution
+            # at once, so that without gradients only one recursion's features are ever held
+            recursions.append(y + self.reconstruction(features))
+        stacked = torch.cat(recursions, dim=1)
+        return (self.ensemble_weights().view(1, -1, 1, 1) * stacked).sum(1, keepdim=True), stacked
+
+    def ensemble_weights(self) -> Float[Tensor, " D"]:
+        """The weight of each recursion in the final prediction; positive, their sum is 1."""
+        return self.ensemble.softmax(0)
+
+    def _initialise(self) -> None:
+        for conv in (m for m in self.modules() if isinstance(m, nn.Conv2d)):
+            nn.init.kaiming_normal_(conv.weight)
+            nn.init.zeros_(conv.bias)
+        nn.init.dirac_(self.recursion[0].weight)  # 16 applications then neither fade nor explode
+        nn.init.normal_(self.reconstruction[-1].weight, std=1e-3)
+
+
+class DRCNLoss(nn.Module):
+    """α · L₁ + (1 − α) · L₂ + β‖θ‖² of section 3.3; α goes with the training's progress, so the terms carry it."""
+
+    def __init__(self, profile: Profile):
+        super().__init__()
+        self.weights = {"recursions": 1.0, "final": 1.0, "decay": 1e-4}
+
+    def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
+        """The terms, on luminance: "recursions" with α, "final" with 1 − α, "decay".
+
+        Raises ValueError if ``progress`` is not from 0 to 1.
+        """
+        if not 0 <= progress <= 1:
+            raise ValueError(f"progress {progress}: expected the share of the steps already trained, from 0 to 1")
+        alpha, y = 1 - progress, to_ycbcr(batch.hr)[:, :1]
+        # published is half the sum over 41 × 41 pixels; the mean × 41²/2 keeps the ratio to β for images of any size
+        each = PATCH_SUM * F.mse_loss(outputs.recursions, y.expand_as(outputs.recursions))
+        final = PATCH_SUM * F.mse_loss(outputs.luma, y)
+        return {"recursions": alpha * each, "final": (1 - alpha) * final, "decay": outputs.squared_norm}

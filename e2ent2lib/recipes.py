@@ -1,0 +1,75 @@
+"""What distinguishes the training of one row of the tables from another's; all are trained by ``train``."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+from torch import nn
+
+from e2ent2lib.baselines.drcn import DRCNLoss
+from e2ent2lib.baselines.enhancenet import EnhanceNetLoss
+from e2ent2lib.baselines.passrnet import PASSRnetLoss
+from e2ent2lib.baselines.srgan import SRGANLoss, SRResNetLoss
+from e2ent2lib.baselines.srntt import SRNTTLoss
+from e2ent2lib.baselines.stereosr import StereoSRLoss
+from e2ent2lib.config import Profile
+from e2ent2lib.losses import PaperLoss
+
+LARGEST_DISPARITY = 64
+"""HR pixels by which the right crop of a stereo baseline's training pair is shifted at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a row of the tables is trained."""
+
+    steps: str
+    """The field of the profile that holds the number of steps."""
+    loss: Callable[[Profile], nn.Module] | None = None
+    """A baseline's own loss: its ``weights``, and its terms from (outputs, crops, progress). None: the paper's."""
+    rec: str = "l1"
+    """The paper's reconstruction loss: "l1" (Eq. 8) or "mse"."""
+    adversarial: str | None = None
+    """A name of ``losses.ADVERSARIES``; "ragan" is Eq. 9 and 10."""
+    start_from: str | None = None
+    """The model whose weights it starts from."""
+    part: str = ""
+    """The part of the network that takes those weights; "" is all of it."""
+    stereo: bool = False
+    """Trained on crops that look like a rectified pair, since the method takes nothing else."""
+
+    def make_loss(self, profile: Profile) -> nn.Module:
+        """The loss with its weights for this profile."""
+        if self.loss:
+            return self.loss(profile)
+        return PaperLoss(profile, self.rec, joint=self.steps == "steps_joint")
+
+    def crops(self, profile: Profile) -> Profile:
+        """The profile as this row's crops need it."""
+        if not self.stereo:
+            return profile
+        return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0)
+
+    def facts(self, loss: nn.Module) -> dict:
+        """What a model card says of it."""
+        return asdict(self) | {"loss": type(loss).__name__, "weights": loss.weights}
+
+
+_OURS = Recipe(steps="steps_joint", adversarial="ragan", start_from="sisr", part="sisr")
+RECIPES = {
+    "drcn": Recipe(steps="steps_sisr", loss=DRCNLoss),
+    "enhancenet": Recipe(steps="steps_sisr", loss=EnhanceNetLoss, adversarial="gan"),
+    "srresnet": Recipe(steps="steps_sisr", loss=SRResNetLoss),
+    "srgan": Recipe(steps="steps_gan", loss=SRGANLoss, adversarial="gan", start_from="srresnet"),
+    "sisr": Recipe(steps="steps_sisr"),
+    "sisr-gan": Recipe(steps="steps_gan", adversarial="ragan", start_from="sisr"),
+    "srntt": Recipe(steps="steps_joint", loss=SRNTTLoss, adversarial="wgan-gp", start_from="srgan", part="content"),
+    "stereosr": Recipe(steps="steps_joint", loss=StereoSRLoss, stereo=True),
+    "passrnet": Recipe(steps="steps_joint", loss=PASSRnetLoss, stereo=True),
+    "feature-vgg": Recipe(steps="steps_joint", adversarial="ragan"),
+    "feature-presisr": _OURS,
+    "e2ent2-mse": replace(_OURS, rec="mse", adversarial=None),
+    "e2ent2": _OURS,
+    "e2ent2-alpha-100": _OURS,
+    "e2ent2-alpha-010": _OURS,
+    "e2ent2-alpha-001": _OURS,
+}

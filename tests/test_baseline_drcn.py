@@ -1,0 +1,233 @@
+"""DRCN: one convolution for every recursion, supervision of each, and their weighted average."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from e2ent2lib.baselines.drcn import DRCN, DRCNLoss, Outputs
+from e2ent2lib.baselines.parts import enlarge, to_ycbcr
+from e2ent2lib.config import SMOKE, get_profile
+from e2ent2lib.data.crops import Crops
+
+few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
+sides = st.integers(5, 23)
+
+
+def images(*shape, seed=0, dtype=torch.float32):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def a_model(recursions=16, profile=SMOKE):
+    """With every convolution random: a new one's recursions are all alike."""
+    torch.manual_seed(0)
+    model = DRCN(profile, recursions)
+    nn.init.kaiming_normal_(model.recursion[0].weight)
+    nn.init.normal_(model.reconstruction[-1].weight, std=0.1)
+    nn.init.normal_(model.ensemble)
+    return model
+
+
+def a_batch(lr, hr):
+    return Crops(hr, lr, hr, lr)
+
+
+def convolutions(model):
+    return sum(p.numel() for m in model.modules() if isinstance(m, nn.Conv2d) for p in m.parameters())
+
+
+# sizes
+
+
+@few
+@given(sides, sides, st.integers(1, 3))
+def test_any_size_is_enlarged_four_times(h, w, batch):
+    out = DRCN(SMOKE)(images(batch, 3, h, w))
+    assert out.sr.shape == (batch, 3, 4 * h, 4 * w)
+    assert out.luma.shape == (batch, 1, 4 * h, 4 * w)
+    assert out.recursions.shape == (batch, 16, 4 * h, 4 * w)
+
+
+def test_the_paper_model_has_the_published_parameters():
+    paper = DRCN(get_profile("paper"))
+    assert sum(p.numel() for p in paper.parameters()) == pytest.approx(1.775e6, rel=0.01)
+    assert len(paper.ensemble) == 16
+
+
+def test_an_image_does_not_depend_on_the_rest_of_its_batch():
+    model, y = a_model().double(), images(3, 1, 24, 28, dtype=torch.float64)
+    for together, alone in zip(model.super_resolve(y), model.super_resolve(y[1:2])):
+        torch.testing.assert_close(together[1:2], alone)
+
+
+def test_half_precision_leaves_the_colours_and_the_skip_exact():
+    lr = images(2, 3, 5, 9)
+    torch.manual_seed(0)
+    model = DRCN(SMOKE).to(memory_format=torch.channels_last)
+    nn.init.zeros_(model.reconstruction[-1].weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(lr.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(out.sr, enlarge(lr, 4))
+
+
+# one convolution, many recursions
+
+
+def test_more_recursions_need_no_more_parameters():
+    assert convolutions(a_model(recursions=1)) == convolutions(a_model(recursions=16))
+
+
+def unrolled(model, layers, y):
+    """The recursions with a convolution of its own for each."""
+    features, predictions = model.embedding(y), []
+    for layer in layers:
+        features = layer(features).relu()
+        predictions.append(y + model.reconstruction(features))
+    return (model.ensemble_weights().view(1, -1, 1, 1) * torch.cat(predictions, 1)).sum(1, keepdim=True)
+
+
+def test_the_shared_convolution_gets_the_sum_of_the_gradients_of_an_unrolled_copy():
+    model = a_model(recursions=5).double()
+    layers = [copy.deepcopy(model.recursion[0]) for _ in range(5)]
+    y, target = (images(2, 1, 9, 7, seed=s, dtype=torch.float64) for s in (1, 2))
+    one, many = model.super_resolve(y)[0], unrolled(model, layers, y)
+    torch.testing.assert_close(one, many)
+    F.mse_loss(one, target).backward()
+    F.mse_loss(many, target).backward()
+    shared = model.recursion[0]
+    for name in ("weight", "bias"):
+        parts = [getattr(layer, name).grad for layer in layers]
+        assert all(part.abs().sum() > 0 for part in parts)
+        torch.testing.assert_close(getattr(shared, name).grad, sum(parts))
+
+
+def test_each_further_recursion_sees_one_pixel_further():
+    model = a_model(recursions=6).double()
+    y = images(1, 1, 41, 41, dtype=torch.float64).requires_grad_()
+    recursions = model.super_resolve(y)[1]
+    for d in (0, 2, 5):
+        seen = torch.autograd.grad(recursions[0, d, 20, 20], y, retain_graph=True)[0][0, 0].nonzero()
+        # two convolutions to embed, d + 1 recursions, two to reconstruct
+        assert (seen - 20).abs().max() == 2 + (d + 1) + 2
+
+
+def test_at_the_start_every_recursion_passes_the_features_on():
+    model = DRCN(SMOKE)
+    features = model.embedding(images(1, 1, 8, 8))
+    torch.testing.assert_close(model.recursion(features), features)
+
+
+def test_each_prediction_adds_the_input():
+    model, y = a_model(), images(1, 1, 8, 9)
+    nn.init.zeros_(model.reconstruction[-1].weight)
+    final, recursions = model.super_resolve(y)
+    torch.testing.assert_close(recursions, y.expand_as(recursions))
+    torch.testing.assert_close(final, y)
+
+
+# the average
+
+
+def test_the_weights_of_the_recursions_sum_to_one():
+    model = a_model()
+    assert model.ensemble_weights().sum().item() == pytest.approx(1)
+    assert DRCN(SMOKE).ensemble_weights().tolist() == pytest.approx([1 / 16] * 16)
+
+
+def test_the_result_is_the_weighted_sum_of_the_recursions():
+    model = a_model(recursions=3).double()
+    final, recursions = model.super_resolve(images(1, 1, 6, 7, dtype=torch.float64))
+    by_hand = sum(w * recursions[:, d : d + 1] for d, w in enumerate(model.ensemble_weights()))
+    torch.testing.assert_close(final, by_hand)
+
+
+def test_the_weights_are_learned():
+    model, y = a_model(), images(1, 1, 6, 7)
+    F.mse_loss(model.super_resolve(y)[0], images(1, 1, 6, 7, seed=1)).backward()
+    assert (model.ensemble.grad != 0).all()
+
+
+# colour
+
+
+def test_a_grey_image_stays_grey():
+    sr = a_model()(images(2, 1, 7, 6).repeat(1, 3, 1, 1)).sr
+    torch.testing.assert_close(sr[:, :1].expand_as(sr), sr, rtol=0, atol=1e-5)
+    assert sr.std() > 0.1
+
+
+def test_the_result_has_the_networks_luminance_and_bicubic_colour():
+    lr = images(2, 3, 7, 6)
+    out = a_model()(lr)
+    y, bicubic = to_ycbcr(out.sr), to_ycbcr(enlarge(lr, 4))
+    torch.testing.assert_close(y[:, :1], out.luma)
+    torch.testing.assert_close(y[:, 1:], bicubic[:, 1:])
+    assert not torch.allclose(out.luma, bicubic[:, :1], atol=1e-2)
+
+
+# the loss
+
+
+def test_the_published_beta():
+    assert DRCNLoss(get_profile("paper")).weights == {"recursions": 1.0, "final": 1.0, "decay": 1e-4}
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.75, 0.0])
+def test_on_the_published_patch_the_loss_is_half_the_sum_of_squares(alpha):
+    hr, recursions = images(3, 3, 41, 41), images(3, 4, 41, 41, seed=1)
+    final = images(3, 1, 41, 41, seed=2)
+    terms = DRCNLoss(SMOKE)(Outputs(hr, final, recursions, torch.tensor(7.0)), a_batch(hr, hr), 1 - alpha)
+    y = to_ycbcr(hr)[:, :1]
+    each = sum(0.5 * ((y[i, 0] - recursions[i, d]) ** 2).sum() / 12 for i in range(3) for d in range(4))
+    last = sum(0.5 * ((y[i] - final[i]) ** 2).sum() / 3 for i in range(3))
+    assert terms["recursions"].item() == pytest.approx(alpha * each.item(), rel=1e-5)
+    assert terms["final"].item() == pytest.approx((1 - alpha) * last.item(), rel=1e-5)
+    assert terms["decay"].item() == 7
+
+
+def test_the_decay_is_the_squared_length_of_all_parameters():
+    model = a_model()
+    by_hand = torch.cat([p.flatten() for p in model.parameters()]).square().sum()
+    torch.testing.assert_close(model(images(1, 3, 4, 4)).squared_norm, by_hand)
+
+
+def test_every_recursion_is_supervised_at_the_start_and_only_their_average_at_the_end():
+    model, lr, hr = a_model(), images(1, 3, 5, 6), images(1, 3, 20, 24, seed=1)
+    out = model(lr)
+    first, last = (DRCNLoss(SMOKE)(out, a_batch(lr, hr), progress) for progress in (0, 1))
+    gradient = torch.autograd.grad(first["recursions"], out.recursions, retain_graph=True)[0]
+    assert (gradient.abs().sum((0, 2, 3)) > 0).all()
+    assert first["final"] == 0 and last["recursions"] == 0
+    gradient = torch.autograd.grad(last["final"], out.luma)[0]
+    assert gradient.abs().sum() > 0
+
+
+def test_gradients_reach_every_parameter_also_in_half_precision():
+    model, lr, hr = a_model(), images(2, 3, 5, 6), images(2, 3, 20, 24, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(lr)
+    terms = DRCNLoss(SMOKE)(out, a_batch(lr, hr), 0.5)
+    (terms["recursions"] + terms["final"]).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("progress", [-0.1, 1.5])
+def test_a_progress_outside_the_training_is_refused(progress):
+    out = a_model()(images(1, 3, 4, 4))
+    with pytest.raises(ValueError, match=rf"progress {progress}.*from 0 to 1"):
+        DRCNLoss(SMOKE)(out, a_batch(images(1, 3, 4, 4), images(1, 3, 16, 16)), progress)
+
+
+def test_no_recursion_is_refused():
+    with pytest.raises(ValueError, match=r"0 recursions.*at least 1"):
+        DRCN(SMOKE, 0)
+
+
+def test_other_scales_work_too():
+    assert DRCN(replace(SMOKE, scale=3))(images(1, 3, 5, 7)).sr.shape == (1, 3, 15, 21)

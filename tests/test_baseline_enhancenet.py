@@ -1,0 +1,195 @@
+"""EnhanceNet-PAT: the network, and the texture loss that sees what is in a patch but not where."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from e2ent2lib.baselines.enhancenet import EnhanceNet, EnhanceNetLoss, nearest_upsampling, patch_grams, texture_loss
+from e2ent2lib.baselines.parts import enlarge
+from e2ent2lib.config import SMOKE, get_profile
+from e2ent2lib.data.crops import Crops
+from e2ent2lib.models.blocks import ResidualBlock
+
+few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
+sides = st.integers(3, 23)
+
+
+def images(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def a_batch(hr):
+    return Crops(hr, hr, hr, hr)
+
+
+# the network
+
+
+@few
+@given(sides, sides, st.integers(1, 3))
+def test_any_size_is_enlarged_four_times(h, w, batch):
+    assert EnhanceNet(SMOKE)(images(batch, 3, h, w)).shape == (batch, 3, 4 * h, 4 * w)
+
+
+def test_the_paper_model_has_the_published_parameters_and_blocks():
+    paper = EnhanceNet(get_profile("paper"))
+    assert sum(p.numel() for p in paper.parameters()) == pytest.approx(0.853e6, rel=0.01)
+    assert sum(isinstance(m, ResidualBlock) for m in paper.modules()) == 10
+
+
+def test_nothing_normalises_over_the_batch():
+    model, lr = EnhanceNet(SMOKE).train(), images(3, 3, 6, 7)
+    torch.testing.assert_close(model(lr)[1:2], model(lr[1:2]), rtol=0, atol=1e-5)
+
+
+def test_the_network_adds_to_the_bicubic_image():
+    model, lr = EnhanceNet(SMOKE), images(2, 3, 5, 9)
+    torch.nn.init.zeros_(model.tail[-1].weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(model(lr), enlarge(lr, 4))
+
+
+def test_enlarging_repeats_pixels():
+    stage = nearest_upsampling(1, 2)
+    torch.nn.init.dirac_(stage[1].weight)
+    torch.nn.init.zeros_(stage[1].bias)
+    x = images(1, 1, 2, 3)
+    torch.testing.assert_close(stage(x), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+@pytest.mark.parametrize("scale", [0, 3, -2])
+def test_a_scale_that_doubling_cannot_reach_is_refused(scale):
+    with pytest.raises(ValueError, match=rf"scale {scale} is not a power of two"):
+        EnhanceNet(replace(SMOKE, scale=scale))
+
+
+# Gram matrices of patches
+
+
+@few
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
+def test_the_gram_matrices_of_patches_are_those_of_a_slow_loop(h, w, side):
+    features = images(2, 3, h, w)
+    grams = patch_grams(features, side)
+    corners = [(y, x) for y in range(0, h, side) for x in range(0, w, side)]
+    assert grams.shape == (2, len(corners), 3, 3)
+    for b in range(2):
+        for n, (top, left) in enumerate(corners):
+            by_hand = torch.zeros(3, 3)
+            for y in range(top, min(top + side, h)):
+                for x in range(left, min(left + side, w)):
+                    by_hand += torch.outer(features[b, :, y, x], features[b, :, y, x])
+            torch.testing.assert_close(grams[b, n], by_hand)
+
+
+def test_patches_have_16_positions_a_side():
+    assert patch_grams(torch.ones(1, 2, 32, 48)).shape == (1, 6, 2, 2)
+    assert (patch_grams(torch.ones(1, 2, 32, 48)) == 256).all()
+
+
+def shuffled(x, seed=0):
+    """The positions of one patch in another order."""
+    order = torch.randperm(x[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
+    return x.flatten(2)[..., order].view_as(x)
+
+
+def test_equal_textures_cost_nothing():
+    x = images(2, 5, 32, 16)
+    assert texture_loss(x, x).item() == 0
+
+
+def test_the_texture_loss_does_not_see_where_in_a_patch_a_feature_is():
+    patches = [images(1, 5, 16, 16, seed=s) for s in range(4)]
+    real = torch.cat([torch.cat(patches[:2], 3), torch.cat(patches[2:], 3)], 2)
+    moved = [shuffled(p, seed) for seed, p in enumerate(patches)]
+    fake = torch.cat([torch.cat(moved[:2], 3), torch.cat(moved[2:], 3)], 2)
+    assert F.mse_loss(fake, real) > 0.1
+    torch.testing.assert_close(texture_loss(fake, real), torch.tensor(0.0), rtol=0, atol=1e-6)
+
+
+def test_but_it_sees_in_which_patch_a_feature_is():
+    left, right = images(1, 5, 16, 16), images(1, 5, 16, 16, seed=1) ** 3
+    assert texture_loss(torch.cat([left, right], 3), torch.cat([right, left], 3)) > 1
+
+
+def test_it_sees_which_features_occur_together():
+    stripes = torch.arange(16).remainder(2).float().expand(1, 1, 16, 16)
+    together, apart = torch.cat([stripes, stripes], 1), torch.cat([stripes, 1 - stripes], 1)
+    # 128 positions with both features, or none: only the two mixed entries of four differ
+    assert texture_loss(together, apart).item() == pytest.approx(128**2 / 2)
+
+
+# the loss
+
+
+def test_the_published_weights_and_layers():
+    loss = EnhanceNetLoss(get_profile("paper"))
+    assert loss.weights == {
+        "perceptual_pool2": 0.2,
+        "perceptual_pool5": 0.02,
+        "texture_conv1_1": 3e-7,
+        "texture_conv2_1": 1e-6,
+        "texture_conv3_1": 1e-6,
+        "adv_sisr": 2.0,
+    }
+    assert set(loss.perceptual.values()) == {"pool2", "pool5"}
+    assert list(loss.texture.values()) == ["relu1_1", "relu2_1", "relu3_1"]
+
+
+@pytest.fixture
+def loss(monkeypatch, tmp_path):
+    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", str(tmp_path / "none"))
+    return EnhanceNetLoss(SMOKE)
+
+
+def test_there_is_a_value_for_every_weight_but_the_adversarial_one(loss):
+    terms = loss(images(2, 3, 40, 48), a_batch(images(2, 3, 40, 48, seed=1)), 0.5)
+    assert set(terms) == set(loss.weights) - {"adv_sisr"}
+    assert all(value.ndim == 0 and value > 0 for value in terms.values())
+
+
+def test_the_original_costs_nothing(loss):
+    hr = images(2, 3, 48, 48)
+    assert all(value == 0 for value in loss(hr, a_batch(hr), 0).values())
+
+
+def test_without_the_whole_vgg_relu3_1_stands_in_for_pool5(loss):
+    assert loss.perceptual["perceptual_pool5"] == "relu3_1"
+
+
+def test_the_terms_are_those_of_features_with_a_mean_of_one(loss):
+    sr, hr = images(2, 3, 32, 32), images(2, 3, 32, 32, seed=1)
+    fake, real = loss.vgg(sr), loss.vgg(hr)
+    scale = torch.stack([image.mean() for image in real["relu2_1"]]).view(2, 1, 1, 1)
+    terms = loss(sr, a_batch(hr), 0)
+    fake, real = fake["relu2_1"] / scale, real["relu2_1"] / scale
+    torch.testing.assert_close(terms["texture_conv2_1"], texture_loss(fake, real))
+    for image in real:
+        assert image.mean().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_unit_of_the_features_does_not_count(loss):
+    """As 0–255 and torchvision's units: the random network has no biases, so its features all grow in proportion."""
+    sr, hr = images(1, 3, 32, 32), images(1, 3, 32, 32, seed=1)
+    small = loss(sr, a_batch(hr), 0)
+    loss.vgg.std /= 57.6
+    torch.testing.assert_close(loss(sr, a_batch(hr), 0), small, rtol=1e-3, atol=0)
+
+
+def test_an_image_without_features_gives_no_infinity(loss):
+    flat = loss.vgg.mean.expand(1, 3, 32, 32)  # normalised it is zero, and the random network has no biases
+    assert all(value.isfinite() for value in loss(flat.clone(), a_batch(flat), 0).values())
+
+
+def test_gradients_reach_the_network_and_not_vgg(loss):
+    model = EnhanceNet(SMOKE)
+    with torch.autocast("cpu", torch.bfloat16):
+        sr = model(images(2, 3, 8, 10))
+    sum(loss(sr, a_batch(images(2, 3, 32, 40, seed=1)), 0).values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
+    assert all(p.grad is None and not p.requires_grad for p in loss.parameters())

@@ -1,0 +1,319 @@
+"""PASSRnet: attention along the rows of a rectified pair, masks of what both views show, and the losses on both."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.morphology import disk
+from torch import nn
+
+from e2ent2lib.baselines import passrnet
+from e2ent2lib.baselines.passrnet import (
+    Outputs,
+    PASSRnet,
+    PASSRnetLoss,
+    cycle,
+    parallax_attention,
+    photometric,
+    smoothness,
+    valid_mask,
+    warp,
+)
+from e2ent2lib.config import SMOKE, get_profile
+from e2ent2lib.data.crops import Crops
+
+few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
+sides = st.integers(5, 23)
+
+
+def images(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def features(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def a_model(profile=SMOKE):
+    torch.manual_seed(0)
+    return PASSRnet(profile)
+
+
+def a_pair(d, width=40, channels=16, height=6):
+    """Features of one length in both views of a scene: what is at column x on the left is at x − d on the right."""
+    scene = nn.functional.normalize(features(2, channels, height, width + d), dim=1) * 30**0.5
+    return scene[..., :width], scene[..., d:]
+
+
+def attention_at(d, b=1, h=3, w=40):
+    """A perfect one at disparity d: column x takes from x − d; nothing to take from leaves the row's weight at 0."""
+    return torch.diag(torch.ones(w - abs(d)), -d).expand(b, h, w, w)
+
+
+# sizes
+
+
+@few
+@given(sides, sides, st.integers(1, 3))
+def test_any_size_is_enlarged_four_times(h, w, batch):
+    left, right = images(2, batch, 3, h, w)
+    out = a_model()(left, None, right)
+    assert out.sr.shape == (batch, 3, 4 * h, 4 * w)
+    assert out.right_to_left.shape == out.left_to_right.shape == (batch, h, w, w)
+    assert out.valid_left.shape == out.valid_right.shape == (batch, 1, h, w)
+    assert out.valid_left.dtype == out.valid_right.dtype == torch.bool
+
+
+def test_the_paper_model_has_the_published_parameters():
+    model = PASSRnet(get_profile("paper"))
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(1.417e6, rel=1e-3)
+
+
+def test_the_compact_model_has_fewer_blocks_at_the_end_and_all_of_the_encoder():
+    paper, compact = (PASSRnet(get_profile(name)) for name in ("paper", "compact"))
+    assert [type(x) for x in paper.encoder] == [type(x) for x in compact.encoder]
+    ends = [sum(isinstance(x, passrnet.ResB) for x in model.tail) for model in (paper, compact)]
+    assert ends == [4, 1]
+
+
+def test_an_image_does_not_depend_on_the_rest_of_its_batch():
+    model, (left, right) = a_model(), images(2, 3, 3, 9, 12)
+    for whole, alone in zip(model(left, None, right), model(left[1:2], None, right[1:2])):
+        torch.testing.assert_close(whole[1:2], alone)
+
+
+# parallax attention
+
+
+def test_the_attention_is_a_softmax_over_the_row_of_the_other_view():
+    query, key = features(2, 2, 4, 3, 7)
+    attention = parallax_attention(query, key)
+    for b in range(2):
+        for y in range(3):
+            for x in range(7):
+                scores = torch.stack([(query[b, :, y, x] * key[b, :, y, other]).sum() for other in range(7)])
+                torch.testing.assert_close(attention[b, y, x], scores.softmax(0))
+
+
+def test_warping_takes_the_weighted_sum_of_the_row():
+    attention, image = images(2, 3, 7, 7), images(2, 4, 3, 7, seed=1)
+    warped = warp(attention, image)
+    assert warped.shape == image.shape
+    for b, y, x in ((0, 0, 0), (1, 2, 6), (1, 1, 3)):
+        by_hand = sum(attention[b, y, x, other] * image[b, :, y, other] for other in range(7))
+        torch.testing.assert_close(warped[b, :, y, x], by_hand)
+
+
+@few
+@given(st.integers(0, 30))
+def test_the_attention_finds_a_disparity_however_large(d):
+    left, right = a_pair(d)
+    there, back = parallax_attention(left, right), parallax_attention(right, left)
+    columns = torch.arange(40)
+    assert (there.argmax(-1)[..., d:] == columns[d:] - d).all()
+    assert (back.argmax(-1)[..., : 40 - d] == columns[: 40 - d] + d).all()
+    torch.testing.assert_close(warp(there, right)[..., d:], left[..., d:], rtol=0, atol=0.05)
+
+
+def test_the_model_attends_from_each_view_to_the_other():
+    model, (left, right) = a_model(), images(2, 2, 3, 6, 11)
+    out = model(left, None, right)
+    left, right = (model.to_match(model.encoder(x)) for x in (left, right))
+    torch.testing.assert_close(out.right_to_left, parallax_attention(model.query(left), model.key(right)))
+    torch.testing.assert_close(out.left_to_right, parallax_attention(model.query(right), model.key(left)))
+    for attention in out[1:3]:
+        torch.testing.assert_close(attention.sum(-1), torch.ones(2, 6, 11))
+    assert (out.right_to_left.argmax(-1) != out.left_to_right.argmax(-1)).any()
+
+
+def test_rows_do_not_mix():
+    query, key = features(2, 1, 8, 6, 9)
+    other = key.clone()
+    other[:, :, 2] += 1
+    changed = (parallax_attention(query, key) != parallax_attention(query, other)).flatten(2).any(-1)[0]
+    assert changed.tolist() == [False, False, True, False, False, False]
+
+
+def test_the_result_takes_from_the_right_view_over_the_whole_row():
+    model, left, right = a_model(), images(1, 3, 5, 60), images(1, 3, 5, 60, seed=1).requires_grad_()
+    model(left, None, right).sr[0, :, 8, 4].sum().backward()
+    assert (right.grad.abs().sum((0, 1, 2)) > 0).all()
+
+
+def test_in_half_precision_the_attention_is_still_exact():
+    query, key = 4 * features(2, 1, 32, 3, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        attention, warped = parallax_attention(query, key), warp(parallax_attention(query, key), key)
+    torch.testing.assert_close(attention, parallax_attention(query, key), rtol=0, atol=0)
+    torch.testing.assert_close(warped, warp(attention, key), rtol=0, atol=0)
+
+
+def test_the_whole_model_runs_in_half_precision():
+    model, (left, right) = a_model().to(memory_format=torch.channels_last), images(2, 2, 3, 5, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(left.contiguous(memory_format=torch.channels_last), None, right)
+    assert all(x.dtype == torch.float32 for x in out[:3])
+    torch.testing.assert_close(out.sr, model(left, None, right).sr, rtol=0, atol=0.1)
+
+
+# masks
+
+
+def test_columns_without_counterpart_are_not_valid():
+    d = 12
+    left_seen = valid_mask(attention_at(-d, h=9))  # of each right column, which left one it takes
+    right_seen = valid_mask(attention_at(d, h=9))
+    assert left_seen.dtype == torch.bool and left_seen.shape == (1, 1, 9, 40)
+    assert not left_seen[..., :d].any() and left_seen[..., d:].all()
+    assert right_seen[..., : 40 - d].all() and not right_seen[..., 40 - d :].any()
+
+
+@pytest.mark.parametrize("total, valid", [(0.09, False), (0.11, True)])
+def test_a_pixel_needs_a_tenth_of_a_pixels_attention(total, valid):
+    assert valid_mask(torch.full((1, 9, 10, 10), total / 10)).all() == valid
+
+
+def as_published(invalid):
+    """The filter of the released code for one image, with SciPy."""
+    corners = ndimage.generate_binary_structure(2, 2)
+
+    def without_small(mask, size):
+        labels, count = ndimage.label(mask, corners)
+        return mask & (ndimage.sum_labels(mask, labels, range(count + 1))[labels] >= size)
+
+    invalid = without_small(invalid, 20)
+    invalid = ~without_small(~invalid, 10)
+    return ndimage.binary_closing(np.pad(invalid, 6), disk(3))[6:-6, 6:-6]
+
+
+@few
+@given(st.integers(0, 99), st.sampled_from([0.2, 0.4, 0.5, 0.6]))
+def test_the_mask_is_filtered_as_published(seed, share):
+    totals = images(3, 1, 23, 31, seed=seed)
+    # blobs of many sizes: noise averaged over a few pixels
+    totals = nn.functional.avg_pool2d(totals, 3, 1, 1)[:, 0]
+    least = totals.flatten().quantile(share)
+    attention = (totals > least).float()[:, :, None].expand(3, 23, 31, 31)
+    found = valid_mask(attention)
+    for image, mask in zip(totals, found):
+        expected = ~as_published((image <= least).numpy())
+        assert (mask[0].numpy() == expected).all()
+    assert 0 < found.float().mean() < 1
+
+
+# the loss
+
+
+def a_batch(left, right, hr=None):
+    return Crops(images(*left.shape[:2], 4 * left.shape[2], 4 * left.shape[3]) if hr is None else hr, left, None, right)
+
+
+def test_the_published_weights():
+    weights = PASSRnetLoss(get_profile("paper")).weights
+    assert weights == {"mse": 1.0, "photometric": 0.005, "smoothness": 0.005, "cycle": 0.005}
+
+
+def test_perfect_attention_on_a_scene_of_one_disparity_costs_nothing():
+    d, scene = 7, images(1, 3, 6, 47)
+    left, right = scene[..., :40], scene[..., d:]
+    there, back = attention_at(d, h=6), attention_at(-d, h=6)
+    out = Outputs(images(1, 3, 24, 160), there, back, valid_mask(back), valid_mask(there))
+    terms = PASSRnetLoss(SMOKE)(out, a_batch(left, right, out.sr), 0.5)
+    assert terms.keys() == PASSRnetLoss(SMOKE).weights.keys()
+    assert all(value == 0 for value in terms.values())
+
+
+def test_a_false_disparity_costs_in_every_term_that_compares():
+    d, scene = 7, images(1, 3, 6, 47)
+    left, right = scene[..., :40], scene[..., d:]
+    everywhere = torch.ones(1, 1, 6, 40, dtype=torch.bool)
+    assert photometric(attention_at(d + 1, h=6), left, right, everywhere) > 0.1
+    assert cycle(attention_at(d, h=6), attention_at(-d - 1, h=6), everywhere) > 0.03
+
+
+def test_the_photometric_loss_is_the_mean_over_all_pixels_of_what_both_views_show():
+    attention, (view, other) = parallax_attention(*features(2, 2, 4, 3, 5)), images(2, 2, 3, 3, 5)
+    valid = images(2, 1, 3, 5) > 0.5
+    total = 0.0
+    for b in range(2):
+        for y in range(3):
+            for x in range(5):
+                warped = sum(attention[b, y, x, i] * other[b, :, y, i] for i in range(5))
+                total += valid[b, 0, y, x] * (view[b, :, y, x] - warped).abs().sum()
+    torch.testing.assert_close(photometric(attention, view, other, valid), total / (2 * 3 * 3 * 5))
+
+
+def test_the_smoothness_compares_with_the_pixel_below_and_the_next_at_equal_disparity():
+    attention = images(2, 3, 5, 5)
+    below = [abs(attention[b, y, i, j] - attention[b, y + 1, i, j]) for b, y, i, j in indices(2, 2, 5, 5)]
+    beside = [abs(attention[b, y, i, j] - attention[b, y, i + 1, j + 1]) for b, y, i, j in indices(2, 3, 4, 4)]
+    by_hand = torch.stack(below).mean() + torch.stack(beside).mean()
+    torch.testing.assert_close(smoothness(attention), by_hand)
+
+
+def test_the_cycle_loss_compares_there_and_back_with_the_identity():
+    there, back = (parallax_attention(*features(2, 2, 4, 3, 5, seed=s)) for s in (0, 1))
+    valid = images(2, 1, 3, 5) > 0.5
+    total = 0.0
+    for b, y, i, j in indices(2, 3, 5, 5):
+        around = sum(there[b, y, i, k] * back[b, y, k, j] for k in range(5))
+        total += valid[b, 0, y, j] * abs(around - float(i == j))
+    torch.testing.assert_close(cycle(there, back, valid), total / (2 * 3 * 5 * 5))
+
+
+def indices(*sizes):
+    return [tuple(i) for i in torch.cartesian_prod(*(torch.arange(n) for n in sizes)).tolist()]
+
+
+def test_each_term_counts_both_views():
+    left, right = images(2, 1, 3, 4, 6)
+    there, back = (parallax_attention(*features(2, 1, 4, 4, 6, seed=s)) for s in (0, 1))
+    masks = images(2, 1, 1, 4, 6) > 0.4
+    out = Outputs(images(1, 3, 16, 24), there, back, *masks)
+    terms = PASSRnetLoss(SMOKE)(out, a_batch(left, right), 0.5)
+    both = photometric(there, left, right, masks[0]) + photometric(back, right, left, masks[1])
+    torch.testing.assert_close(terms["photometric"], both)
+    torch.testing.assert_close(terms["smoothness"], smoothness(there) + smoothness(back))
+    torch.testing.assert_close(terms["cycle"], cycle(there, back, masks[0]) + cycle(back, there, masks[1]))
+
+
+def test_without_any_counterpart_the_loss_is_finite():
+    there, back = (parallax_attention(*features(2, 1, 4, 4, 6, seed=s)).requires_grad_() for s in (0, 1))
+    nothing = torch.zeros(1, 1, 4, 6, dtype=torch.bool)
+    out = Outputs(images(1, 3, 16, 24), there, back, nothing, nothing)
+    terms = PASSRnetLoss(SMOKE)(out, a_batch(*images(2, 1, 3, 4, 6)), 0)
+    assert terms["photometric"] == 0 and terms["cycle"] == 0
+    sum(terms.values()).backward()
+    assert there.grad.isfinite().all() and back.grad.isfinite().all()
+
+
+def test_gradients_reach_every_parameter_also_in_half_precision():
+    model, (left, right) = a_model(), images(2, 2, 3, 9, 18)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(left, None, right)
+    loss = PASSRnetLoss(SMOKE)
+    terms = loss(out, a_batch(left, right), 0.5)
+    sum(loss.weights[name] * value for name, value in terms.items()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
+
+
+# refusals
+
+
+def test_a_list_of_one_is_as_good_as_the_view_itself():
+    model, (left, right) = a_model(), images(2, 1, 3, 6, 7)
+    torch.testing.assert_close(model(left, [None], [right]).sr, model(left, None, right).sr, rtol=0, atol=0)
+
+
+def test_several_references_are_refused():
+    left, right = images(2, 1, 3, 6, 7)
+    with pytest.raises(ValueError, match=r"PASSRnet: 2 references.*expected one.*e2ent2 or srntt"):
+        a_model()(left, None, [right, right])
+
+
+def test_views_of_two_sizes_are_refused():
+    with pytest.raises(ValueError, match=r"PASSRnet.*8×6.*7×6.*rectified stereo pair of one size.*e2ent2 or srntt"):
+        a_model()(images(1, 3, 6, 7), None, images(1, 3, 6, 8))

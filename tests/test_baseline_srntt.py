@@ -1,0 +1,294 @@
+"""SRNTT: features of the reference at three scales, one match for all references, frozen parts, and the five losses."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from e2ent2lib.baselines.parts import enlarge, shrink
+from e2ent2lib.baselines.srntt import LAYERS, SRNTT, SRNTTLoss, SRNTTOutputs, texture_loss
+from e2ent2lib.baselines.vgg import VGG19
+from e2ent2lib.config import COMPACT, SMOKE, get_profile
+from e2ent2lib.data.crops import Crops
+from e2ent2lib.matching import match, swap
+
+UNIT = 255 * 0.226
+
+
+@pytest.fixture(autouse=True)
+def no_weight_file(monkeypatch):
+    """The layer that stands in is the same on every machine."""
+    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", "nowhere")
+
+
+def images(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def a_model(seed=0, profile=SMOKE):
+    torch.manual_seed(seed)
+    return SRNTT(profile)
+
+
+def a_pair(h, w, batch=1, seed=0):
+    """A picture of 4h×4w and itself shrunken to h×w, in [0, 1]."""
+    large = images(batch, 3, 4 * h, 4 * w, seed=seed)
+    return large, shrink(large, 4).clamp(0, 1)
+
+
+def trained(model):
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def count(parameters):
+    return sum(p.numel() for p in parameters)
+
+
+# sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "reference", "batch"), [((17, 23), (9, 5), 1), ((5, 9), (3, 12), 2), ((1, 2), (4, 4), 2)]
+)
+def test_the_image_is_four_times_the_input_and_the_swapped_maps_have_three_sizes(size, reference, batch):
+    (h, w), (ref, low) = size, a_pair(*reference, batch, seed=1)
+    out = a_model().eval()(images(batch, 3, h, w), ref, low)
+    assert out.sr.shape == (batch, 3, 4 * h, 4 * w)
+    expected = [(batch, 256, h, w), (batch, 128, 2 * h, 2 * w), (batch, 64, 4 * h, 4 * w)]
+    assert [m.shape for m in out.swapped] == expected
+    assert not any(m.requires_grad for m in out.swapped)
+
+
+def test_the_image_is_the_tanh_of_the_head_mapped_to_0_to_1():
+    model, (ref, low) = a_model().eval(), a_pair(5, 6)
+    with torch.no_grad():
+        model.head[1].weight.zero_(), model.head[1].bias.copy_(torch.tensor([-20.0, 0.0, 20.0]))
+    sr = model(low, ref, low).sr
+    assert [sr[:, c].unique().tolist() for c in range(3)] == [[0.0], [0.5], [1.0]]
+
+
+def test_it_runs_in_bfloat16_and_channels_last():
+    model, (ref, low) = a_model().to(memory_format=torch.channels_last).eval(), a_pair(9, 7, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(*(x.contiguous(memory_format=torch.channels_last) for x in (low, ref, low)))
+        terms = SRNTTLoss(SMOKE)(out, Crops(ref, low, ref, low), 0.0)
+    assert out.sr.isfinite().all() and all(m.dtype == torch.float32 for m in out.swapped)
+    assert all(t.dtype == torch.float32 and t.isfinite() for t in terms.values())
+
+
+# what is swapped in
+
+
+def test_a_reference_that_is_the_wanted_picture_is_swapped_in_whole():
+    model, (hr, low) = a_model(), a_pair(9, 11, 2)
+    found, wanted = model.swapped_features(low, hr, low), VGG19(*LAYERS)(hr)
+    for ours, (layer, scale) in zip(found, LAYERS.items()):
+        inside = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
+        torch.testing.assert_close(ours[inside], wanted[layer][inside])
+
+
+def test_a_shifted_reference_is_shifted_back():
+    model, (scene, _) = a_model(), a_pair(16, 18)
+    hr, ref = scene[..., :48, :52], scene[..., 8:56, 12:64]  # 2 and 3 cells apart
+    found = model.swapped_features(shrink(hr, 4).clamp(0, 1), ref, shrink(ref, 4).clamp(0, 1))
+    wanted = model.vgg(hr)
+    for ours, (layer, scale) in zip(found, LAYERS.items()):
+        inside = (..., slice(6 * scale, -4 * scale), slice(7 * scale, -4 * scale))  # where both crops see the same
+        assert (ours[inside] - wanted[layer][inside]).abs().mean() < 0.05 * wanted[layer].abs().mean()
+
+
+def test_the_match_is_at_relu3_1_of_bicubic_enlargements_and_the_same_for_all_layers():
+    model, lr, (ref, _), (_, low) = a_model(), images(1, 3, 6, 7), a_pair(5, 8, seed=1), a_pair(5, 8, seed=2)
+    vgg = VGG19(*LAYERS)
+    query, key = (vgg(enlarge(x, 4).clamp(0, 1))["relu3_1"] for x in (lr, low))
+    index, values = match(query, key).index, vgg(ref)
+    for ours, (layer, scale) in zip(model.swapped_features(lr, ref, low), LAYERS.items()):
+        torch.testing.assert_close(ours, swap(values[layer], index, scale))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_useless_reference_of_another_size_changes_nothing(place):
+    model, (hr, low) = a_model(), a_pair(9, 8)
+    grey = [torch.full((1, 3, 4 * 4, 4 * 6), 0.5), torch.full((1, 3, 4, 6), 0.5)]
+    refs, lows = [hr], [low]
+    refs.insert(place, grey[0]), lows.insert(place, grey[1])
+    both, alone = model.swapped_features(low, refs, lows), model.swapped_features(low, hr, low)
+    for a, b, scale in zip(both, alone, LAYERS.values()):
+        inside = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
+        torch.testing.assert_close(a[inside], b[inside], rtol=0, atol=0)
+
+
+def test_each_position_is_swapped_from_the_reference_that_fits_it():
+    model, (left, left_low), (right, right_low) = a_model(), a_pair(10, 8), a_pair(10, 9, seed=1)
+    low = torch.cat([left_low, right_low], dim=3)
+    found = model.swapped_features(low, [left, right], [left_low, right_low])
+    for ours, (layer, scale) in zip(found, LAYERS.items()):
+        inside = slice(4 * scale, -4 * scale)  # VGG sees no further than 4 cells
+        for first, one in ((0, left), (8 * scale, right)):
+            wanted = model.vgg(one)[layer]
+            part = ours[..., first : first + wanted.shape[3]]
+            torch.testing.assert_close(part[..., inside, inside], wanted[..., inside, inside])
+
+
+def test_the_image_depends_on_the_reference():
+    model, lr = a_model().eval(), images(1, 3, 6, 6)
+    first, second = (model(lr, *a_pair(5, 5, seed=s)).sr for s in (1, 2))
+    assert (first - second).abs().max() > 1e-3
+
+
+# the network
+
+
+def test_at_paper_size_it_has_the_published_parameters_without_vgg():
+    model = SRNTT(get_profile("paper"))
+    transfer = count(trained(model))
+    assert transfer == pytest.approx(2.865e6, rel=0.01)
+    assert transfer + count(model.content.parameters()) == pytest.approx(4.38e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("paper", [16, 8, 4]), ("compact", [4, 2, 1])])
+def test_each_scale_has_its_blocks(name, blocks):
+    assert [len(t.body) - 2 for t in SRNTT(get_profile(name)).transfer] == blocks
+
+
+def test_without_a_reference_it_is_the_content_network():
+    model, lr = a_model().eval(), images(1, 3, 5, 7)
+    assert model.sisr is model.content
+    torch.testing.assert_close(model.sisr(lr), (model.content.tail(model.content.features(lr)) + 1) / 2)
+
+
+def test_the_transfer_starts_from_the_contents_features():
+    model, (ref, low) = a_model().eval(), a_pair(5, 6)
+    seen = []
+    model.transfer[0].register_forward_hook(lambda _, given, made: seen.append(given[0]))
+    model(low, ref, low)
+    torch.testing.assert_close(seen[0], model.content.features(low))
+
+
+def test_a_reference_adds_to_the_content():
+    model, (ref, low) = a_model().eval(), a_pair(5, 6)
+    for transfer in model.transfer:
+        torch.nn.init.zeros_(transfer.body[-1].weight)
+    content = model.content.features(low)
+    torch.testing.assert_close(model(low, ref, low).sr, model.head(model.up[1](model.up[0](content))) / 2 + 0.5)
+
+
+def test_frozen_parts_stay_in_eval_mode():
+    model, (ref, low) = a_model().train(), a_pair(5, 6, 2)
+    assert model.training and model.transfer[0].training
+    assert not any(m.training for part in (model.content, model.vgg) for m in part.modules())
+    before = {k: v.clone() for k, v in model.content.state_dict().items()}
+    model(low, ref, low)
+    assert all(torch.equal(v, before[k]) for k, v in model.content.state_dict().items())
+    assert not model.eval().transfer[0].training
+
+
+def test_gradients_reach_the_transfer_and_nothing_frozen():
+    model, loss, (hr, low) = a_model(), SRNTTLoss(SMOKE), a_pair(6, 6, 2)
+    terms = loss(model(low, hr, low), Crops(hr, low, hr, low), 0.0)
+    sum(loss.weights[name] * term for name, term in terms.items()).backward()
+    frozen = [*model.content.parameters(), *model.vgg.parameters(), *loss.parameters()]
+    assert all(not p.requires_grad and p.grad is None for p in frozen)
+    assert len(trained(model)) + len([*model.content.parameters(), *model.vgg.parameters()]) == len(
+        [*model.parameters()]
+    )
+    assert all(p.grad is not None for p in trained(model))
+    assert all(p.grad.abs().max() > 0 for p in trained(model) if p.ndim == 4)
+
+
+def test_a_saved_state_brings_its_vgg_along():
+    first, second, (ref, low) = a_model(0).eval(), a_model(1).eval(), a_pair(5, 6)
+    with torch.no_grad():
+        first.vgg.body["conv1_1"].weight.mul_(-1)
+    assert not torch.equal(first(low, ref, low).swapped[2], second(low, ref, low).swapped[2])
+    second.load_state_dict(first.state_dict())
+    for a, b in zip(first(low, ref, low), second(low, ref, low)):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+# refusals
+
+
+def test_another_scale_is_refused():
+    with pytest.raises(ValueError, match=r"scale 2: .*use scale 4"):
+        SRNTT(replace(SMOKE, scale=2))
+
+
+def test_references_that_do_not_fit_are_refused():
+    model, (ref, low) = a_model(), a_pair(5, 6)
+    with pytest.raises(ValueError, match="2 references but 1 in ref_down"):
+        model(low, [ref, ref], [low])
+    with pytest.raises(ValueError, match=r"ref \(1, 3, 20, 24\) is not ref_down \(1, 3, 5, 5\) ×4"):
+        model(low, ref, low[..., :5])
+    with pytest.raises(ValueError, match="at least 3 × 3"):
+        model(low, ref[..., :8, :8], low[..., :2, :2])
+
+
+# losses
+
+
+def perfect(hr, vgg):
+    return SRNTTOutputs(hr, [vgg(hr)[layer] for layer in LAYERS])
+
+
+def test_the_weights_are_those_of_the_published_code():
+    loss = SRNTTLoss(COMPACT)
+    published = {"rec": 1.0, "back_projection": 0.0, "perceptual": 1e-4, "texture": 1e-4, "adv_ref": 1e-6}
+    assert loss.weights == published
+    assert SRNTTLoss(get_profile("paper")).layer == "relu5_1"
+
+
+def test_all_terms_are_zero_for_the_wanted_picture_with_its_own_texture():
+    loss, (hr, low) = SRNTTLoss(SMOKE), a_pair(6, 5, 2)
+    loss.weights["back_projection"] = 1.0
+    low = shrink(hr, 4)
+    terms = loss(perfect(hr, loss.vgg), Crops(hr, low, hr, low), 0.3)
+    assert set(terms) == set(loss.weights) - {"adv_ref"}
+    assert all(term.item() == pytest.approx(0, abs=1e-5) for term in terms.values())
+
+
+def test_each_term_by_itself():
+    loss, (hr, low), (sr, _) = SRNTTLoss(SMOKE), a_pair(6, 5), a_pair(6, 5, seed=1)
+    loss.weights["back_projection"] = 1.0
+    terms = loss(perfect(sr, loss.vgg), Crops(hr, low, hr, low), 0.0)
+    assert terms["rec"].item() == pytest.approx(2 * (sr - hr).abs().mean().item())
+    assert terms["back_projection"].item() == pytest.approx(2 * (shrink(sr, 4) - low).abs().mean().item())
+    ours, wanted = (UNIT * loss.vgg(x)[loss.layer] for x in (sr, hr))
+    assert terms["perceptual"].item() == pytest.approx((ours - wanted).square().mean().item(), rel=1e-4)
+    assert terms["texture"].item() == 0
+
+
+def test_back_projection_is_not_computed_while_its_weight_is_zero():
+    loss, (hr, low) = SRNTTLoss(SMOKE), a_pair(4, 4)
+    assert set(loss(perfect(hr, loss.vgg), Crops(hr, low, hr, low), 0.0)) == {"rec", "perceptual", "texture"}
+
+
+def slow_texture_loss(found, swapped, side):
+    """The formula of the published code for square crops, Gram matrices summed position by position."""
+    total = 0
+    for k, (ours, wanted) in enumerate(zip(found, swapped)):
+        grams = []
+        for maps in (UNIT * ours.double(), UNIT * wanted.double()):
+            one = torch.zeros(len(maps), maps.shape[1], maps.shape[1], dtype=torch.float64)
+            for y in range(maps.shape[2]):
+                for x in range(maps.shape[3]):
+                    cell = maps[:, :, y, x]
+                    one += cell[:, :, None] * cell[:, None, :]
+            grams.append(one)
+        total += ((grams[0] - grams[1]) ** 2 / 4 / (side * side * 256 * 2**k) ** 2).mean()
+    return total / 3
+
+
+def test_the_texture_loss_is_the_published_formula():
+    vgg, side = VGG19(*LAYERS), 4
+    found, swapped = ([vgg(images(2, 3, 16, 16, seed=s))[layer] for layer in LAYERS] for s in (0, 1))
+    expected = slow_texture_loss(found, swapped, side)
+    assert texture_loss(found, swapped).item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_the_texture_loss_does_not_see_where_a_feature_is():
+    maps = [images(1, c, 8, 8, seed=c) for c in (256, 128, 64)]
+    moved = [m.flip(2).roll(3, 3) for m in maps]
+    other = [F.relu(m - 0.5) for m in maps]
+    assert texture_loss(maps, moved) < 1e-6 * texture_loss(maps, other)

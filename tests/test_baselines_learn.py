@@ -1,0 +1,48 @@
+"""Every trained system of the tables learns: 30 steps of the one trainer lower its loss on a crop of a photograph."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from e2ent2lib.baselines.vgg import find_weights
+from e2ent2lib.checkpoints import MODELS, build_model
+from e2ent2lib.config import SMOKE
+from e2ent2lib.data.crops import Crops, CropTwice
+from e2ent2lib.recipes import RECIPES
+from e2ent2lib.train import load_vgg, make_fabric, make_players, training_step
+
+# critics stand still (their own step size is 0), so that the generator's loss is one function
+LIVE = replace(SMOKE, crop=64, batch=1, lr=5e-4, steps_sisr=1000, steps_gan=1000, steps_joint=1000)
+
+
+@pytest.fixture(autouse=True)
+def vgg(monkeypatch):
+    """VGG19's weights where they are at hand, else its random ones."""
+    try:
+        find_weights()
+    except FileNotFoundError:
+        monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", "random")
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "alpha" not in name])
+def test_thirty_steps_lower_the_loss_on_a_real_crop(name):
+    recipe = RECIPES[name]
+    torch.manual_seed(0)
+    fabric = make_fabric(LIVE, "cpu", 1)
+    model = build_model(name, LIVE)
+    players = make_players(fabric, model, recipe, LIVE)
+    load_vgg(model, players.loss)
+    for critic in players.critics:
+        critic.adam.param_groups[0]["lr"] = 0.0
+    photograph = np.asarray(skimage.data.astronaut())[:200, 100:330]
+    crops = CropTwice([photograph], recipe.crops(LIVE), length=1, seed=1)
+    batch = Crops(*(x[None] for x in crops[0]))
+    totals = []
+    for _ in range(31):
+        losses = training_step(fabric, players, batch, recipe, LIVE)
+        totals.append(sum(players.loss.weights[k] * v.item() for k, v in losses.items() if k in players.loss.weights))
+    assert np.isfinite(totals).all()
+    assert np.mean(totals[-5:]) < 0.995 * totals[0]

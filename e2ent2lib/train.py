@@ -305,7 +305,7 @@ def _loop(
                 row |= {"step": run["step"]} | validate(model, validation)
                 run["losses"].clear()
                 run["history"].append(row)
-                score = row.get("val_ref", row["val_sisr"])
+                score = row[f"val_{branches(model)[-1]}"]
                 if score > run["best_psnr"]:
                     best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
                     run |= {"best": best, "best_psnr": score, "best_step": run["step"]}

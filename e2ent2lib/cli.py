@@ -11,7 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from e2ent2lib.checkpoints import available_models, load_model
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, dataset
-from e2ent2lib.evaluate import evaluate
+from e2ent2lib.evaluate import can_measure, evaluate
 from e2ent2lib.images import write_image
 from e2ent2lib.inference import super_resolve
 from e2ent2lib.metrics import Protocol
@@ -134,7 +134,7 @@ def run_evaluate(
     """Measure models on a data set and write result files.
 
     Args:
-        models: names of models, or "all".
+        models: names of models, or "all": those with a checkpoint that the data set's references suit.
         data: a data set of ``e2ent2 data list``, or a folder of one's own pairs.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
@@ -144,7 +144,8 @@ def run_evaluate(
     if protocol != Protocol() and results is None:
         raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
     profile = get_profile(profile).name
-    for name in available_models(profile) if models == ("all",) else models:
+    every = [name for name in available_models(profile) if can_measure(name, dataset(data))]
+    for name in every if models == ("all",) else models:
         rows = evaluate(name, data, profile=profile, folder=weights, protocol=protocol)
         path = result_file(results or results_folder(), profile, dataset(data).name, name)
         write_rows(path, rows)

@@ -33,9 +33,9 @@ def evaluate(
     """PSNR, SSIM and feature distance of a model on each pair of a data set, with provenance.
 
     ``name`` is "bicubic", "landmark" or a model with a checkpoint of the profile (in ``folder`` if it is one of your
-    own); ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the protocol's. Raises as
-    ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have, a stereo
-    method on other pairs, and a model trained with random VGG features.
+    own); ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the
+    protocol's. Raises as ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does
+    not have, a stereo method on other pairs, and a model trained with random VGG features.
     """
     profile = get_profile(profile).name
     chosen = data_set(data, protocol)
@@ -62,6 +62,14 @@ def evaluate(
     }
     bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
     return [shared | measure(model, pair, protocol) for pair in bar]
+
+
+def can_measure(name: str, data: DataSet) -> bool:
+    """Whether a system has what it takes: a RefSR system references (Sun Hays may lack them), a stereo one true pairs."""
+    use = use_of_references(name)
+    if use == "stereo" and not data.stereo:
+        return False
+    return use == "none" or all(pair.ref_sources for pair in data.lister())
 
 
 def data_set(name: str, protocol: Protocol) -> DataSet:

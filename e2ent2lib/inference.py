@@ -47,7 +47,7 @@ def super_resolve_with(
     if getattr(model, "card", None) is None:
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
     if model.references != "none" and refs:
-        return to_image(run(model, lr, refs).sr)
+        return to_image(image_of(run(model, lr, refs)))
     return to_image(run_sisr(model, lr))
 
 
@@ -65,8 +65,10 @@ def run_sisr(model: nn.Module, lr: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, 
 
 
 @torch.inference_mode()
-def run(model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Outputs:
-    """One forward pass of a RefSR model on 8-bit pictures: its outputs as tensors, ``sr`` among them."""
+def run(
+    model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]
+) -> Outputs | tuple | Tensor:
+    """One forward pass of a RefSR model on 8-bit pictures: what the network returns; ``image_of`` takes I_sr from it."""
     device = device_of(model)
     ready = [prepare_reference(x, model.profile.scale, f"reference {i}") for i, x in enumerate(refs, 1)]
     return model(to_tensor(lr).to(device), *([x.to(device) for x in maps] for maps in zip(*ready)))

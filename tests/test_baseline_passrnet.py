@@ -128,6 +128,36 @@ def test_the_model_attends_from_each_view_to_the_other():
     assert (out.right_to_left.argmax(-1) != out.left_to_right.argmax(-1)).any()
 
 
+def test_the_encoder_sees_as_far_as_three_groups_of_dilation_8():
+    x = images(1, 4, 61, 61).requires_grad_()
+    passrnet.ResASPP(4)(x)[0, :, 30, 30].sum().backward()
+    seen = (x.grad[0].abs().sum(0).nonzero() - 30).abs()
+    assert seen.max() == 3 * 8
+    # the dilations 1, 4 and 8 add up to any distance of three steps, such as 8 + 8 + 4, but not to 23
+    distances = set(seen[:, 1].tolist())
+    assert {8 + 8 + 4, 8 + 8 + 1, 4 + 4 + 4}.issubset(distances) and not {22, 23, 18, 19}.intersection(distances)
+
+
+def with_attention(monkeypatch, *attentions):
+    """A model whose attention, right to left and left to right, is given."""
+    given_ones = iter(attentions * 2)
+    monkeypatch.setattr(passrnet, "parallax_attention", lambda query, key: next(given_ones))
+    return a_model()
+
+
+def test_the_masks_are_those_of_the_view_they_are_named_after(monkeypatch):
+    d, left, right = 12, images(1, 3, 9, 40), images(1, 3, 9, 40, seed=1)
+    out = with_attention(monkeypatch, attention_at(d, h=9), attention_at(-d, h=9))(left, None, right)
+    assert not out.valid_left[..., :d].any() and out.valid_left[..., d:].all()
+    assert not out.valid_right[..., 40 - d :].any() and out.valid_right[..., : 40 - d].all()
+
+
+def test_what_is_warped_is_the_right_view(monkeypatch):
+    left, right = images(1, 3, 9, 40), images(1, 3, 9, 40, seed=1)
+    model = with_attention(monkeypatch, attention_at(0, h=9), attention_at(0, h=9))
+    assert (model(left, None, right).sr - model(left, None, left).sr).abs().mean() > 1e-2
+
+
 def test_rows_do_not_mix():
     query, key = features(2, 1, 8, 6, 9)
     other = key.clone()

@@ -24,6 +24,7 @@ from e2ent2lib.data import (
     photographs,
     training_images,
 )
+from e2ent2lib.data.crops import crop_beside
 from e2ent2lib.images import downscale, write_image
 
 few = settings(deadline=None, max_examples=30)
@@ -429,3 +430,30 @@ def test_a_set_that_is_for_evaluation_is_never_trained_on(tmp_path, monkeypatch,
     for source in (name, tmp_path, tmp_path / name / "Test"):
         with pytest.raises(ValueError, match=f"{name} is for evaluation"):
             training_images(source, SMOKE, progress=False)
+
+
+# ---- crops that look like a rectified stereo pair ----
+
+
+@few
+@given(st.integers(6, 20), st.integers(6, 30), st.integers(0, 12), st.integers(0, 99))
+def test_the_second_box_of_a_stereo_pair_is_in_the_same_rows_and_to_the_right(height, width, most, seed):
+    (y, x), (v, u) = crop_beside((height, width), 6, np.random.default_rng(seed), most)
+    assert v == y and 0 <= u - x <= most
+    assert 0 <= y <= height - 6 and 0 <= x and u <= width - 6
+
+
+def test_every_disparity_of_a_stereo_pair_is_drawn():
+    rng = np.random.default_rng(0)
+    assert {b[1] - a[1] for a, b in (crop_beside((6, 30), 6, rng, 5) for _ in range(300))} == set(range(6))
+    with pytest.raises(ValueError, match="smaller than a crop"):
+        crop_beside((5, 30), 6, rng, 5)
+
+
+def test_what_is_at_column_x_of_the_first_crop_is_at_x_minus_d_of_the_second():
+    profile = replace(SMOKE, crop=12, stereo=True, max_offset=8, unrelated=0.0)
+    crops = CropTwice([noise(20, 40, 3)], profile, length=20, seed=0)
+    for i in range(20):
+        _, (_, x), _, (_, u) = crops.boxes(i)
+        d, sample = u - x, crops[i]
+        assert torch.equal(sample.hr[:, :, d:], sample.ref[:, :, : 12 - d])

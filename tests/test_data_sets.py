@@ -16,10 +16,9 @@ from e2ent2lib.data import DATASETS, CropTwice, dataset, overlap, training_image
 from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.data.overview import overview, state
 from e2ent2lib.data.pairs import TRAINING_SETS
-from e2ent2lib.evaluate import evaluate
+from e2ent2lib.evaluate import can_measure, evaluate
 from e2ent2lib.images import crop_to_multiple, downscale, write_image
 from e2ent2lib.metrics import Protocol
-from e2ent2lib.report import reproduce
 
 # ---- CUFED5 by level ----
 
@@ -308,12 +307,12 @@ def test_sun_hays_is_found_under_the_names_it_is_passed_on_with(tmp_path, monkey
     monkeypatch.setenv("E2ENT2_DATA", str(tmp_path))
     pairs = dataset("sunhays").pairs()
     assert [p.name for p in pairs] == ["img_001_SRF_4_HR"]
-    assert not reproduce._can_measure("e2ent2", "sunhays")
-    assert not reproduce._can_measure("landmark", "sunhays")
-    assert reproduce._can_measure("sisr", "sunhays")
+    assert not can_measure("e2ent2", dataset("sunhays"))
+    assert not can_measure("landmark", dataset("sunhays"))
+    assert can_measure("sisr", dataset("sunhays"))
 
 
 def test_stereo_methods_are_measured_on_stereo_pairs_alone():
-    assert reproduce._can_measure("passrnet", "motorcycle") and not reproduce._can_measure("passrnet", "cufed5")
+    assert can_measure("passrnet", dataset("motorcycle")) and not can_measure("passrnet", dataset("cufed5"))
     with pytest.raises(ValueError, match="stereosr takes rectified stereo pairs only"):
         evaluate("stereosr", "cufed5")

@@ -9,7 +9,7 @@ from PIL import Image
 
 import e2ent2lib as e2
 from e2ent2lib import inference
-from e2ent2lib.checkpoints import build_model, save_model
+from e2ent2lib.checkpoints import MODELS, UNTRAINED, build_model, save_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.images import crop_to_multiple, to_image, to_tensor, upscale_bicubic, write_image
 from e2ent2lib.inference import feature_distance, prepare_reference, run, super_resolve_with
@@ -205,3 +205,59 @@ def test_the_feature_distance_of_a_swapped_map_that_is_the_truth_is_zero():
     model, hr = e2.load_model("sisr"), picture(24, 24)
     phi = model.encoder(to_tensor(hr))
     assert feature_distance(model, picture(6, 6), [picture(24, 24)], hr, phi) == (0, 0)
+
+
+# ---- every system of the tables by one call ----
+
+
+def shipped(name, folder):
+    """A checkpoint of the smoke profile with random weights."""
+    torch.manual_seed(1)
+    save_model(build_model(name, SMOKE), {"model": name}, folder / "smoke", name)
+
+
+@pytest.mark.parametrize("name", [*UNTRAINED, *MODELS])
+def test_every_system_enlarges_an_odd_size_with_a_reference_and_most_without(name, weights):
+    if name in MODELS:
+        shipped(name, weights)
+    low = picture(9, 13)
+    found = e2.super_resolve(low, picture(36, 52, 1), model=name)
+    assert found.shape == (36, 52, 3) and found.dtype == np.uint8
+    if name in ("landmark", "stereosr", "passrnet", "feature-vgg"):
+        with pytest.raises(ValueError, match="reference"):
+            e2.super_resolve(low, model=name)
+    else:
+        assert e2.super_resolve(low, model=name).shape == (36, 52, 3)
+
+
+@pytest.mark.parametrize("name", ["drcn", "enhancenet", "srresnet", "srgan", "sisr", "sisr-gan", "bicubic"])
+def test_a_single_image_method_makes_no_use_of_a_reference(name, weights):
+    if name in MODELS:
+        shipped(name, weights)
+    low = picture(9, 13)
+    np.testing.assert_array_equal(
+        e2.super_resolve(low, picture(36, 52, 1), model=name), e2.super_resolve(low, model=name)
+    )
+
+
+@pytest.mark.parametrize("name", ["stereosr", "passrnet"])
+def test_a_stereo_method_refuses_what_is_no_stereo_pair(name, weights):
+    shipped(name, weights)
+    with pytest.raises(ValueError, match=r"rectified stereo pair of one size; .*use e2ent2 or srntt"):
+        e2.super_resolve(picture(9, 13), picture(40, 52, 1), model=name)
+    with pytest.raises(ValueError, match="2 references, expected one"):
+        e2.super_resolve(picture(9, 13), [picture(36, 52, 1)] * 2, model=name)
+
+
+@pytest.mark.parametrize("name", ["srntt", "feature-vgg", "feature-presisr"])
+def test_a_refsr_method_takes_references_of_several_sizes(name, weights):
+    shipped(name, weights)
+    refs = [picture(36, 52, 1), picture(24, 20, 2)]
+    assert e2.super_resolve(picture(9, 13), refs, model=name).shape == (36, 52, 3)
+
+
+def test_a_frozen_branch_is_the_one_used_without_a_reference(weights):
+    shipped("feature-presisr", weights)
+    model = e2.load_model("feature-presisr")
+    low = picture(9, 13)
+    np.testing.assert_array_equal(super_resolve_with(model, low), to_image(model.sisr(to_tensor(low))))

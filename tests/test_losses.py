@@ -1,6 +1,8 @@
 """The losses of 3.5 by hand: Eq. 8, and the relativistic average of Eq. 9 and 10."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from e2ent2lib.losses import batch_mean, critic_loss, generator_loss, reconstruction_loss
+from e2ent2lib.config import SMOKE
+from e2ent2lib.losses import (
+    ADVERSARIES,
+    PaperLoss,
+    batch_mean,
+    critic_loss,
+    generator_loss,
+    gradient_penalty,
+    reconstruction_loss,
+)
 
 few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 scores = st.lists(st.floats(-20, 20), min_size=1, max_size=5)
@@ -117,3 +128,74 @@ def test_the_mean_over_a_larger_batch_can_be_handed_in():
     torch.testing.assert_close(sum(halves) / 2, critic_loss(real, fake))
     local = sum(critic_loss(real[s], fake[s], batch_mean) for s in (slice(2), slice(2, 4))) / 2
     assert abs(local - critic_loss(real, fake)) > 0.1
+
+
+# ---- the adversarial losses of the baselines ----
+
+
+def test_the_standard_gan_by_hand():
+    """SRGAN's Eq. 6 is −log D(fake), without the minus in front of D's own loss (Goodfellow et al., Eq. 1)."""
+    gan, (a, b), (c, d) = ADVERSARIES["gan"], REAL.tolist(), FAKE.tolist()
+    right = (
+        -(math.log(sigmoid(a)) + math.log(sigmoid(b))) / 2 - (math.log(1 - sigmoid(c)) + math.log(1 - sigmoid(d))) / 2
+    )
+    assert gan.critic_loss(REAL, FAKE).item() == pytest.approx(right)
+    assert gan.generator_loss(REAL, FAKE).item() == pytest.approx(-(math.log(sigmoid(c)) + math.log(sigmoid(d))) / 2)
+    assert gan.penalty == 0
+
+
+def test_the_wasserstein_losses_are_the_distance_of_the_means():
+    wgan = ADVERSARIES["wgan-gp"]
+    assert wgan.critic_loss(REAL, FAKE).item() == pytest.approx(0.5 - 2)
+    assert wgan.generator_loss(REAL, FAKE).item() == pytest.approx(-0.5)
+    assert wgan.penalty == 10
+
+
+def test_the_paper_uses_the_relativistic_average():
+    assert ADVERSARIES["ragan"][:2] == (critic_loss, generator_loss)
+
+
+@pytest.mark.parametrize("name", ADVERSARIES)
+def test_every_adversary_wants_reals_above_fakes_and_the_generator_fakes_higher(name):
+    adversary = ADVERSARIES[name]
+    assert adversary.critic_loss(REAL + 1, FAKE) < adversary.critic_loss(REAL, FAKE)
+    assert adversary.generator_loss(REAL, FAKE + 1) < adversary.generator_loss(REAL, FAKE)
+
+
+def test_the_gradient_penalty_of_a_linear_critic_is_known():
+    """C(x) = slope · sum of x has the gradient slope everywhere: of length slope·√n."""
+    slope = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    real, fake = torch.rand(2, 2, 3, 2, 2, dtype=torch.float64)
+    penalty = gradient_penalty(lambda x: slope * x.flatten(1).sum(1), real, fake, seed=0)
+    assert penalty.item() == pytest.approx((0.5 * math.sqrt(12) - 1) ** 2)
+    (found,) = torch.autograd.grad(penalty, slope)  # so the critic can learn from it
+    assert found.item() == pytest.approx(2 * (0.5 * math.sqrt(12) - 1) * math.sqrt(12))
+
+
+def test_the_gradient_penalty_is_taken_between_real_and_fake_at_places_that_the_seed_draws():
+    seen = []
+
+    def critic(x):
+        seen.append(x.detach())
+        return x.square().flatten(1).sum(1)
+
+    real, fake = torch.ones(4, 3, 2, 2), torch.zeros(4, 3, 2, 2)
+    for seed in (1, 1, 2):
+        gradient_penalty(critic, real, fake, seed=seed)
+    first, again, other = seen
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert (first.flatten(1).std(1) == 0).all() and first[:, 0, 0, 0].unique().numel() == 4  # one ε an image
+    assert first.min() >= 0 and first.max() <= 1
+
+
+def test_the_papers_loss_weighs_each_branch_and_leaves_out_what_was_not_made():
+    profile = replace(SMOKE, weight_rec=0.7, weight_adv=0.2, weight_sisr=0.5)
+    alone, joint = PaperLoss(profile), PaperLoss(profile, "mse", joint=True)
+    assert alone.weights == {"rec_sisr": 0.7, "adv_sisr": 0.2}
+    assert joint.weights == {"rec_sisr": 0.35, "rec_ref": 0.7, "adv_sisr": 0.1, "adv_ref": 0.2}
+    hr, image = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5)
+    batch = SimpleNamespace(hr=hr)
+    assert {k: v.item() for k, v in alone(image, batch, 0.0).items()} == {"rec_sisr": 0.5}
+    made = joint(SimpleNamespace(sr=image, sisr=2 * image), batch, 0.0)
+    assert {k: v.item() for k, v in made.items()} == {"rec_sisr": 1.0, "rec_ref": 0.25}
+    assert set(joint(SimpleNamespace(sr=image, sisr=None), batch, 0.0)) == {"rec_ref"}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from e2ent2lib.checkpoints import available_models, use_of_references
+from e2ent2lib.checkpoints import available_models
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import DATASETS
-from e2ent2lib.evaluate import code_fingerprint, evaluate, up_to_date
+from e2ent2lib.data.pairs import DATASETS, dataset
+from e2ent2lib.evaluate import can_measure, code_fingerprint, evaluate, up_to_date
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.report import figures
@@ -58,17 +58,9 @@ def data_here() -> list[str]:
     return [name for name, data in DATASETS.items() if data.lister()]
 
 
-def _can_measure(model: str, data: str) -> bool:
-    """A RefSR model needs references (Sun Hays may be here without), a stereo model rectified pairs."""
-    use, chosen = use_of_references(model), DATASETS[data]
-    if use == "stereo" and not chosen.stereo:
-        return False
-    return use == "none" or all(pair.ref_sources for pair in chosen.lister())
-
-
 def measure_all(folder: Path, profile: str, datasets: list[str], *, progress: bool = True) -> None:
     """Measure every model that has a checkpoint on the data sets, unless ``folder`` holds it already."""
-    work = [(model, data) for data in datasets for model in available_models(profile) if _can_measure(model, data)]
+    work = [(model, data) for data in datasets for model in available_models(profile) if can_measure(model, dataset(data))]
     for model, data in (bar := tqdm(work, unit="model", disable=not progress)):
         bar.set_description(f"measuring {model} on {data}")
         path = result_file(folder, profile, data, model)

@@ -1,0 +1,92 @@
+"""What the systems of Tables 1 to 3 are, from their own files: the one idea, sizes, losses; and a crop by each."""
+
+import re
+import sys
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import nn
+
+from e2ent2lib.baselines import landmark
+from e2ent2lib.baselines.vgg import VGG19
+from e2ent2lib.checkpoints import UNTRAINED, available_models, build_model, network_of, read_card, shipped_folder
+from e2ent2lib.config import PAPER, get_profile
+from e2ent2lib.images import downscale
+from e2ent2lib.inference import super_resolve
+from e2ent2lib.metrics import psnr
+from e2ent2lib.recipes import RECIPES
+from e2ent2lib.report.examples import Pixels, Window, cut
+from e2ent2lib.report.figures import SYSTEMS
+from e2ent2lib.report.plots import show
+
+NAMES = SYSTEMS | {
+    "srresnet": "SRResNet",
+    "stereosr": "StereoSR",
+    "passrnet": "PASSRnet",
+    "feature-vgg": "Feature-VGG",
+    "feature-presisr": "Feature-preSISR",
+}
+"""What a system is called in text."""
+
+
+def ideas(names: Iterable[str]) -> str:
+    """A Markdown list: each system with the sentence "The idea: …" of its file, and a link to it."""
+    lines = []
+    for name in names:
+        module = landmark if name == "landmark" else sys.modules[network_of(name).__module__]
+        idea = re.search(r"The idea: (.+?)\n\n", module.__doc__, re.DOTALL)[1]
+        file = module.__name__.replace(".", "/") + ".py"
+        lines.append(f"- **{NAMES[name]}** ([`{file.split('/')[-1]}`](../{file})): {' '.join(idea.split())}")
+    return "\n".join(lines)
+
+
+def sizes(names: Iterable[str], profile: str) -> pd.DataFrame:
+    """A line a trained system: parameters here and at the paper's size, its losses with their weights, its training."""
+    lines = {}
+    for name in names:
+        counts = [own_parameters(build_model(name, p)) for p in (get_profile(profile), PAPER)]
+        lines[NAMES[name]] = dict(zip((f"parameters, {profile}", "parameters, paper"), (f"{n:,}" for n in counts)))
+        lines[NAMES[name]] |= _training(name, profile)
+    return pd.DataFrame(lines).T.rename_axis("system")
+
+
+def own_parameters(model: nn.Module) -> int:
+    """The network's parameters, stored layers of VGG19 aside."""
+    vgg = {id(p) for part in model.modules() if isinstance(part, VGG19) for p in part.parameters()}
+    return sum(p.numel() for p in model.parameters() if id(p) not in vgg)
+
+
+def _training(name: str, profile: str) -> dict[str, str]:
+    recipe = RECIPES[name]
+    weights = recipe.make_loss(get_profile(profile)).weights
+    shown = {term: weight for term, weight in weights.items() if recipe.adversarial or not term.startswith("adv_")}
+    line = {"loss": " + ".join(f"{weight:g}·{term}" for term, weight in shown.items() if weight)}
+    line["adversary"] = recipe.adversarial or "none"
+    if name not in available_models(profile):
+        return line | {"VGG in the loss, down to": "–", "trained": f"not yet: e2ent2 train {name}"}
+    card = read_card(shipped_folder() / profile / f"{name}.safetensors", profile)
+    layers = (card.get("vgg") or {}).get("layers_of_the_loss") or ["–"]
+    trained = f"{card['steps']} steps, {card['seconds'] / 60:.1f} min" + " (provisional)" * card["provisional"]
+    return line | {"VGG in the loss, down to": layers[-1], "trained": trained}
+
+
+def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile: str) -> Figure:
+    """A crop of the picture by each system that is here, with the crop's PSNR; the whole of ``hr`` is enlarged.
+
+    The truth stands last. A name without a checkpoint is left out.
+    """
+    here = [name for name in names if name in available_models(profile)]
+    lr = downscale(hr)
+    images = {}
+    for name in here:
+        crop = cut(super_resolve(lr, ref, model=name, profile=profile), box)
+        images[f"{NAMES[name]}{_rough(name, profile)}\n{psnr(crop, cut(hr, box)):.2f} dB"] = crop
+    return show(images | {"HR\n(truth)": cut(hr, box)}, columns=4, width=10)
+
+
+def _rough(name: str, profile: str) -> str:
+    if name in UNTRAINED:
+        return ""
+    card = read_card(shipped_folder() / profile / f"{name}.safetensors", profile)
+    return ", provisional" if card["provisional"] else ""

@@ -65,7 +65,7 @@ def evaluate(
 
 
 def can_measure(name: str, data: DataSet) -> bool:
-    """Whether a system has what it takes: a RefSR system references (Sun Hays may lack them), a stereo one true pairs."""
+    """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs."""
     use = use_of_references(name)
     if use == "stereo" and not data.stereo:
         return False

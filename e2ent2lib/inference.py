@@ -68,7 +68,7 @@ def run_sisr(model: nn.Module, lr: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, 
 def run(
     model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]
 ) -> Outputs | tuple | Tensor:
-    """One forward pass of a RefSR model on 8-bit pictures: what the network returns; ``image_of`` takes I_sr from it."""
+    """One forward pass of a RefSR model on 8-bit pictures; ``image_of`` takes I_sr from what it returns."""
     device = device_of(model)
     ready = [prepare_reference(x, model.profile.scale, f"reference {i}") for i, x in enumerate(refs, 1)]
     return model(to_tensor(lr).to(device), *([x.to(device) for x in maps] for maps in zip(*ready)))

@@ -60,7 +60,8 @@ def data_here() -> list[str]:
 
 def measure_all(folder: Path, profile: str, datasets: list[str], *, progress: bool = True) -> None:
     """Measure every model that has a checkpoint on the data sets, unless ``folder`` holds it already."""
-    work = [(model, data) for data in datasets for model in available_models(profile) if can_measure(model, dataset(data))]
+    models = available_models(profile)
+    work = [(model, data) for data in datasets for model in models if can_measure(model, dataset(data))]
     for model, data in (bar := tqdm(work, unit="model", disable=not progress)):
         bar.set_description(f"measuring {model} on {data}")
         path = result_file(folder, profile, data, model)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from e2ent2lib.checkpoints import MODELS, use_of_references
+from e2ent2lib.checkpoints import MODELS, UNTRAINED, use_of_references
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.images import whole_file
 from e2ent2lib.metrics import Protocol
@@ -78,6 +78,8 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     mine = results[results["model"] == model]
     if len(mine) and not mine["in_tables"].any():
         return "its checkpoint had minutes of training, too little for a table; e2ent2 train makes it at full length"
+    if model in UNTRAINED:
+        return f"not measured on it yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"
 
 

@@ -1,0 +1,273 @@
+"""Landmark: H. Yue, X. Sun, J. Yang, F. Wu, "Landmark image super-resolution by retrieving web images", TIP 2013.
+
+The idea: lay photographs of the same place over the enlarged input by one global registration, then search only close
+by for the patch of the same structure, and take from it the details that the input has lost; nothing is learned.
+
+Kept: SIFT on the enlarged input, global registration, matching by structure with blocks of adaptive size, blending of
+the matched high-resolution patches, an image that agrees with the input.
+
+Scaled: in place of retrieval from the web, every given reference that can be registered is used, weighted by its
+patches; one that can't be is left out. SIFT without bundles and a homography by RANSAC register. Minimising the energy
+is replaced by a weighted mean of the patches, then iterative back-projection (Irani and Peleg, 1991).
+
+Not known: the system's code, which was never public, and so its thresholds; those below were chosen on photographs
+that no table measures.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
+from PIL import Image
+from scipy import ndimage
+from skimage.color import rgb2gray
+from skimage.feature import SIFT, match_descriptors
+from skimage.measure import ransac
+from skimage.transform import ProjectiveTransform
+
+from e2ent2lib.images import as_rgb
+
+SCALE = 4
+LEAST_INLIERS = 10
+"""Fewer pairs of key points than this may agree on a homography by chance."""
+REACH = 16
+"""How far from the registered place a patch is searched, in pixels of the result."""
+BLOCKS = (9, 5, 3)
+"""Sides of the compared blocks in pixels of the input, largest first."""
+SMALLER = 0.85
+"""A smaller block is taken if its error is below this share of the larger one's."""
+PATCH = 5
+"""Side of a transferred patch in pixels of the input; patches overlap, one is centred on each pixel of the input."""
+NOISE = 1.0
+"""Power of structure, in grey levels squared, below which there is nothing to match."""
+
+Pixels = Float32[np.ndarray, "h w 3"]
+
+
+class Registration(NamedTuple):
+    """What ``register`` finds; the homography maps (x, y, 1) of the picture to the reference, None if there is none."""
+
+    homography: Float[np.ndarray, "3 3"] | None
+    inliers: int
+
+
+class Matches(NamedTuple):
+    """For each pixel of the input, the patch found: its shift in pixels of the result, and how far it is trusted."""
+
+    dy: Float[np.ndarray, "h w"]
+    dx: Float[np.ndarray, "h w"]
+    quality: Float[np.ndarray, "h w"]
+    """From 0, no detail is taken, to 1."""
+
+
+def super_resolve(
+    lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "H W 3"]]
+) -> Float32[np.ndarray, "4*h 4*w 3"]:
+    """The picture ×4, from 0 to 255 and not rounded; where no reference can be registered, back-projected bicubic.
+
+    Raises ValueError without a reference.
+    """
+    lr, refs = as_rgb(lr, "the low-resolution picture"), [as_rgb(r, f"reference {i}") for i, r in enumerate(refs, 1)]
+    if not refs:
+        raise ValueError("Landmark has no reference; it needs at least one, bicubic and sisr need none")
+    base = _enlarge(lr).clip(0, 255)
+    found = [(register(base, ref), ref) for ref in refs]
+    detail, weight = np.zeros_like(base), np.full((*base.shape[:2], 1), 1e-6, np.float32)
+    for (homography, _), ref in sorted(found, key=lambda pair: -pair[0].inliers):
+        if homography is not None:
+            warped, valid = warp(ref, homography, base)
+            more, its_weight = transfer(warped, valid, match(lr, warped, valid))
+            detail, weight = detail + more, weight + its_weight
+    return back_project(base + detail / weight, lr)
+
+
+def register(picture: Float[np.ndarray, "h w 3"], ref: UInt8[np.ndarray, "H W 3"]) -> Registration:
+    """The homography from the enlarged picture to the reference on which most SIFT key points agree.
+
+    None if fewer than ``LEAST_INLIERS`` do, or if it mirrors, folds or scales more than ×4 somewhere in the picture.
+    """
+    (points, descriptors), (ref_points, ref_descriptors) = _key_points(picture), _key_points(ref)
+    if min(len(points), len(ref_points)) < LEAST_INLIERS:
+        return Registration(None, 0)
+    pairs = match_descriptors(descriptors, ref_descriptors, max_ratio=0.8, cross_check=True)
+    if len(pairs) < LEAST_INLIERS:
+        return Registration(None, 0)
+    matched = points[pairs[:, 0]], ref_points[pairs[:, 1]]
+    trials = dict(min_samples=4, residual_threshold=SCALE, max_trials=2000, rng=0)
+    model, inliers = ransac(matched, ProjectiveTransform, is_model_valid=lambda m, *_: _sane(m, picture), **trials)
+    count = 0 if inliers is None else int(inliers.sum())
+    if count < LEAST_INLIERS or not model or not _sane(model, picture):
+        return Registration(None, count)
+    return Registration(model.params / model.params[2, 2], count)
+
+
+def warp(
+    ref: UInt8[np.ndarray, "H W 3"], homography: Float[np.ndarray, "3 3"], picture: Pixels
+) -> tuple[Pixels, Bool[np.ndarray, "h w"]]:
+    """The reference laid over the picture, with the picture's contrast, and where it covers it."""
+    height, width = picture.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    x, y, z = np.tensordot(homography, np.stack([x, y, np.ones_like(x)]), axes=1)
+    x, y = x / z, y / z
+    shrinks = max(abs(np.linalg.det(homography[:2, :2])) ** 0.5, 1)
+    smooth = ndimage.gaussian_filter(ref.astype(np.float32), 0.5 * (shrinks**2 - 1) ** 0.5, axes=(0, 1))
+    bands = [ndimage.map_coordinates(smooth[..., c], [y, x], order=3, mode="nearest") for c in range(3)]
+    warped, valid = np.stack(bands, 2), (x >= 0) & (y >= 0) & (x <= ref.shape[1] - 1) & (y <= ref.shape[0] - 1)
+    if not valid.any():
+        return warped, valid
+    contrast = picture[valid].std() / max(_soften(warped)[valid].std(), 1e-3)
+    return warped * np.float32(contrast.clip(0.5, 2)), valid
+
+
+def match(lr: UInt8[np.ndarray, "h w 3"], warped: Pixels, valid: Bool[np.ndarray, "H W"]) -> Matches:
+    """The most similar patch of the warped reference for each pixel of the input, within ``REACH``.
+
+    The reference is shrunk as the input was, once for each shift. Similarity of two blocks a and b of structure is
+    2⟨a, b⟩ / (|a|² + |b|²); of the block sizes, a smaller one has to be clearly better at the centre.
+    """
+    score = _scorer(lr, warped, valid)
+    best, rows = np.float32(-np.inf), deque(maxlen=3)
+    for dy in range(-REACH - 1, REACH + 2):
+        rows.append(score(dy))
+        if len(rows) == 3:
+            peaks = _peaks(*rows) + np.array([0, 0, dy - 1, 0], np.float32)[:, None, None]
+            best = np.where(peaks[:, :1] > best[:, :1] if np.ndim(best) else True, peaks, best)
+    chosen = best[0]
+    for smaller in best[1:]:
+        chosen = np.where(1 - smaller[1] < SMALLER * (1 - chosen[1]), smaller, chosen)
+    return Matches(chosen[2], chosen[3], chosen[1].clip(0, 1) ** 2)
+
+
+def transfer(
+    warped: Pixels, valid: Bool[np.ndarray, "h w"], matches: Matches
+) -> tuple[Pixels, Float32[np.ndarray, "h w 1"]]:
+    """The sum of the overlapping patches' high frequencies, weighted by a window and their quality, and of the weights.
+
+    The details are damped by the quality once more, so that poor matches alone add next to nothing.
+    """
+    covered = ndimage.binary_erosion(valid, iterations=2 * SCALE, border_value=1)
+    high = (warped - _soften(warped)) * covered[..., None]
+    bands = [ndimage.spline_filter(high[..., c]) for c in range(3)]
+    place = np.mgrid[: valid.shape[0], : valid.shape[1]].astype(np.float32)
+    window = np.sin(np.pi * (np.arange(SCALE * PATCH) + 0.5) / (SCALE * PATCH)) ** 2
+    detail, total = np.zeros_like(high), np.zeros((*valid.shape, 1), np.float32)
+    for i, j in np.ndindex(PATCH, PATCH):  # each pixel lies in PATCH² patches: here in cell i, j of its patch
+        dy, dx, quality = (_of_patch(field, i, j) for field in matches)
+        patch = [ndimage.map_coordinates(b, place + [dy, dx], prefilter=False, mode="nearest") for b in bands]
+        weight = (_cells(window, i, valid.shape[0])[:, None] * _cells(window, j, valid.shape[1]) * quality)[..., None]
+        detail += weight * quality[..., None] * np.stack(patch, 2)
+        total += weight
+    return detail, total
+
+
+def back_project(picture: Pixels, lr: UInt8[np.ndarray, "h w 3"], steps: int = 20) -> Pixels:
+    """The picture corrected until, shrunk by bicubic ×1/4, it is the input; from 0 to 255."""
+    picture = picture.clip(0, 255)
+    for _ in range(steps):
+        picture = (picture + _enlarge(lr - _shrink(picture))).clip(0, 255)
+    return picture
+
+
+def _key_points(picture: np.ndarray) -> tuple[Float[np.ndarray, "n 2"], np.ndarray]:
+    """(x, y) and descriptors; of the picture as blurred as the enlarged input, or few would match."""
+    sift = SIFT(upsampling=1)
+    try:
+        sift.detect_and_extract(rgb2gray(_soften(picture).clip(0, 255) / 255))
+    except RuntimeError:  # nothing to detect
+        return np.zeros((0, 2)), np.zeros((0, 128))
+    return sift.keypoints[:, ::-1].astype(float), sift.descriptors
+
+
+def _sane(model: ProjectiveTransform, picture: np.ndarray) -> bool:
+    height, width = picture.shape[:2]
+    matrix = model.params
+    if not np.isfinite(matrix).all() or abs(matrix[2, 2]) < 1e-9:
+        return False
+    matrix = matrix / matrix[2, 2]
+    depth = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix[2]
+    area = np.linalg.det(matrix) / depth**3  # Jacobian's determinant
+    return bool((depth > 0).all() and (area > 1 / 16).all() and (area < 16).all())
+
+
+def _scorer(lr: np.ndarray, warped: Pixels, valid: np.ndarray) -> Callable[[int], Float32[np.ndarray, "k n h w"]]:
+    """A function of dy: similarities for each block size, each dx from −REACH − 1 to REACH + 1, and each pixel."""
+    margin = (REACH + 1) // SCALE + 1
+    warped = np.pad(warped, [(SCALE * margin,) * 2] * 2 + [(0, 0)], mode="edge")
+    valid = np.pad(valid, SCALE * margin)
+    own, (height, width) = _structure(lr.astype(np.float32)), lr.shape[:2]
+    own_power = _blocks((own**2).sum(2))
+    phases = {}
+    for phase in np.ndindex(SCALE, SCALE):
+        shifted, covered = (np.roll(x, (-phase[0], -phase[1]), (0, 1)) for x in (warped, valid))
+        covered = covered.reshape(len(covered) // SCALE, SCALE, -1, SCALE).all((1, 3))
+        other = _structure(_shrink(shifted)) * ndimage.binary_erosion(covered)[..., None]
+        phases[phase] = other, _blocks((other**2).sum(2))
+
+    def similarity(dy: int, dx: int) -> Float32[np.ndarray, "k h w"]:
+        (y, i), (x, j) = divmod(dy, SCALE), divmod(dx, SCALE)
+        here = np.s_[margin + y : margin + y + height, margin + x : margin + x + width]
+        other, power = phases[i, j]
+        product = _blocks(np.einsum("hwc,hwc->hw", own, other[here]))
+        return 2 * product / (own_power + power[:, *here] + NOISE)
+
+    return lambda dy: np.stack([similarity(dy, dx) for dx in range(-REACH - 1, REACH + 2)], 1)
+
+
+def _peaks(above: np.ndarray, row: np.ndarray, below: np.ndarray) -> Float32[np.ndarray, "k 4 h w"]:
+    """For each block size the best of a row: similarity, that of the smallest block there, and the peak's y and x.
+
+    The place is refined to fractions of a pixel by parabolas through the neighbours' similarities.
+    """
+    best = row[:, 1:-1].argmax(1)[:, None] + 1
+    at = lambda scores, index=best: np.take_along_axis(scores, index, 1)[:, 0]  # noqa: E731
+    top = at(row)
+    y = _vertex(at(above), top, at(below))
+    x = best[:, 0] - REACH - 1 + _vertex(at(row, best - 1), top, at(row, best + 1))
+    return np.stack([top, at(np.broadcast_to(row[-1], row.shape)), y, x], 1).astype(np.float32)
+
+
+def _vertex(before: np.ndarray, top: np.ndarray, after: np.ndarray) -> np.ndarray:
+    bend = np.maximum(2 * top - before - after, 1e-6)
+    return ((after - before) / (2 * bend)).clip(-0.5, 0.5)
+
+
+def _structure(image: Pixels) -> Pixels:
+    """What varies within a few pixels: edges and texture, whatever the light."""
+    return image - ndimage.gaussian_filter(image, 2, axes=(0, 1))
+
+
+def _blocks(values: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "k h w"]:
+    return np.stack([ndimage.uniform_filter(values, side, mode="constant") for side in BLOCKS])
+
+
+def _of_patch(field: Float[np.ndarray, "h w"], i: int, j: int) -> Float[np.ndarray, "H W"]:
+    """A value for each pixel of the result: that of the patch in which the pixel lies in cell i, j."""
+    reach, (height, width) = PATCH // 2, field.shape
+    moved = np.pad(field, reach, mode="edge")[PATCH - 1 - i :, PATCH - 1 - j :][:height, :width]
+    return moved.repeat(SCALE, 0).repeat(SCALE, 1)
+
+
+def _cells(window: np.ndarray, i: int, length: int) -> np.ndarray:
+    return np.tile(window[SCALE * i : SCALE * (i + 1)], length // SCALE).astype(np.float32)
+
+
+def _shrink(picture: np.ndarray) -> Pixels:
+    return _resize(picture, picture.shape[0] // SCALE, picture.shape[1] // SCALE)
+
+
+def _enlarge(picture: np.ndarray) -> Pixels:
+    return _resize(picture, picture.shape[0] * SCALE, picture.shape[1] * SCALE)
+
+
+def _soften(picture: np.ndarray) -> Pixels:
+    """Shrunk and enlarged again: the picture without the details that the input lacks, too."""
+    small = _resize(picture, *(max(n // SCALE, 1) for n in picture.shape[:2]))
+    return _resize(small, *picture.shape[:2])
+
+
+def _resize(picture: np.ndarray, height: int, width: int) -> Pixels:
+    """As ``images.resize``, but not clipped: residuals are negative."""
+    bands = (Image.fromarray(np.ascontiguousarray(band, np.float32)) for band in np.moveaxis(picture, 2, 0))
+    return np.stack([np.asarray(band.resize((width, height), Image.Resampling.BICUBIC)) for band in bands], axis=2)

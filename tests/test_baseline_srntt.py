@@ -72,7 +72,7 @@ def test_it_runs_in_bfloat16_and_channels_last():
     model, (ref, low) = a_model().to(memory_format=torch.channels_last).eval(), a_pair(9, 7, 2)
     with torch.autocast("cpu", torch.bfloat16):
         out = model(*(x.contiguous(memory_format=torch.channels_last) for x in (low, ref, low)))
-        terms = SRNTTLoss(SMOKE)(out, Crops(ref, low, ref, low), 0.0)
+        terms = SRNTTLoss(SMOKE)(out, Crops(ref, low, ref, low), 0.5)
     assert out.sr.isfinite().all() and all(m.dtype == torch.float32 for m in out.swapped)
     assert all(t.dtype == torch.float32 and t.isfinite() for t in terms.values())
 
@@ -186,7 +186,7 @@ def test_frozen_parts_stay_in_eval_mode():
 
 def test_gradients_reach_the_transfer_and_nothing_frozen():
     model, loss, (hr, low) = a_model(), SRNTTLoss(SMOKE), a_pair(6, 6, 2)
-    terms = loss(model(low, hr, low), Crops(hr, low, hr, low), 0.0)
+    terms = loss(model(low, hr, low), Crops(hr, low, hr, low), 0.5)
     sum(loss.weights[name] * term for name, term in terms.items()).backward()
     frozen = [*model.content.parameters(), *model.vgg.parameters(), *loss.parameters()]
     assert all(not p.requires_grad and p.grad is None for p in frozen)
@@ -251,7 +251,7 @@ def test_all_terms_are_zero_for_the_wanted_picture_with_its_own_texture():
 def test_each_term_by_itself():
     loss, (hr, low), (sr, _) = SRNTTLoss(SMOKE), a_pair(6, 5), a_pair(6, 5, seed=1)
     loss.weights["back_projection"] = 1.0
-    terms = loss(perfect(sr, loss.vgg), Crops(hr, low, hr, low), 0.0)
+    terms = loss(perfect(sr, loss.vgg), Crops(hr, low, hr, low), 0.5)
     assert terms["rec"].item() == pytest.approx(2 * (sr - hr).abs().mean().item())
     assert terms["back_projection"].item() == pytest.approx(2 * (shrink(sr, 4) - low).abs().mean().item())
     ours, wanted = (UNIT * loss.vgg(x)[loss.layer] for x in (sr, hr))
@@ -261,7 +261,9 @@ def test_each_term_by_itself():
 
 def test_back_projection_is_not_computed_while_its_weight_is_zero():
     loss, (hr, low) = SRNTTLoss(SMOKE), a_pair(4, 4)
-    assert set(loss(perfect(hr, loss.vgg), Crops(hr, low, hr, low), 0.0)) == {"rec", "perceptual", "texture"}
+    assert set(loss(perfect(hr, loss.vgg), Crops(hr, low, hr, low), 0.5)) == {"rec", "perceptual", "texture"}
+    opening = [set(loss(perfect(hr, loss.vgg), Crops(hr, low, hr, low), done)) for done in (0.0, 4.9 / 55)]
+    assert opening == [{"rec"}, {"rec"}]  # 5 of 55 epochs
 
 
 def slow_texture_loss(found, swapped, side):

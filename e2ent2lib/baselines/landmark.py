@@ -30,7 +30,7 @@ from skimage.transform import ProjectiveTransform
 from e2ent2lib.images import as_rgb
 
 SCALE = 4
-LEAST_INLIERS = 10
+LEAST_INLIERS = 8
 """Fewer pairs of key points than this may agree on a homography by chance."""
 REACH = 16
 """How far from the registered place a patch is searched, in pixels of the result."""

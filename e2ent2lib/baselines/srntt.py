@@ -5,12 +5,12 @@ network merge them with the input's content; nothing before the swap learns.
 
 Kept: matching at relu3_1, where input and shrunken reference are both enlarged bicubically; the texture transfer of 16,
 8 and 4 blocks, without a skip from the input; the five losses of the published code with its weights (for
-back-projection 0, and its README leaves it out) and in its units: images in [−1, 1], VGG's input in 0 to 255.
+back-projection 0, and its README leaves it out) and in its units: images in [−1, 1], VGG's input in 0 to 255; an
+opening of 5 in 55 epochs with the reconstruction loss alone.
 
 Scaled: with the profile, width and blocks. The content comes from SRResNet (1.55 M parameters); the published extractor
 has 1.52 M (ReLU, 3×3 and 1×1 at its ends). With biases before batch norms that is 4.42 M against 4.38 M. VGG is
-torchvision's; the network takes its features in that unit. Left out: the opening epochs of reconstruction loss alone,
-and weights for reliable matches, off in the code. Where only the short VGG file is at hand, relu3_1 stands in for
+torchvision's; the network takes its features in that unit. Left out: weights for reliable matches, off in the code. Where only the short VGG file is at hand, relu3_1 stands in for
 relu5_1 at the same weight, and then leads the loss, since its features are larger.
 
 Not known: what E2ENT²'s authors count as SRNTT's "five loss functions", and whether they trained it again.
@@ -38,6 +38,8 @@ LAYERS = {"relu3_1": 1, "relu2_1": 2, "relu1_1": 4}
 """VGG19's layers by their scale against the low-resolution grid; matching is at the first."""
 TEXTURE, BLOCKS = (256, 128, 64), (16, 8, 4)
 """Channels of those layers, and residual blocks at each scale."""
+OPENING = 5 / 55
+"""Share of the training with the reconstruction loss alone."""
 VGG_UNIT = 255 * 0.226
 """From features of inputs divided by ImageNet's standard deviation to those of inputs in 0 to 255, but for biases."""
 
@@ -133,8 +135,10 @@ class SRNTTLoss(nn.Module):
         self.vgg = VGG19(*LAYERS, self.layer)
 
     def forward(self, outputs: SRNTTOutputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
-        """The terms of ``weights`` but the adversary's, and without back-projection while its weight is 0."""
+        """The terms of ``weights`` but the adversary's and those of weight 0; before ``OPENING`` only "rec"."""
         sr = outputs.sr.float()
+        if progress < OPENING:
+            return {"rec": F.l1_loss(2 * sr, 2 * batch.hr)}
         with torch.no_grad():
             wanted = self.vgg(batch.hr)[self.layer]
         found = self.vgg(sr)

@@ -16,7 +16,8 @@ from e2ent2lib import train as trainer
 from e2ent2lib.checkpoints import MODELS, build_model, load_model, save_model
 from e2ent2lib.config import PAPER, SMOKE
 from e2ent2lib.data.crops import Crops, CropTwice
-from e2ent2lib.losses import critic_loss, generator_loss, reconstruction_loss
+from e2ent2lib.evaluate import evaluate
+from e2ent2lib.losses import critic_loss, generator_loss, gradient_penalty, reconstruction_loss
 from e2ent2lib.train import RECIPES, Recipe, learning_rate, make_fabric, make_players, train, training_step
 
 TINY = replace(
@@ -143,6 +144,48 @@ def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, 
         assert card["started_from"] == {"model": recipe.start_from, "sha256": first.card["sha256"]}
         moved = any(p.requires_grad for p in build_model(name, TINY).get_submodule(recipe.part).parameters())
         assert differ(weights(first), weights(model.get_submodule(recipe.part))) == moved
+
+
+def test_a_card_says_which_vgg_was_used_and_what_was_trained_with_a_random_one_cannot_be_measured(
+    monkeypatch, photographs, first_stages, tmp_path
+):
+    model, _ = run("srntt", tmp_path / "weights/smoke", photographs, start_from=first_stages, in_tables=False)
+    assert model.card["vgg"]["weights"].startswith("random") and "Simonyan" in model.card["vgg"]["licence"]
+    assert model.card["vgg"]["stored"] == ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"]
+    assert model.card["vgg"]["layers_of_the_loss"] == ["relu1_1", "relu2_1", "relu3_1"]
+    assert model.card["in_tables"] is False
+    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
+    with pytest.raises(ValueError, match="srntt was trained with random VGG features"):
+        evaluate("srntt", "motorcycle", profile="smoke", progress=False)
+    assert run("sisr", tmp_path / "plain", photographs)[0].card["vgg"] is None
+
+
+def test_training_without_vgg_weights_stops_before_anything_is_written(monkeypatch, photographs, tmp_path):
+    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", str(tmp_path / "nowhere.pth"))
+    with pytest.raises(FileNotFoundError, match=r"nowhere.pth: no VGG19 weights here. Set E2ENT2_VGG_WEIGHTS"):
+        run("enhancenet", tmp_path / "run", photographs)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["stereosr", "passrnet"])
+def test_stereo_methods_learn_from_crops_that_look_like_a_rectified_pair(name):
+    profile = RECIPES[name].crops(PAPER)
+    assert (profile.stereo, profile.max_offset, profile.unrelated) == (True, 64, 0)
+    assert RECIPES["srntt"].crops(PAPER) == PAPER
+
+
+def test_a_critic_with_a_penalty_learns_from_it_too():
+    recipe = RECIPES["srntt"]
+    fabric, players = some_players(recipe, "srntt")
+    critic, batch = copy.deepcopy(players.critics[0].net.module), a_batch()
+    model = copy.deepcopy(players.generator.net.module)
+    losses = training_step(fabric, players, batch, recipe, TINY)
+    with torch.no_grad():
+        fake = trainer.forward(model, batch).sr
+    penalty = 10 * gradient_penalty(critic, batch.hr, fake, seed=0)
+    loss = critic(fake).mean() - critic(batch.hr).mean() + penalty
+    torch.testing.assert_close(losses["critic_ref"], loss.detach())
+    assert_close_together(gradients(players.critics[0]), torch.autograd.grad(loss, list(critic.parameters())))
 
 
 def test_the_recipes_are_the_rows_of_the_tables():

@@ -6,16 +6,17 @@ by for the patch of the same structure, and take from it the details that the in
 Kept: SIFT on the enlarged input, global registration, matching by structure with blocks of adaptive size, blending of
 the matched high-resolution patches, an image that agrees with the input.
 
-Scaled: in place of retrieval from the web, every given reference that can be registered is used, weighted by its
-patches; one that can't be is left out. SIFT without bundles and a homography by RANSAC register. Minimising the energy
-is replaced by a weighted mean of the patches, then iterative back-projection (Irani and Peleg, 1991).
+Scaled: in place of retrieval from the web, of the references given the two are used with most key points in agreement;
+one that can't be registered is left out. Single SIFT descriptors in place of bundles, and one homography by RANSAC. For
+the minimised energy stand a weighted mean of the patches and iterative back-projection (Irani and Peleg, 1991).
 
 Not known: the system's code, which was never public, and so its thresholds; those below were chosen on photographs
 that no table measures.
 """
 
+import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +31,12 @@ from skimage.transform import ProjectiveTransform
 from e2ent2lib.images import as_rgb
 
 SCALE = 4
+USED = 2
+"""How many references are blended at most; more cost time and gain next to nothing."""
 LEAST_INLIERS = 8
-"""Fewer pairs of key points than this may agree on a homography by chance."""
+"""On unrelated photographs up to five pairs of key points agree on a homography by chance."""
+LARGEST_SCALE = 4
+"""A homography that enlarges or shrinks more than this anywhere in the picture is an error."""
 REACH = 16
 """How far from the registered place a patch is searched, in pixels of the result."""
 BLOCKS = (9, 5, 3)
@@ -73,20 +78,19 @@ def super_resolve(
     if not refs:
         raise ValueError("Landmark has no reference; it needs at least one, bicubic and sisr need none")
     base = _enlarge(lr).clip(0, 255)
-    found = [(register(base, ref), ref) for ref in refs]
+    found = [(registered, ref) for ref in refs if (registered := register(base, ref)).homography is not None]
     detail, weight = np.zeros_like(base), np.full((*base.shape[:2], 1), 1e-6, np.float32)
-    for (homography, _), ref in sorted(found, key=lambda pair: -pair[0].inliers):
-        if homography is not None:
-            warped, valid = warp(ref, homography, base)
-            more, its_weight = transfer(warped, valid, match(lr, warped, valid))
-            detail, weight = detail + more, weight + its_weight
+    for registered, ref in sorted(found, key=lambda pair: -pair[0].inliers)[:USED]:
+        warped, valid = warp(ref, registered.homography, base)
+        some, its_weight = transfer(warped, valid, match(lr, warped, valid))
+        detail, weight = detail + some, weight + its_weight
     return back_project(base + detail / weight, lr)
 
 
 def register(picture: Float[np.ndarray, "h w 3"], ref: UInt8[np.ndarray, "H W 3"]) -> Registration:
     """The homography from the enlarged picture to the reference on which most SIFT key points agree.
 
-    None if fewer than ``LEAST_INLIERS`` do, or if it mirrors, folds or scales more than ×4 somewhere in the picture.
+    None if fewer than ``LEAST_INLIERS`` do, or if it mirrors, folds or scales beyond ``LARGEST_SCALE``.
     """
     (points, descriptors), (ref_points, ref_descriptors) = _key_points(picture), _key_points(ref)
     if min(len(points), len(ref_points)) < LEAST_INLIERS:
@@ -95,12 +99,12 @@ def register(picture: Float[np.ndarray, "h w 3"], ref: UInt8[np.ndarray, "H W 3"
     if len(pairs) < LEAST_INLIERS:
         return Registration(None, 0)
     matched = points[pairs[:, 0]], ref_points[pairs[:, 1]]
-    trials = dict(min_samples=4, residual_threshold=SCALE, max_trials=2000, rng=0)
-    model, inliers = ransac(matched, ProjectiveTransform, is_model_valid=lambda m, *_: _sane(m, picture), **trials)
-    count = 0 if inliers is None else int(inliers.sum())
-    if count < LEAST_INLIERS or not model or not _sane(model, picture):
-        return Registration(None, count)
-    return Registration(model.params / model.params[2, 2], count)
+    with warnings.catch_warnings(action="ignore"):  # a degenerate sample is no news
+        model, agree = ransac(matched, ProjectiveTransform, 4, residual_threshold=SCALE, max_trials=2000, rng=0)
+    inliers = 0 if agree is None else int(agree.sum())
+    if inliers < LEAST_INLIERS or not model or not _sane(model.params, picture.shape):
+        return Registration(None, inliers)
+    return Registration(model.params / model.params[2, 2], inliers)
 
 
 def warp(
@@ -127,13 +131,12 @@ def match(lr: UInt8[np.ndarray, "h w 3"], warped: Pixels, valid: Bool[np.ndarray
     The reference is shrunk as the input was, once for each shift. Similarity of two blocks a and b of structure is
     2⟨a, b⟩ / (|a|² + |b|²); of the block sizes, a smaller one has to be clearly better at the centre.
     """
-    score = _scorer(lr, warped, valid)
-    best, rows = np.float32(-np.inf), deque(maxlen=3)
-    for dy in range(-REACH - 1, REACH + 2):
-        rows.append(score(dy))
+    best, rows = np.full((len(BLOCKS), 4, *lr.shape[:2]), -np.inf, np.float32), deque(maxlen=3)
+    for dy, row in _similarities(lr, warped, valid):
+        rows.append(row)
         if len(rows) == 3:
-            peaks = _peaks(*rows) + np.array([0, 0, dy - 1, 0], np.float32)[:, None, None]
-            best = np.where(peaks[:, :1] > best[:, :1] if np.ndim(best) else True, peaks, best)
+            peaks = _peaks(*rows, dy - 1)
+            best = np.where(peaks[:, :1] > best[:, :1], peaks, best)
     chosen = best[0]
     for smaller in best[1:]:
         chosen = np.where(1 - smaller[1] < SMALLER * (1 - chosen[1]), smaller, chosen)
@@ -163,7 +166,7 @@ def transfer(
 
 
 def back_project(picture: Pixels, lr: UInt8[np.ndarray, "h w 3"], steps: int = 20) -> Pixels:
-    """The picture corrected until, shrunk by bicubic ×1/4, it is the input; from 0 to 255."""
+    """The picture corrected until it is the input when shrunk by bicubic ×1/4, as far as 0 to 255 allows."""
     picture = picture.clip(0, 255)
     for _ in range(steps):
         picture = (picture + _enlarge(lr - _shrink(picture))).clip(0, 255)
@@ -180,19 +183,18 @@ def _key_points(picture: np.ndarray) -> tuple[Float[np.ndarray, "n 2"], np.ndarr
     return sift.keypoints[:, ::-1].astype(float), sift.descriptors
 
 
-def _sane(model: ProjectiveTransform, picture: np.ndarray) -> bool:
-    height, width = picture.shape[:2]
-    matrix = model.params
+def _sane(matrix: Float[np.ndarray, "3 3"], shape: tuple[int, ...]) -> bool:
     if not np.isfinite(matrix).all() or abs(matrix[2, 2]) < 1e-9:
         return False
-    matrix = matrix / matrix[2, 2]
-    depth = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix[2]
-    area = np.linalg.det(matrix) / depth**3  # Jacobian's determinant
-    return bool((depth > 0).all() and (area > 1 / 16).all() and (area < 16).all())
+    depth = [matrix[2] @ (x, y, 1) / matrix[2, 2] for x in (0, shape[1]) for y in (0, shape[0])]
+    areas = np.linalg.det(matrix / matrix[2, 2]) / np.power(depth, 3)  # of a pixel, laid on the reference
+    return min(depth) > 0 and 1 / LARGEST_SCALE**2 < areas.min() and areas.max() < LARGEST_SCALE**2
 
 
-def _scorer(lr: np.ndarray, warped: Pixels, valid: np.ndarray) -> Callable[[int], Float32[np.ndarray, "k n h w"]]:
-    """A function of dy: similarities for each block size, each dx from −REACH − 1 to REACH + 1, and each pixel."""
+def _similarities(
+    lr: np.ndarray, warped: Pixels, valid: np.ndarray
+) -> Iterator[tuple[int, Float32[np.ndarray, "k n h w"]]]:
+    """For one dy after the other: similarities by block size, dx and pixel, dy and dx one more than ``REACH``."""
     margin = (REACH + 1) // SCALE + 1
     warped = np.pad(warped, [(SCALE * margin,) * 2] * 2 + [(0, 0)], mode="edge")
     valid = np.pad(valid, SCALE * margin)
@@ -212,10 +214,11 @@ def _scorer(lr: np.ndarray, warped: Pixels, valid: np.ndarray) -> Callable[[int]
         product = _blocks(np.einsum("hwc,hwc->hw", own, other[here]))
         return 2 * product / (own_power + power[:, *here] + NOISE)
 
-    return lambda dy: np.stack([similarity(dy, dx) for dx in range(-REACH - 1, REACH + 2)], 1)
+    for dy in range(-REACH - 1, REACH + 2):
+        yield dy, np.stack([similarity(dy, dx) for dx in range(-REACH - 1, REACH + 2)], 1)
 
 
-def _peaks(above: np.ndarray, row: np.ndarray, below: np.ndarray) -> Float32[np.ndarray, "k 4 h w"]:
+def _peaks(above: np.ndarray, row: np.ndarray, below: np.ndarray, dy: int) -> Float32[np.ndarray, "k 4 h w"]:
     """For each block size the best of a row: similarity, that of the smallest block there, and the peak's y and x.
 
     The place is refined to fractions of a pixel by parabolas through the neighbours' similarities.
@@ -223,7 +226,7 @@ def _peaks(above: np.ndarray, row: np.ndarray, below: np.ndarray) -> Float32[np.
     best = row[:, 1:-1].argmax(1)[:, None] + 1
     at = lambda scores, index=best: np.take_along_axis(scores, index, 1)[:, 0]  # noqa: E731
     top = at(row)
-    y = _vertex(at(above), top, at(below))
+    y = dy + _vertex(at(above), top, at(below))
     x = best[:, 0] - REACH - 1 + _vertex(at(row, best - 1), top, at(row, best + 1))
     return np.stack([top, at(np.broadcast_to(row[-1], row.shape)), y, x], 1).astype(np.float32)
 

@@ -54,13 +54,17 @@ def show(images: Mapping[str, Image] | Sequence[tuple[str, Image]], *, columns: 
 
 
 def curves(history: Sequence[dict], *, title: str) -> Figure:
-    """Losses (left, log scale) and validation PSNR (right, dB) against training steps, from ``train``'s history."""
+    """Losses (left, log scale) and validation PSNR (right, dB) against training steps, from ``train``'s history.
+
+    Of the paper's models L_rec, of a baseline every term of its own.
+    """
     frame = pd.DataFrame(history).set_index("step")
     scores = [c for c in frame if c.startswith("val_")]
-    losses = [c for c in frame if c.startswith("rec_")]
+    paper = [c for c in frame if c.startswith("rec_")]
+    losses = paper or [c for c in frame if not c.startswith(("val_", "critic_", "adv_"))]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
     for axis, columns, label in (
-        (left, losses, "L_rec (Eq. 8)"),
+        (left, losses, "L_rec (Eq. 8)" if paper else "loss, unweighted"),
         (right, scores, "validation PSNR / dB"),
     ):
         for column in columns:

@@ -4,11 +4,12 @@ The idea: lay photographs of the same place over the enlarged input by one globa
 by for the patch of the same structure, and take from it the details that the input has lost; nothing is learned.
 
 Kept: SIFT on the enlarged input, global registration, matching by structure with blocks of adaptive size, blending of
-the matched high-resolution patches, an image that agrees with the input.
+the matched high-resolution patches into an image that agrees with the input.
 
-Scaled: in place of retrieval from the web, of the references given the two are used with most key points in agreement;
-one that can't be registered is left out. Single SIFT descriptors in place of bundles, and one homography by RANSAC. For
-the minimised energy stand a weighted mean of the patches and iterative back-projection (Irani and Peleg, 1991).
+Scaled: in place of retrieval from the web, of the references given the one is used that has most key points in
+agreement (the two best, or all, were no better). Single SIFT descriptors in place of bundles, and one homography by
+RANSAC. For the minimised energy stand a weighted mean of the patches and iterative back-projection (Irani and Peleg,
+1991).
 
 Not known: the system's code, which was never public, and so its thresholds; those below were chosen on photographs
 that no table measures.
@@ -31,8 +32,6 @@ from skimage.transform import ProjectiveTransform
 from e2ent2lib.images import as_rgb
 
 SCALE = 4
-USED = 2
-"""How many references are blended at most; more cost time and gain next to nothing."""
 LEAST_INLIERS = 8
 """On unrelated photographs up to five pairs of key points agree on a homography by chance."""
 LARGEST_SCALE = 4
@@ -70,21 +69,20 @@ class Matches(NamedTuple):
 def super_resolve(
     lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "H W 3"]]
 ) -> Float32[np.ndarray, "4*h 4*w 3"]:
-    """The picture ×4, from 0 to 255 and not rounded; where no reference can be registered, back-projected bicubic.
+    """The picture ×4, from 0 to 255 and not rounded. A reference that can't be registered is left out.
 
-    Raises ValueError without a reference.
+    If none can be, this is the bicubic image, back-projected. Raises ValueError without a reference.
     """
     lr, refs = as_rgb(lr, "the low-resolution picture"), [as_rgb(r, f"reference {i}") for i, r in enumerate(refs, 1)]
     if not refs:
-        raise ValueError("Landmark has no reference; it needs at least one, bicubic and sisr need none")
-    base = _enlarge(lr).clip(0, 255)
-    found = [(registered, ref) for ref in refs if (registered := register(base, ref)).homography is not None]
-    detail, weight = np.zeros_like(base), np.full((*base.shape[:2], 1), 1e-6, np.float32)
-    for registered, ref in sorted(found, key=lambda pair: -pair[0].inliers)[:USED]:
-        warped, valid = warp(ref, registered.homography, base)
-        some, its_weight = transfer(warped, valid, match(lr, warped, valid))
-        detail, weight = detail + some, weight + its_weight
-    return back_project(base + detail / weight, lr)
+        raise ValueError("Landmark got no reference; give at least one, or use bicubic or sisr, which need none")
+    picture = _enlarge(lr).clip(0, 255)
+    registered = [(register(picture, ref), ref) for ref in refs]
+    (homography, _), ref = max(registered, key=lambda x: (x[0].homography is not None, x[0].inliers))
+    if homography is not None:
+        warped, valid = warp(ref, homography, picture)
+        picture = picture + transfer(warped, valid, match(lr, warped, valid))
+    return back_project(picture, lr)
 
 
 def register(picture: Float[np.ndarray, "h w 3"], ref: UInt8[np.ndarray, "H W 3"]) -> Registration:
@@ -143,26 +141,26 @@ def match(lr: UInt8[np.ndarray, "h w 3"], warped: Pixels, valid: Bool[np.ndarray
     return Matches(chosen[2], chosen[3], chosen[1].clip(0, 1) ** 2)
 
 
-def transfer(
-    warped: Pixels, valid: Bool[np.ndarray, "h w"], matches: Matches
-) -> tuple[Pixels, Float32[np.ndarray, "h w 1"]]:
-    """The sum of the overlapping patches' high frequencies, weighted by a window and their quality, and of the weights.
+def transfer(warped: Pixels, valid: Bool[np.ndarray, "h w"], matches: Matches) -> Pixels:
+    """The details to add: high frequencies of overlapping patches, their mean weighted by a window and their quality.
 
-    The details are damped by the quality once more, so that poor matches alone add next to nothing.
+    It is damped by the quality once more, so that poor matches alone add next to nothing.
     """
+    height, width = valid.shape
     covered = ndimage.binary_erosion(valid, iterations=2 * SCALE, border_value=1)
     high = (warped - _soften(warped)) * covered[..., None]
-    bands = [ndimage.spline_filter(high[..., c]) for c in range(3)]
-    place = np.mgrid[: valid.shape[0], : valid.shape[1]].astype(np.float32)
-    window = np.sin(np.pi * (np.arange(SCALE * PATCH) + 0.5) / (SCALE * PATCH)) ** 2
-    detail, total = np.zeros_like(high), np.zeros((*valid.shape, 1), np.float32)
+    bands = [ndimage.spline_filter(high[..., c], output=np.float32) for c in range(3)]
+    place = np.mgrid[:height, :width].astype(np.float32)
+    window = np.sin(np.pi * (np.arange(SCALE * PATCH, dtype=np.float32) + 0.5) / (SCALE * PATCH)) ** 2
+    window = window.reshape(PATCH, SCALE)
+    detail, total = np.zeros_like(high), np.full((height, width, 1), 1e-6, np.float32)
     for i, j in np.ndindex(PATCH, PATCH):  # each pixel lies in PATCH² patches: here in cell i, j of its patch
         dy, dx, quality = (_of_patch(field, i, j) for field in matches)
         patch = [ndimage.map_coordinates(b, place + [dy, dx], prefilter=False, mode="nearest") for b in bands]
-        weight = (_cells(window, i, valid.shape[0])[:, None] * _cells(window, j, valid.shape[1]) * quality)[..., None]
+        weight = (np.tile(np.outer(window[i], window[j]), matches.dy.shape) * quality)[..., None]
         detail += weight * quality[..., None] * np.stack(patch, 2)
         total += weight
-    return detail, total
+    return detail / total
 
 
 def back_project(picture: Pixels, lr: UInt8[np.ndarray, "h w 3"], steps: int = 20) -> Pixels:
@@ -178,7 +176,7 @@ def _key_points(picture: np.ndarray) -> tuple[Float[np.ndarray, "n 2"], np.ndarr
     sift = SIFT(upsampling=1)
     try:
         sift.detect_and_extract(rgb2gray(_soften(picture).clip(0, 255) / 255))
-    except RuntimeError:  # nothing to detect
+    except (RuntimeError, IndexError):  # nothing to detect, or fewer pixels than one octave needs
         return np.zeros((0, 2)), np.zeros((0, 128))
     return sift.keypoints[:, ::-1].astype(float), sift.descriptors
 
@@ -198,7 +196,7 @@ def _similarities(
     margin = (REACH + 1) // SCALE + 1
     warped = np.pad(warped, [(SCALE * margin,) * 2] * 2 + [(0, 0)], mode="edge")
     valid = np.pad(valid, SCALE * margin)
-    own, (height, width) = _structure(lr.astype(np.float32)), lr.shape[:2]
+    (height, width), own = lr.shape[:2], _structure(lr.astype(np.float32))
     own_power = _blocks((own**2).sum(2))
     phases = {}
     for phase in np.ndindex(SCALE, SCALE):
@@ -250,10 +248,6 @@ def _of_patch(field: Float[np.ndarray, "h w"], i: int, j: int) -> Float[np.ndarr
     reach, (height, width) = PATCH // 2, field.shape
     moved = np.pad(field, reach, mode="edge")[PATCH - 1 - i :, PATCH - 1 - j :][:height, :width]
     return moved.repeat(SCALE, 0).repeat(SCALE, 1)
-
-
-def _cells(window: np.ndarray, i: int, length: int) -> np.ndarray:
-    return np.tile(window[SCALE * i : SCALE * (i + 1)], length // SCALE).astype(np.float32)
 
 
 def _shrink(picture: np.ndarray) -> Pixels:

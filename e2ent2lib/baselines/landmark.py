@@ -127,7 +127,7 @@ def match(lr: UInt8[np.ndarray, "h w 3"], warped: Pixels, valid: Bool[np.ndarray
     """The most similar patch of the warped reference for each pixel of the input, within ``REACH``.
 
     The reference is shrunk as the input was, once for each shift. Similarity of two blocks a and b of structure is
-    2⟨a, b⟩ / (|a|² + |b|²); of the block sizes, a smaller one has to be clearly better at the centre.
+    2⟨a, b⟩ / (|a|² + |b|²), and its cube the quality; a smaller block has to be clearly better at the centre.
     """
     best, rows = np.full((len(BLOCKS), 4, *lr.shape[:2]), -np.inf, np.float32), deque(maxlen=3)
     for dy, row in _similarities(lr, warped, valid):
@@ -138,7 +138,7 @@ def match(lr: UInt8[np.ndarray, "h w 3"], warped: Pixels, valid: Bool[np.ndarray
     chosen = best[0]
     for smaller in best[1:]:
         chosen = np.where(1 - smaller[1] < SMALLER * (1 - chosen[1]), smaller, chosen)
-    return Matches(chosen[2], chosen[3], chosen[1].clip(0, 1) ** 2)
+    return Matches(chosen[2], chosen[3], chosen[1].clip(0, 1) ** 3)
 
 
 def transfer(warped: Pixels, valid: Bool[np.ndarray, "h w"], matches: Matches) -> Pixels:
@@ -186,7 +186,7 @@ def _sane(matrix: Float[np.ndarray, "3 3"], shape: tuple[int, ...]) -> bool:
         return False
     depth = [matrix[2] @ (x, y, 1) / matrix[2, 2] for x in (0, shape[1]) for y in (0, shape[0])]
     areas = np.linalg.det(matrix / matrix[2, 2]) / np.power(depth, 3)  # of a pixel, laid on the reference
-    return min(depth) > 0 and 1 / LARGEST_SCALE**2 < areas.min() and areas.max() < LARGEST_SCALE**2
+    return bool(min(depth) > 0 and areas.min() > 1 / LARGEST_SCALE**2 and areas.max() < LARGEST_SCALE**2)
 
 
 def _similarities(

@@ -8,10 +8,11 @@ Kept: matching at relu3_1, where input and shrunken reference are both enlarged 
 back-projection 0, and its README leaves it out) and in its units: images in [−1, 1], VGG's input in 0 to 255; an
 opening of 5 in 55 epochs with the reconstruction loss alone.
 
-Scaled: with the profile, width and blocks. The content comes from SRResNet (1.55 M parameters); the published extractor
-has 1.52 M (ReLU, 3×3 and 1×1 at its ends). With biases before batch norms that is 4.42 M against 4.38 M. VGG is
-torchvision's; the network takes its features in that unit. Left out: weights for reliable matches, off in the code. Where only the short VGG file is at hand, relu3_1 stands in for
-relu5_1 at the same weight, and then leads the loss, since its features are larger.
+Scaled: with the profile, width and blocks. The content comes from SRResNet (1.55 M parameters); the published
+extractor has 1.52 M (ReLU, 3×3 and 1×1 at its ends). With biases before batch norms that is 4.42 M against 4.38 M. VGG
+is torchvision's; the network takes its features in that unit. Left out: weights for reliable matches, off in the code.
+Where only the short VGG file is at hand, relu3_1 stands in for relu5_1 at the same weight, and then leads the loss,
+since its features are larger.
 
 Not known: what E2ENT²'s authors count as SRNTT's "five loss functions", and whether they trained it again.
 """

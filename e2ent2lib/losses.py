@@ -27,13 +27,15 @@ def reconstruction_loss(sr: Images, hr: Images, kind: Literal["l1", "mse"] = "l1
 class PaperLoss(nn.Module):
     """Eq. 8 on each branch, with the weights of 4.1. ``weights`` holds those of Eq. 10 too, which the trainer adds."""
 
-    def __init__(self, profile: Profile, rec: Literal["l1", "mse"] = "l1", *, joint: bool = False):
-        """``joint``: both branches are trained, so that the SISR branch has the profile's ``weight_sisr``."""
+    def __init__(self, profile: Profile, rec: Literal["l1", "mse"] = "l1", branches: tuple[str, ...] = ("sisr",)):
+        """``branches``: "sisr", "ref", or both; beside the other the SISR branch has the profile's ``weight_sisr``."""
         super().__init__()
         self.rec = rec
-        branches = {"sisr": profile.weight_sisr, "ref": 1.0} if joint else {"sisr": 1.0}
-        self.weights = {f"rec_{branch}": weight * profile.weight_rec for branch, weight in branches.items()}
-        self.weights |= {f"adv_{branch}": weight * profile.weight_adv for branch, weight in branches.items()}
+        shares = {
+            branch: profile.weight_sisr if branch == "sisr" and len(branches) == 2 else 1.0 for branch in branches
+        }
+        self.weights = {f"rec_{branch}": share * profile.weight_rec for branch, share in shares.items()}
+        self.weights |= {f"adv_{branch}": share * profile.weight_adv for branch, share in shares.items()}
 
     def forward(self, outputs: Tensor | tuple, batch: tuple, progress: float) -> dict[str, Tensor]:
         """The terms, unweighted, of what the network made: an image, or ``models.Outputs``; batch is ``Crops``."""

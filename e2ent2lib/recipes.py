@@ -37,11 +37,9 @@ class Recipe:
     stereo: bool = False
     """Trained on crops that look like a rectified pair, since the method takes nothing else."""
 
-    def make_loss(self, profile: Profile) -> nn.Module:
-        """The loss with its weights for this profile."""
-        if self.loss:
-            return self.loss(profile)
-        return PaperLoss(profile, self.rec, joint=self.steps == "steps_joint")
+    def make_loss(self, profile: Profile, branches: tuple[str, ...]) -> nn.Module:
+        """The loss with its weights for this profile, and for the branches that ``models.branches`` names."""
+        return self.loss(profile) if self.loss else PaperLoss(profile, self.rec, branches)
 
     def crops(self, profile: Profile) -> Profile:
         """The profile as this row's crops need it."""

@@ -28,7 +28,7 @@ from e2ent2lib.data.crops import Crops, CropTwice, TrainingImages, training_imag
 from e2ent2lib.images import to_image, whole_file
 from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
 from e2ent2lib.metrics import psnr
-from e2ent2lib.models import Critic, image_of
+from e2ent2lib.models import Critic, branches, image_of
 from e2ent2lib.recipes import RECIPES, Recipe
 
 
@@ -67,7 +67,7 @@ class Players(NamedTuple):
 
 def make_players(fabric: Fabric, model: nn.Module, recipe: Recipe, profile: Profile) -> Players:
     """The model and the critics its recipe asks for, on Fabric's devices, each with Adam (4.1); and the loss."""
-    loss = fabric.to_device(recipe.make_loss(profile))
+    loss = fabric.to_device(recipe.make_loss(profile, branches(model)))
     for part in loss.modules():
         if isinstance(part, VGG19):
             part.autocast = fabric.autocast
@@ -128,14 +128,6 @@ def forward(net: nn.Module, batch: Crops) -> Tensor | tuple:
     lr, ref, ref_down = (x.contiguous(memory_format=torch.channels_last) for x in batch[1:])
     inner = getattr(net, "module", net)
     return net(lr) if inner.references == "none" else net(lr, ref, ref_down)
-
-
-def branches(model: nn.Module) -> tuple[str, ...]:
-    """Whose images are trained: "sisr", "ref", or both in E2ENT², whose SISR branch learns with the rest."""
-    if model.references == "none":
-        return ("sisr",)
-    joint = model.sisr is not None and any(p.requires_grad for p in model.sisr.parameters())
-    return ("sisr", "ref") if joint else ("ref",)
 
 
 def images_of(model: nn.Module, outputs: Tensor | tuple) -> dict[str, Tensor]:

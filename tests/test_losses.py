@@ -190,8 +190,9 @@ def test_the_gradient_penalty_is_taken_between_real_and_fake_at_places_that_the_
 
 def test_the_papers_loss_weighs_each_branch_and_leaves_out_what_was_not_made():
     profile = replace(SMOKE, weight_rec=0.7, weight_adv=0.2, weight_sisr=0.5)
-    alone, joint = PaperLoss(profile), PaperLoss(profile, "mse", joint=True)
+    alone, joint = PaperLoss(profile), PaperLoss(profile, "mse", ("sisr", "ref"))
     assert alone.weights == {"rec_sisr": 0.7, "adv_sisr": 0.2}
+    assert PaperLoss(profile, branches=("ref",)).weights == {"rec_ref": 0.7, "adv_ref": 0.2}
     assert joint.weights == {"rec_sisr": 0.35, "rec_ref": 0.7, "adv_sisr": 0.1, "adv_ref": 0.2}
     hr, image = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5)
     batch = SimpleNamespace(hr=hr)

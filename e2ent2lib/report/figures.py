@@ -30,7 +30,7 @@ SYSTEMS = {
     "enhancenet": "EnhanceNet",
     "srgan": "SRGAN",
     "sisr": "SISR",
-    "sisr-gan": "Ours-SISR (GAN)",
+    "sisr-gan": "Ours-SISR",
     "landmark": "Landmark",
     "srntt": "SRNTT",
     "e2ent2-mse": "E2ENT²-MSE",
@@ -80,7 +80,7 @@ def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, s
     if len(panels) % 2:  # two full rows
         panels = {given: cut(downscale(hr), tuple(n // 4 for n in box))} | panels
     columns = -(-len(panels) // 2)
-    figure = plt.figure(figsize=(11.2, 2 * 0.75 * 11.2 / (columns + 1.12) + 1.2), layout="constrained")
+    figure = plt.figure(figsize=(11.2, 2 * 0.75 * 11.2 / (columns + 1.12) + 1.9), layout="constrained")
     grid = figure.add_gridspec(2, 1 + columns, width_ratios=[1.12, *[1] * columns])
     left = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
     for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):
@@ -88,7 +88,7 @@ def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, s
     _frame(left[0], box, COLOURS[1])
     for i, (title, image) in enumerate(panels.items()):
         axis = figure.add_subplot(grid[i // columns, 1 + i % columns])
-        score = "" if title in ("HR", given) else f"   {psnr(image, cut(hr, box)):.2f} dB"
+        score = "" if title in ("HR", given) else f"\n{psnr(image, cut(hr, box)):.2f} dB"
         _show(axis, image, title + score)
     about = f"The held-out motorcycle stereo pair. PSNR of the crop shown, {box[2]}×{box[3]} pixels, {_protocol()}."
     return finish(figure, 1, "The engine of the motorcycle, ×4 by each system", f"{about} {sources}")
@@ -101,7 +101,7 @@ def comparison(
     columns, rows = [*images, "HR"], len(places)
     height = rows * (0.75 * 11.6 / (len(columns) + 2.2) + 0.25) + 1
     figure = plt.figure(figsize=(11.6, height), layout="constrained")
-    grid = figure.add_gridspec(rows, 1 + len(columns), width_ratios=[1.9, *[1] * len(columns)])
+    grid = figure.add_gridspec(rows, 1 + len(columns), width_ratios=[2.2, *[1] * len(columns)])
     left = [figure.add_subplot(part) for part in (grid[: -(-rows // 2), 0], grid[rows // 2 :, 0])]
     for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):
         _show(axis, image, title)
@@ -124,7 +124,7 @@ def comparison(
 
 def _show(axis: Axes, image: Pixels, title: str) -> None:
     axis.imshow(image)
-    axis.set_title(title, fontsize=10.5)
+    axis.set_title(title, fontsize=9.5)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
@@ -148,11 +148,17 @@ def _sources(profile: str) -> str:
         for n in SYSTEMS
         if n in here and n not in UNTRAINED
     }
-    marks = ", ".join(f"{SYSTEMS[n]} {c['sha256'][:8]}{' (provisional)' * c['provisional']}" for n, c in cards.items())
+    marks = ", ".join(f"{SYSTEMS[n]} {c['sha256'][:8]}{_rough(c)}" for n, c in cards.items())
     gone = [n for n in SYSTEMS if n not in here]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
     lines += [f"No checkpoint of this profile yet: {', '.join(SYSTEMS[n] for n in gone)}."] if gone else []
     return " ".join(lines)
+
+
+def _rough(card: dict) -> str:
+    if not card.get("in_tables", True):
+        return " (five minutes of training)"
+    return " (provisional)" * card["provisional"]
 
 
 FIGURES: dict[int, Callable[[str], Figure]] = {

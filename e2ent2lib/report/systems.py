@@ -15,6 +15,7 @@ from e2ent2lib.config import PAPER, get_profile
 from e2ent2lib.images import downscale
 from e2ent2lib.inference import super_resolve
 from e2ent2lib.metrics import psnr
+from e2ent2lib.models import branches
 from e2ent2lib.recipes import RECIPES
 from e2ent2lib.report.examples import Pixels, Window, cut
 from e2ent2lib.report.figures import SYSTEMS
@@ -59,7 +60,7 @@ def own_parameters(model: nn.Module) -> int:
 
 def _training(name: str, profile: str) -> dict[str, str]:
     recipe = RECIPES[name]
-    weights = recipe.make_loss(get_profile(profile)).weights
+    weights = recipe.make_loss(get_profile(profile), branches(build_model(name, get_profile(profile)))).weights
     shown = {term: weight for term, weight in weights.items() if recipe.adversarial or not term.startswith("adv_")}
     line = {"loss": " + ".join(f"{weight:g}·{term}" for term, weight in shown.items() if weight)}
     line["adversary"] = recipe.adversarial or "none"

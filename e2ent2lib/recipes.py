@@ -1,4 +1,8 @@
-"""What distinguishes the training of one row of the tables from another's; all are trained by ``train``."""
+"""What distinguishes the training of one row of the tables from another's; all are trained by ``train``.
+
+Photographs, crops, batch, optimiser and step size are the profile's for every row, not those of each paper, so that
+rows differ in their networks and losses alone. The number of steps is one of the profile's three.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace

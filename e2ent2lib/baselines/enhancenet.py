@@ -8,7 +8,8 @@ Kept: the network, without batch norm, nearest-neighbour enlarging, bicubic skip
 adversarial, texture; none on pixels), their layers and weights, Gram matrices of 16 × 16 positions, not divided.
 
 Scaled: width and blocks with the profile; at ``compact``, without the whole VGG19, relu3_1 stands in for pool5. The
-discriminator is the trainer's. The last convolution starts near zero, so that training begins at the bicubic image.
+discriminator is ``models.Critic``, without dense layers. The last convolution starts near zero, so that training
+begins at the bicubic image.
 
 Not known: how the features were brought to a mean of one. Here each layer of both images is divided by the mean of the
 original's, one number an image; public code divides each image by its own, which hides a difference in strength. A

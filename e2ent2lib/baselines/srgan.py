@@ -6,6 +6,8 @@ Kept: the network of Fig. 4; trained by pixel MSE (SRResNet), then from those we
 (SRGAN), in the published units, images in [−1, 1]. The network works in that range; its image is mapped to [0, 1].
 
 Scaled: with the profile, width and blocks. Where only the short VGG file is at hand, relu3_1 stands in for relu5_4.
+The discriminator is ``models.Critic``: the published ladder of convolutions without its batch norms, and the mean over
+positions in place of its two dense layers, so that any crop will do.
 
 Not known: whether Eq. 5 adds up VGG's channels or averages them, and the unit of VGG's input. Here it is the mean, with
 ImageNet's mean and standard deviation: that is of "a scale that is comparable to the MSE loss" (3.2).

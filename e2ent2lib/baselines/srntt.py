@@ -12,7 +12,7 @@ Scaled: with the profile, width and blocks. The content comes from SRResNet (1.5
 extractor has 1.52 M (ReLU, 3×3 and 1×1 at its ends). With biases before batch norms that is 4.42 M against 4.38 M. VGG
 is torchvision's; the network takes its features in that unit. Left out: weights for reliable matches, off in the code.
 Where only the short VGG file is at hand, relu3_1 stands in for relu5_1 at the same weight, and then leads the loss,
-since its features are larger.
+since its features are larger. The discriminator is ``models.Critic``, without dense layers.
 
 Not known: what E2ENT²'s authors count as SRNTT's "five loss functions", and whether they trained it again.
 """

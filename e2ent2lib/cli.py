@@ -144,8 +144,9 @@ def run_evaluate(
     if protocol != Protocol() and results is None:
         raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
     profile = get_profile(profile).name
-    every = [name for name in available_models(profile) if can_measure(name, dataset(data))]
-    for name in every if models == ("all",) else models:
+    if models == ("all",):
+        models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
+    for name in models:
         rows = evaluate(name, data, profile=profile, folder=weights, protocol=protocol)
         path = result_file(results or results_folder(), profile, dataset(data).name, name)
         write_rows(path, rows)

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib import provenance
 from e2ent2lib.baselines import landmark
-from e2ent2lib.checkpoints import UNTRAINED, load_model, read_card, shipped_folder, use_of_references
+from e2ent2lib.checkpoints import UNTRAINED, load_model, shipped_card, use_of_references
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint
 from e2ent2lib.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
@@ -149,8 +149,7 @@ def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: P
     if not rows:
         return False
     pairs = data_set(data, protocol).pairs()
-    weights = shipped_folder() / profile / f"{name}.safetensors"
-    sha = None if name in UNTRAINED else read_card(weights, profile)["sha256"]
+    sha = None if name in UNTRAINED else shipped_card(name, profile)["sha256"]
     now = {
         "checkpoint_sha256": sha,
         "code": code_fingerprint(),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tqdm.auto import tqdm
 
-from e2ent2lib.checkpoints import UNTRAINED, available_models, read_card, shipped_folder
+from e2ent2lib.checkpoints import UNTRAINED, available_models, shipped_card, shipped_folder
 from e2ent2lib.data.pairs import dataset
 from e2ent2lib.evaluate import prepared
 from e2ent2lib.images import downscale, whole_file
@@ -143,11 +143,7 @@ def _protocol() -> str:
 def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
     here = available_models(profile)
-    cards = {
-        n: read_card(shipped_folder() / profile / f"{n}.safetensors", profile)
-        for n in SYSTEMS
-        if n in here and n not in UNTRAINED
-    }
+    cards = {n: shipped_card(n, profile) for n in SYSTEMS if n in here and n not in UNTRAINED}
     marks = ", ".join(f"{SYSTEMS[n]} {c['sha256'][:8]}{_rough(c)}" for n, c in cards.items())
     gone = [n for n in SYSTEMS if n not in here]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]

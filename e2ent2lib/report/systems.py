@@ -10,7 +10,7 @@ from torch import nn
 
 from e2ent2lib.baselines import landmark
 from e2ent2lib.baselines.vgg import VGG19
-from e2ent2lib.checkpoints import UNTRAINED, available_models, build_model, network_of, read_card, shipped_folder
+from e2ent2lib.checkpoints import UNTRAINED, available_models, build_model, network_of, shipped_card
 from e2ent2lib.config import PAPER, get_profile
 from e2ent2lib.images import downscale
 from e2ent2lib.inference import super_resolve
@@ -46,9 +46,10 @@ def sizes(names: Iterable[str], profile: str) -> pd.DataFrame:
     """A line a trained system: parameters here and at the paper's size, its losses with their weights, its training."""
     lines = {}
     for name in names:
-        counts = [own_parameters(build_model(name, p)) for p in (get_profile(profile), PAPER)]
-        lines[NAMES[name]] = dict(zip((f"parameters, {profile}", "parameters, paper"), (f"{n:,}" for n in counts)))
-        lines[NAMES[name]] |= _training(name, profile)
+        model = build_model(name, get_profile(profile))
+        counts = {profile: own_parameters(model), "paper": own_parameters(build_model(name, PAPER))}
+        lines[NAMES[name]] = {f"parameters, {p}": f"{count:,}" for p, count in counts.items()}
+        lines[NAMES[name]] |= _training(name, model)
     return pd.DataFrame(lines).T.rename_axis("system")
 
 
@@ -58,15 +59,15 @@ def own_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if id(p) not in vgg)
 
 
-def _training(name: str, profile: str) -> dict[str, str]:
-    recipe = RECIPES[name]
-    weights = recipe.make_loss(get_profile(profile), branches(build_model(name, get_profile(profile)))).weights
+def _training(name: str, model: nn.Module) -> dict[str, str]:
+    recipe, profile = RECIPES[name], model.profile.name
+    weights = recipe.make_loss(model.profile, branches(model)).weights
     shown = {term: weight for term, weight in weights.items() if recipe.adversarial or not term.startswith("adv_")}
     line = {"loss": " + ".join(f"{weight:g}·{term}" for term, weight in shown.items() if weight)}
     line["adversary"] = recipe.adversarial or "none"
     if name not in available_models(profile):
         return line | {"VGG in the loss, down to": "–", "trained": f"not yet: e2ent2 train {name}"}
-    card = read_card(shipped_folder() / profile / f"{name}.safetensors", profile)
+    card = shipped_card(name, profile)
     layers = (card.get("vgg") or {}).get("layers_of_the_loss") or ["–"]
     trained = f"{card['steps']} steps, {card['seconds'] / 60:.1f} min" + " (provisional)" * card["provisional"]
     return line | {"VGG in the loss, down to": layers[-1], "trained": trained}
@@ -87,7 +88,4 @@ def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile:
 
 
 def _rough(name: str, profile: str) -> str:
-    if name in UNTRAINED:
-        return ""
-    card = read_card(shipped_folder() / profile / f"{name}.safetensors", profile)
-    return ", provisional" if card["provisional"] else ""
+    return ", provisional" if name not in UNTRAINED and shipped_card(name, profile)["provisional"] else ""

@@ -6,6 +6,12 @@ from e2ent2lib.data import pairs
 
 
 @pytest.fixture
+def no_weight_file(monkeypatch):
+    """No VGG19 file is found, so that the layer that stands in is the same on every machine."""
+    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", "nowhere")
+
+
+@pytest.fixture
 def data(tmp_path, monkeypatch):
     """An empty data folder that is the only one looked in."""
     monkeypatch.setattr(pairs, "ROOT", tmp_path / "checkout")

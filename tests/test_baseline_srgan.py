@@ -15,10 +15,7 @@ from e2ent2lib.data.crops import Crops
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
 
 
-@pytest.fixture(autouse=True)
-def no_weight_file(monkeypatch):
-    """The layer that stands in is the same on every machine."""
-    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", "nowhere")
+pytestmark = pytest.mark.usefixtures("no_weight_file")
 
 
 def images(*shape, seed=0):

@@ -16,10 +16,7 @@ from e2ent2lib.matching import match, swap
 UNIT = 255 * 0.226
 
 
-@pytest.fixture(autouse=True)
-def no_weight_file(monkeypatch):
-    """The layer that stands in is the same on every machine."""
-    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", "nowhere")
+pytestmark = pytest.mark.usefixtures("no_weight_file")
 
 
 def images(*shape, seed=0):

@@ -25,7 +25,7 @@ from e2ent2lib.baselines.parts import enlarge, gram
 from e2ent2lib.baselines.vgg import VGG19, deepest
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
-from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks
+from e2ent2lib.models.blocks import conv3, doublings, output_conv, residual_blocks
 
 Images = Float[Tensor, "b 3 h w"]
 Features = Float[Tensor, "b c h w"]
@@ -55,10 +55,8 @@ def nearest_upsampling(channels: int, scale: int) -> nn.Sequential:
 
     Raises ValueError if ``scale`` is not a power of two.
     """
-    if scale < 1 or scale & (scale - 1):
-        raise ValueError(f"scale {scale} is not a power of two; EnhanceNet's stages double the size each")
     stages = []
-    for _ in range(scale.bit_length() - 1):
+    for _ in range(doublings(scale)):
         stages += [nn.Upsample(scale_factor=2), conv3(channels, channels), nn.ReLU(inplace=True)]
     return nn.Sequential(*stages)
 

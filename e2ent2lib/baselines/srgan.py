@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from e2ent2lib.baselines.vgg import VGG19, deepest
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
-from e2ent2lib.models.blocks import conv3
+from e2ent2lib.models.blocks import conv3, doublings
 
 Images = Float[Tensor, "b 3 h w"]
 BLOCKS = 16
@@ -60,8 +60,8 @@ class SRResNet(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(3, c, 9, padding=4), nn.PReLU())
         blocks = (NormalisedBlock(c) for _ in range(profile.blocks(BLOCKS)))
         self.body = nn.Sequential(*blocks, conv3(c, c), nn.BatchNorm2d(c))
-        doublings = profile.scale.bit_length() - 1
-        stages = [layer for _ in range(doublings) for layer in (conv3(c, 4 * c), nn.PixelShuffle(2), nn.PReLU())]
+        times = range(doublings(profile.scale))
+        stages = (layer for _ in times for layer in (conv3(c, 4 * c), nn.PixelShuffle(2), nn.PReLU()))
         self.tail = nn.Sequential(*stages, nn.Conv2d(c, 3, 9, padding=4))
 
     def features(self, lr: Images) -> Float[Tensor, "b c h w"]:

@@ -26,12 +26,17 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
+def doublings(scale: int) -> int:
+    """How many stages ×2 make ``scale``. Raises ValueError if it is not a power of two."""
+    if scale < 1 or scale & (scale - 1):
+        raise ValueError(f"scale {scale} is not a power of two; the upsampling stages double the size each")
+    return scale.bit_length() - 1
+
+
 def upsampling(channels: int, scale: int) -> nn.Sequential:
     """Pixel-shuffle stages ×2 up to ``scale``, a power of two (Fig. 3, Fig. 6)."""
-    if scale < 1 or scale & (scale - 1):
-        raise ValueError(f"scale {scale} is not a power of two; the pixel-shuffle stages double the size each")
     stages = []
-    for _ in range(scale.bit_length() - 1):
+    for _ in range(doublings(scale)):
         stages += [conv3(channels, 4 * channels), nn.PixelShuffle(2), nn.ReLU(inplace=True)]
     return nn.Sequential(*stages)
 

@@ -84,13 +84,14 @@ def available_models(profile: str | None = None) -> list[str]:
     return [*UNTRAINED, *whole]
 
 
-def load_model(name: str, profile: str | None = None, folder: str | os.PathLike | None = None) -> nn.Module:
+def load_model(name: str, profile: str | Profile | None = None, folder: str | os.PathLike | None = None) -> nn.Module:
     """A trained model, ready for inference, with its model card as ``model.card``.
 
-    ``folder`` holds ``NAME.safetensors`` and ``NAME.json``; by default the shipped ones of the profile.
+    ``folder`` holds ``NAME.safetensors`` and ``NAME.json``; by default the shipped ones of the profile. ``profile`` is
+    a name, or a variant of one's own.
     Raises ValueError for an unknown name or profile and a damaged file, FileNotFoundError for a missing one.
     """
-    chosen = get_profile(profile)
+    chosen = profile if isinstance(profile, Profile) else get_profile(profile)
     model = build_model(name, chosen)
     path = Path(folder or shipped_folder() / chosen.name) / f"{name}.safetensors"
     card = read_card(path, chosen.name)

@@ -14,7 +14,7 @@ from e2ent2lib import provenance
 from e2ent2lib.baselines import landmark
 from e2ent2lib.checkpoints import UNTRAINED, load_model, shipped_card, use_of_references
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint
+from e2ent2lib.data.pairs import UNRELATED, DataSet, Pair, dataset, fingerprint
 from e2ent2lib.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
 from e2ent2lib.inference import feature_distance, run, run_sisr
 from e2ent2lib.metrics import Measurable, Protocol, psnr, ssim
@@ -76,6 +76,8 @@ def data_set(name: str, protocol: Protocol) -> DataSet:
     """The data set with the protocol's references. Raises ValueError if it has no such level."""
     if protocol.reference == "level 1":
         return dataset(name)
+    if protocol.reference == UNRELATED:
+        return dataset(name, reference=UNRELATED)
     level = protocol.reference.removeprefix("level ")
     return dataset(name, level="all" if level == "all levels" else int(level))
 

@@ -38,8 +38,9 @@ class Protocol:
     """K1 of Wang et al. (2004)."""
     ssim_k2: float = 0.03
     """K2 of Wang et al. (2004)."""
-    reference: Literal["level 1", "level 2", "level 3", "level 4", "level 5", "all levels"] = "level 1"
-    """Which reference is used where there are several; level 1 is the most similar, or the data set's usual one."""
+    reference: Literal["level 1", "level 2", "level 3", "level 4", "level 5", "all levels", "unrelated"] = "level 1"
+    """Which reference is used where there are several; level 1 is the most similar, or the data set's usual one.
+    "unrelated" is a photograph of something else, ``data.pairs.unrelated``."""
     odd_size: Literal["crop to a multiple of 4", "resize to a multiple of 4"] = "crop to a multiple of 4"
     """What is done with sizes that the scale does not divide; resizing is Pillow's bicubic."""
 

@@ -38,6 +38,8 @@ class Recipe:
     """The model whose weights it starts from."""
     part: str = ""
     """The part of the network that takes those weights; "" is all of it."""
+    start_synthesis: bool = False
+    """Whether ζ starts as the SISR branch's tail too, ``Synthesis.start_from``."""
     stereo: bool = False
     """Trained on crops that look like a rectified pair, since the method takes nothing else."""
 
@@ -56,7 +58,7 @@ class Recipe:
         return asdict(self) | {"loss": type(loss).__name__, "weights": loss.weights}
 
 
-_OURS = Recipe(steps="steps_joint", adversarial="ragan", start_from="sisr", part="sisr")
+_OURS = Recipe(steps="steps_joint", adversarial="ragan", start_from="sisr", part="sisr", start_synthesis=True)
 RECIPES = {
     "drcn": Recipe(steps="steps_sisr", loss=DRCNLoss),
     "enhancenet": Recipe(steps="steps_sisr", loss=EnhanceNetLoss, adversarial="gan"),

@@ -233,8 +233,10 @@ def _start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.
         return None
     own = Path(f"runs/{recipe.start_from}-{profile.name}")
     default = own if (own / f"{recipe.start_from}.safetensors").is_file() else shipped_folder() / profile.name
-    first = load_model(recipe.start_from, profile.name, folder or default)
+    first = load_model(recipe.start_from, profile, folder or default)
     model.get_submodule(recipe.part).load_state_dict(first.state_dict())
+    if recipe.start_synthesis:
+        model.synthesis.start_from(model.sisr)
     return {"model": recipe.start_from, "sha256": first.card["sha256"]}
 
 

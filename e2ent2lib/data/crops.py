@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
 from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
-from e2ent2lib.data.pairs import OTHER_NAMES, data_folder, embedded_photographs, photographs
+from e2ent2lib.data.pairs import OTHER_NAMES, VALIDATION_SCENES, data_folder, embedded_photographs, photographs
 from e2ent2lib.images import as_rgb, downscale, read_image
 
 Box = tuple[int, int]
@@ -134,8 +134,8 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
     """The photographs of ``source``: "embedded", a name in ``data/`` or ``E2ENT2_DATA``, or a folder.
 
     Images smaller than a crop are left out and counted. About one in 20, chosen by the hash of its name, is kept for
-    validation ("embedded": chelsea), but none of a folder of fewer than 50, which may be views of one scene; without
-    any, the training photographs serve. Raises FileNotFoundError or ValueError if nothing usable is left, and
+    validation ("embedded": chelsea), but none of a folder of fewer than 50, which may be views of one scene; of scenes
+    ``VALIDATION_SCENES`` are kept as a whole. Without any, the training photographs serve. Raises FileNotFoundError or ValueError if nothing usable is left, and
     ValueError for photographs that are in an evaluation set: by the folder's name, by their pixels, or by their look.
     """
     if str(source) == "embedded":
@@ -188,4 +188,6 @@ def held_out(names: Sequence[str]) -> set[str]:
     """The names kept for validation, as ``training_images`` says."""
     folders = Counter(os.path.dirname(name) for name in names)
     large = [name for name in names if folders[os.path.dirname(name)] >= 50]
-    return {n for n in names if n == "chelsea"} | {n for n in large if hashlib.sha256(n.encode()).digest()[0] < 13}
+    scenes = {n for n in names if os.path.basename(os.path.dirname(n)) in VALIDATION_SCENES}
+    one_in_20 = {n for n in large if hashlib.sha256(n.encode()).digest()[0] < 13}
+    return {n for n in names if n == "chelsea"} | scenes | one_in_20

@@ -17,7 +17,7 @@ import numpy as np
 import skimage.data
 from jaxtyping import UInt8
 
-from e2ent2lib.images import EXTENSIONS, Picture, as_rgb, crop_to_multiple, downscale
+from e2ent2lib.images import EXTENSIONS, Picture, as_rgb, crop_to_multiple, downscale, resize
 from e2ent2lib.provenance import ROOT
 
 
@@ -26,18 +26,22 @@ class Pair:
     """One high-resolution photograph and its references, best first; a function stands for one that is computed."""
 
     name: str
-    hr_source: Picture
+    hr_source: Picture | Callable[[], Picture]
     ref_sources: tuple[Picture | Callable[[], Picture], ...]
 
     def hr(self) -> UInt8[np.ndarray, "h w 3"]:
         """The ground truth."""
-        return as_rgb(self.hr_source, self.name)
+        return as_rgb(_made(self.hr_source), self.name)
 
     def refs(self) -> list[UInt8[np.ndarray, "h w 3"]]:
         """The references. Raises ValueError if there are none; ``ref_sources`` tells beforehand."""
         if not self.ref_sources:
             raise ValueError(f"{self.name}: no reference of it is here; bicubic and SISR models need none")
-        return [as_rgb(r() if callable(r) else r, f"reference of {self.name}") for r in self.ref_sources]
+        return [as_rgb(_made(r), f"reference of {self.name}") for r in self.ref_sources]
+
+
+def _made(source: Picture | Callable[[], Picture]) -> Picture:
+    return source() if callable(source) else source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,8 @@ class DataSet:
         return title if here == self.total else f"{title} ({here} of {self.total})"
 
 
+VALIDATION_SCENES = ("Herz-Jesus-P25", "kermit")
+"""Scenes below ``train/`` that are never trained on; sizes and settings are chosen on pairs of their views."""
 OTHER_NAMES = {"SunHays80": ("Sun-Hays80", "Sun_Hays80", "Sun80")}
 """What else a data set's folder is called by those who pass it on."""
 
@@ -159,6 +165,23 @@ def _mirrored(hr: Path) -> UInt8[np.ndarray, "h w 3"]:
     return as_rgb(hr)[:, ::-1]
 
 
+def _views() -> list[Pair]:
+    pairs = []
+    for scene in VALIDATION_SCENES:
+        root = data_folder(f"train/scenes/{scene}")
+        shots = _images(root) if root else []
+        for first, second in list(zip(shots, shots[1:]))[::3]:
+            pairs.append(Pair(f"{scene}_{first.stem}", partial(_reduced, first), (partial(_reduced, second),)))
+    return pairs
+
+
+def _reduced(path: Path, longest: int = 512) -> UInt8[np.ndarray, "h w 3"]:
+    image = as_rgb(path)
+    ratio = longest / max(image.shape[:2])
+    height, width = (round(n * ratio) for n in image.shape[:2])
+    return resize(image, height, width).round().astype(np.uint8)
+
+
 def _own_folder(folder: Path) -> list[Pair]:
     if (folder / "input").is_dir() and (folder / "ref").is_dir():
         hrs, refs = ({p.stem: p for p in _images(folder / part)} for part in ("input", "ref"))
@@ -231,6 +254,14 @@ DATASETS = {
             terms="research", citation="Zhang et al., CVPR 2019 (SRNTT)", origin="owners' drive",
             steps=_PUT.format("CUFED"), lister=_cufed, reference="same name in ref/", for_evaluation=False,
         ),
+        DataSet(
+            name="views", title="validation views", total=12, folder="train/scenes",
+            what="views of the scenes Herz-Jesus-P25 and kermit, reduced to 512 pixels, each with the next one; to "
+            "choose sizes and settings by, so never in a table",
+            terms="citation asked", citation="Strecha et al., CVPR 2008; Snavely's Bundler",
+            origin="fetch scenes, from a mirror", steps=_FETCH.format("train/scenes", "scenes"), lister=_views,
+            reference="next view", for_evaluation=False,
+        ),
     )
 }  # fmt: skip
 
@@ -282,7 +313,7 @@ def dataset(
 
     ``level`` (CUFED5) is a similarity level, 1 to 5, or "all" for groups that have all five; by default level 1 comes
     first. ``reference``: Sun Hays "first" by file name or "random" with ``seed``; Urban100 "input", the LR input itself
-    as in TTSR, or "mirrored", the mirrored ground truth. A choice that is not the usual one is named in the label.
+    as in TTSR, or "mirrored", the mirrored ground truth; any set "unrelated", as ``unrelated`` gives it. A choice that is not the usual one is named in the label.
     Raises ValueError for a name or a choice that does not exist.
     """
     name = str(name)
@@ -297,6 +328,8 @@ def dataset(
             raise ValueError(f"{name} has no reference level {level!r}; cufed5 has 1 to 5 and 'all'")
         said = "all levels" if level == "all" else f"level {level}"  # as Protocol.reference says it
         return replace(chosen, lister=partial(_cufed5, level), reference=said, usual=level == 1)
+    if reference == UNRELATED:
+        return replace(chosen, lister=lambda: unrelated(chosen.lister()), reference=UNRELATED, usual=False)
     if reference is not None:
         if reference not in _CHOICES.get(name, {}):
             known = "; ".join(f"{n}: {', '.join(c)}" for n, c in _CHOICES.items())
@@ -307,6 +340,13 @@ def dataset(
     return chosen
 
 
+def unrelated(pairs: list[Pair]) -> list[Pair]:
+    """The same inputs, the references replaced by photographs of other things, which come with scikit-image."""
+    others = [embedded_photographs()[name] for name in ("astronaut", "coffee", "chelsea", "rocket")]
+    return [replace(pair, ref_sources=(others[i % len(others)],)) for i, pair in enumerate(pairs)]
+
+
+UNRELATED = "unrelated"
 _CHOICES = {
     "sunhays": {"first": (_sunhays, "first by file name"), "random": (_sunhays, "random, seed {}")},
     "urban100": {"input": (_urban100, "own LR input"), "mirrored": (_urban100, "mirrored ground truth")},

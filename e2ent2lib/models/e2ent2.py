@@ -28,6 +28,24 @@ class Synthesis(nn.Module):
             self.res1.insert(0, conv3(features, c))
         self.res2 = nn.Sequential(conv3(features + c, c), residual_blocks(c, profile.res2_blocks), output_conv(c))
 
+    @torch.no_grad()
+    def start_from(self, sisr: SISRBranch) -> None:
+        """Start as the SISR branch, so that I_sr is its image until training makes use of F.
+
+        Res1 and the last convolution take its tail's weights, all between passes Res1 on. The paper does not say how ζ
+        starts; notebook 04 shows what this gives.
+        """
+        tail, last = sisr.tail
+        self.res1[-1].load_state_dict(tail.state_dict())
+        self.res2[-1].load_state_dict(last.state_dict())
+        fuse = self.res2[0]
+        nn.init.zeros_(fuse.bias)
+        nn.init.zeros_(fuse.weight)
+        nn.init.dirac_(fuse.weight[:, -fuse.out_channels :])
+        for block in (*self.res1[-2], *self.res2[1]):
+            nn.init.zeros_(block.body[-1].weight)
+            nn.init.zeros_(block.body[-1].bias)
+
     def forward(self, swapped: Float[Tensor, "b c R*h R*w"], phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images:
         """I_sr, not clipped, from F, φ(I_in) and I_in."""
         fused = torch.cat([swapped, self.res1(phi_in)], dim=1)  # ⊕ of Eq. 7

@@ -369,15 +369,15 @@ def _overlap_weights(index: Tensor) -> Float[Tensor, "b h w 9"]:
 
 
 def _to_rows(maps: Map, scale: int) -> Float[Tensor, "b cells wide"]:
-    """Each r × r cell of a map as one row of C·r² numbers."""
-    cells = maps.unflatten(3, (-1, scale)).unflatten(2, (-1, scale))
-    return cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    """Each r × r cell of a map as one row of r²·C numbers; channels last, as the convolutions of training have them."""
+    cells = maps.permute(0, 2, 3, 1).unflatten(2, (-1, scale)).unflatten(1, (-1, scale))
+    return cells.transpose(2, 3).flatten(3).flatten(1, 2)
 
 
 def _from_rows(rows: Float[Tensor, "b cells wide"], size: tuple[int, int], scale: int) -> Map:
-    """The map of ``size`` cells that ``_to_rows`` took apart."""
-    cells = rows.view(len(rows), *size, -1, scale, scale)
-    return cells.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+    """The map of ``size`` cells that ``_to_rows`` took apart; channels last in memory."""
+    cells = rows.view(len(rows), *size, scale, scale, -1)
+    return cells.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 def _in_batch(cells: Int[Tensor, "b h w 9"], total: int) -> Int[Tensor, "b h w 9"]:

@@ -44,6 +44,9 @@ TRIALS = {
     "crop 96, batch 7": Trial({"crop": 96, "batch": 7}),
     "crop 160, batch 3": Trial({"crop": 160, "batch": 3}),
     "batch 2": Trial({"batch": 2}),
+    "boxes at most 32 pixels apart": Trial({"max_offset": 32}),
+    "boxes at most 32 pixels apart, 15 % unrelated": Trial({"max_offset": 32, "unrelated": 0.15}),
+    "encoder 2, Res2 6": Trial({"encoder_blocks": 2, "res2_blocks": 6}),
     "encoder 6, Res2 2": Trial({"encoder_blocks": 6, "res2_blocks": 2}),
     "encoder 8, Res2 4": Trial({"encoder_blocks": 8, "res2_blocks": 4}),
     "24 channels, 6 + 6": Trial({"channels": 24, "encoder_blocks": 6, "res2_blocks": 6}),
@@ -85,7 +88,7 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
     for stage, model, share in (("steps_sisr", "sisr", seconds[0]), ("steps_joint", "e2ent2-mse", seconds[1])):
         cost[model] = seconds_a_step(model, profile, images)
         steps[stage] = max(1, round(share / cost[model]))
-    profile = replace(profile, **steps, checkpoint_every=10**9)
+    profile = replace(profile, **steps, steps_pretraining=steps["steps_sisr"], checkpoint_every=10**9)
     with tempfile.TemporaryDirectory() as folder:
         train("sisr", profile, data=data, out=f"{folder}/sisr", progress=False)
         model, history = train("e2ent2-mse", profile, data=data, out=f"{folder}/ref", start_from=f"{folder}/sisr")

@@ -33,6 +33,7 @@ NETWORKS = {
     "enhancenet": EnhanceNet,
     "srresnet": SRResNet,
     "srgan": SRResNet,
+    "sisr-pretrained": SISRBranch,
     "sisr": SISRBranch,
     "sisr-gan": SISRBranch,
     "srntt": SRNTT,
@@ -43,6 +44,8 @@ NETWORKS = {
 } | dict.fromkeys(ALPHAS, E2ENT2)
 """The network of each model's name, in the order of the tables."""
 MODELS = tuple(NETWORKS)
+MADE_BY = {"sisr-pretrained": "sisr"}
+"""Models that are saved on the way to another."""
 UNTRAINED = {"bicubic": "none", "landmark": "any"}
 """Systems that have no weights, and what use they make of a reference."""
 
@@ -110,8 +113,9 @@ def read_card(path: Path, profile: str) -> dict:
     card = path.with_suffix(".json")
     if not (path.is_file() and card.is_file()):
         missing = path if not path.is_file() else card
+        made_by = MADE_BY.get(path.stem, path.stem)
         raise FileNotFoundError(
-            f"{missing}: no such checkpoint. Train it: `e2ent2 train {path.stem} --profile {profile}`, "
+            f"{missing}: no such checkpoint. Train it: `e2ent2 train {made_by} --profile {profile}`, "
             f"then name its folder; or choose one of {', '.join(available_models(profile))}"
         )
     try:

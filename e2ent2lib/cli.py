@@ -139,16 +139,16 @@ def run_evaluate(
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
-        protocol: how it is measured; another than the default one needs a folder of results of its own.
+        protocol: how it is measured; all but the reference of another protocol needs a folder of results of its own.
     """
-    if protocol != Protocol() and results is None:
+    if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
         raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
     profile = get_profile(profile).name
     if models == ("all",):
         models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
     for name in models:
         rows = evaluate(name, data, profile=profile, folder=weights, protocol=protocol)
-        path = result_file(results or results_folder(), profile, dataset(data).name, name)
+        path = result_file(results or results_folder(), profile, dataset(data).name, name, protocol.reference)
         write_rows(path, rows)
         mean = sum(r["psnr"] for r in rows) / len(rows), sum(r["ssim"] for r in rows) / len(rows)
         print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM ({protocol}) -> {path}")

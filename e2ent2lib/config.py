@@ -39,12 +39,20 @@ class Profile:
     """The second crop only to the right of the first, in the same rows, by at most ``max_offset``: a rectified pair."""
     unrelated: float = 0.0
     """Fraction of references cut from another photograph; 0 in the paper."""
-    steps_sisr: int = 222_222
-    """Stage 1; 20 epochs of 100,000 images in batches of 9 (4.1)."""
+    steps_pretraining: int = 222_222
+    """Stage 1, from which stage 2 starts; 20 epochs of 100,000 images in batches of 9 (4.1)."""
     steps_gan: int = 222_222
     """Stage 1 continued with the adversarial loss."""
     steps_joint: int = 222_222
     """Stage 2, SISR and RefSR together."""
+    steps_sisr: int = 444_444
+    """Stage 1 gone on with, alone: as many as a RefSR model has in both stages, so that the two may be compared."""
+    steps_single: int = 444_444
+    """The single-image baselines."""
+    steps_srgan: int = 222_222
+    """Each of SRGAN's two stages, SRResNet being the first; together as many as the others have."""
+    steps_reference: int = 222_222
+    """The baselines with a reference."""
     lr: float = 1e-4
     """Adam's step size (4.1)."""
     schedule: str = "constant"
@@ -84,9 +92,13 @@ COMPACT = replace(
     batch=4,
     max_offset=64,
     unrelated=0.3,
-    steps_sisr=7_000,
-    steps_gan=1_000,
-    steps_joint=1_800,
+    steps_pretraining=12_000,
+    steps_gan=6_000,
+    steps_joint=6_000,
+    steps_sisr=18_000,
+    steps_single=2_800,
+    steps_srgan=1_400,
+    steps_reference=1_800,
     lr=4e-4,
     schedule="cosine",
     precision="bf16-mixed",
@@ -106,9 +118,13 @@ SMOKE = replace(
     crop=48,
     max_offset=32,
     batch=2,
-    steps_sisr=20,
-    steps_gan=10,
+    steps_pretraining=20,
+    steps_gan=20,
     steps_joint=20,
+    steps_sisr=40,
+    steps_single=20,
+    steps_srgan=10,
+    steps_reference=20,
     precision="32-true",
     checkpoint_every=5,
 )

@@ -72,6 +72,12 @@ def can_measure(name: str, data: DataSet) -> bool:
     return use == "none" or all(pair.ref_sources for pair in data.lister())
 
 
+def references(name: str, data: DataSet) -> list[str]:
+    """The references a system is measured with on a data set, as ``Protocol.reference`` names them; the usual first."""
+    levels = [f"level {n}" for n in range(1, 6)] if data.name == "cufed5" else ["level 1"]
+    return [*levels, UNRELATED] if use_of_references(name) == "any" else levels[:1]
+
+
 def data_set(name: str, protocol: Protocol) -> DataSet:
     """The data set with the protocol's references. Raises ValueError if it has no such level."""
     if protocol.reference == "level 1":

@@ -1,7 +1,7 @@
 """What distinguishes the training of one row of the tables from another's; all are trained by ``train``.
 
 Photographs, crops, batch, optimiser and step size are the profile's for every row, not those of each paper, so that
-rows differ in their networks and losses alone. The number of steps is one of the profile's three.
+rows differ in their networks and losses alone. The number of steps is one of the profile's.
 """
 
 from collections.abc import Callable
@@ -38,6 +38,8 @@ class Recipe:
     """The model whose weights it starts from."""
     part: str = ""
     """The part of the network that takes those weights; "" is all of it."""
+    keeps: str | None = None
+    """The name under which it also saves its weights after ``steps_pretraining`` steps, for stage 2 to start from."""
     start_synthesis: bool = False
     """Whether ζ starts as the SISR branch's tail too, ``Synthesis.start_from``."""
     stereo: bool = False
@@ -58,17 +60,17 @@ class Recipe:
         return asdict(self) | {"loss": type(loss).__name__, "weights": loss.weights}
 
 
-_OURS = Recipe(steps="steps_joint", adversarial="ragan", start_from="sisr", part="sisr", start_synthesis=True)
+_OURS = Recipe(steps="steps_joint", adversarial="ragan", start_from="sisr-pretrained", part="sisr", start_synthesis=True)
 RECIPES = {
-    "drcn": Recipe(steps="steps_sisr", loss=DRCNLoss),
-    "enhancenet": Recipe(steps="steps_sisr", loss=EnhanceNetLoss, adversarial="gan"),
-    "srresnet": Recipe(steps="steps_sisr", loss=SRResNetLoss),
-    "srgan": Recipe(steps="steps_gan", loss=SRGANLoss, adversarial="gan", start_from="srresnet"),
-    "sisr": Recipe(steps="steps_sisr"),
-    "sisr-gan": Recipe(steps="steps_gan", adversarial="ragan", start_from="sisr"),
-    "srntt": Recipe(steps="steps_joint", loss=SRNTTLoss, adversarial="wgan-gp", start_from="srgan", part="content"),
-    "stereosr": Recipe(steps="steps_joint", loss=StereoSRLoss, stereo=True),
-    "passrnet": Recipe(steps="steps_joint", loss=PASSRnetLoss, stereo=True),
+    "drcn": Recipe(steps="steps_single", loss=DRCNLoss),
+    "enhancenet": Recipe(steps="steps_single", loss=EnhanceNetLoss, adversarial="gan"),
+    "srresnet": Recipe(steps="steps_srgan", loss=SRResNetLoss),
+    "srgan": Recipe(steps="steps_srgan", loss=SRGANLoss, adversarial="gan", start_from="srresnet"),
+    "sisr": Recipe(steps="steps_sisr", keeps="sisr-pretrained"),
+    "sisr-gan": Recipe(steps="steps_gan", adversarial="ragan", start_from="sisr-pretrained"),
+    "srntt": Recipe(steps="steps_reference", loss=SRNTTLoss, adversarial="wgan-gp", start_from="srgan", part="content"),
+    "stereosr": Recipe(steps="steps_reference", loss=StereoSRLoss, stereo=True),
+    "passrnet": Recipe(steps="steps_reference", loss=PASSRnetLoss, stereo=True),
     "feature-vgg": Recipe(steps="steps_joint", adversarial="ragan"),
     "feature-presisr": _OURS,
     "e2ent2-mse": replace(_OURS, rec="mse", adversarial=None),

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib import provenance
 from e2ent2lib.baselines.vgg import LICENCE, VGG19
-from e2ent2lib.checkpoints import build_model, load_model, network_of, save_model, shipped_folder
+from e2ent2lib.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops, CropTwice, TrainingImages, training_images
 from e2ent2lib.images import to_image, whole_file
@@ -175,12 +175,15 @@ def train(
 
     ``data`` is "embedded", a name in data/ or E2ENT2_DATA, or a folder of photographs; ``start_from`` the folder of the
     model it starts from. The run is saved at each validation and on Ctrl-C; ``resume`` goes on from there and ends as
-    an unbroken run does. The checkpoint is the one with the best validation PSNR. Returns the model and the history.
+    an unbroken run does. The checkpoint is the one with the best validation PSNR; beside ``sisr`` its weights after
+    ``steps_pretraining`` steps are written too, where stage 2 starts. Returns the model and the history.
     ``provisional`` and ``in_tables`` only mark the card: less training than meant, and too little for the tables.
     Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input.
     """
     out = Path(out or f"runs/{name}-{profile.name}")
     network_of(name)  # an unknown name is refused before anything is read or written
+    if name in MADE_BY:
+        raise ValueError(f"{name} is saved on the way to {MADE_BY[name]}; train that")
     recipe, saved = RECIPES[name], out / "state.pt"
     if saved.is_file() and not resume:
         raise FileExistsError(f"{out} holds a run already; add --resume to go on with it, or choose another --out")
@@ -197,6 +200,7 @@ def train(
         "history": [],
         "losses": {},
         "best": None,
+        "kept": None,
         "best_psnr": -math.inf,
         "data": images.facts,
     }
@@ -209,6 +213,8 @@ def train(
     card |= {"started_from": started, "recipe": recipe.facts(players.loss), "vgg": vgg}
     if fabric.is_global_zero:
         save_model(model, card, out, name)
+        if recipe.keeps:
+            _save_kept(recipe.keeps, profile, run["kept"], card, out)
     fabric.barrier()
     model.card = card
     return model.eval().requires_grad_(False), run["history"]
@@ -231,7 +237,7 @@ def _start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.
     """Load the weights that stage 2 starts from; returns which ones they were."""
     if recipe.start_from is None:
         return None
-    own = Path(f"runs/{recipe.start_from}-{profile.name}")
+    own = Path(f"runs/{MADE_BY.get(recipe.start_from, recipe.start_from)}-{profile.name}")
     default = own if (own / f"{recipe.start_from}.safetensors").is_file() else shipped_folder() / profile.name
     first = load_model(recipe.start_from, profile, folder or default)
     model.get_submodule(recipe.part).load_state_dict(first.state_dict())
@@ -293,6 +299,9 @@ def _loop(
                 run["losses"].setdefault(name, []).append(value)
             run["step"] += 1
             bar.update()
+            if recipe.keeps and run["step"] == min(profile.steps_pretraining, steps):
+                seconds = run["seconds"] + time.perf_counter() - tick
+                run["kept"] = {"weights": _copy(model), "step": run["step"], "seconds": round(seconds)}
             due = run["step"] % profile.checkpoint_every == 0 or run["step"] == steps
             if due:
                 row = {name: sum(values) / len(values) for name, values in run["losses"].items()}
@@ -301,8 +310,7 @@ def _loop(
                 run["history"].append(row)
                 score = row[f"val_{branches(model)[-1]}"]
                 if score > run["best_psnr"]:
-                    best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
-                    run |= {"best": best, "best_psnr": score, "best_step": run["step"]}
+                    run |= {"best": _copy(model), "best_psnr": score, "best_step": run["step"]}
                 bar.set_postfix({"PSNR": f"{score:.2f} dB"})
             if due or stopping:
                 run["seconds"] += time.perf_counter() - tick
@@ -310,6 +318,19 @@ def _loop(
                 _save(fabric, saved, run, players)
             if stopping and run["step"] < steps:
                 raise KeyboardInterrupt(f"stopped after step {run['step']} of {steps}; go on with --resume")
+
+
+def _save_kept(name: str, profile: Profile, kept: dict, card: dict, out: Path) -> None:
+    """Write the weights that stage 2 starts from, with what of the whole run's card is true of them."""
+    model, step = build_model(name, profile), kept["step"]
+    model.load_state_dict(kept["weights"])
+    history = [row for row in card["history"] if row["step"] <= step]
+    facts = {"model": name, "steps": step, "selected_step": step, "seconds": kept["seconds"], "history": history}
+    save_model(model, card | facts | {"selection": "none: as it was at that step"}, out, name)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
 
 
 def _save(fabric: Fabric, saved: Path, run: dict, players: Players) -> None:

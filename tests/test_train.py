@@ -21,7 +21,8 @@ from e2ent2lib.losses import critic_loss, generator_loss, gradient_penalty, reco
 from e2ent2lib.train import RECIPES, Recipe, learning_rate, make_fabric, make_players, train, training_step
 
 TINY = replace(
-    SMOKE, crop=32, max_offset=16, steps_sisr=6, steps_gan=2, steps_joint=2, checkpoint_every=2, precision="32-true"
+    SMOKE, crop=32, max_offset=16, steps_pretraining=4, steps_sisr=6, steps_gan=2, steps_joint=2,
+    steps_single=6, steps_srgan=4, steps_reference=2, checkpoint_every=2, precision="32-true"
 )
 
 
@@ -51,7 +52,7 @@ def first_stage(photographs, tmp_path_factory):
 @pytest.fixture(scope="session")
 def first_stages(first_stage):
     """The same folder with the other models that a recipe starts from."""
-    for name in {r.start_from for r in RECIPES.values()} - {None, "sisr"}:
+    for name in {r.start_from for r in RECIPES.values()} - {None, "sisr-pretrained"}:
         save_model(build_model(name, TINY), {"model": name}, first_stage, name)
     return first_stage
 

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from e2ent2lib.checkpoints import available_models
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DATASETS, dataset
-from e2ent2lib.evaluate import can_measure, code_fingerprint, evaluate, up_to_date
+from e2ent2lib.evaluate import can_measure, code_fingerprint, evaluate, references, up_to_date
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.report import figures
@@ -59,14 +59,23 @@ def data_here() -> list[str]:
 
 
 def measure_all(folder: Path, profile: str, datasets: list[str], *, progress: bool = True) -> None:
-    """Measure every model that has a checkpoint on the data sets, unless ``folder`` holds it already."""
+    """Measure every model that has a checkpoint on the data sets, unless ``folder`` holds it already.
+
+    RefSR models with an unrelated reference too, and on CUFED5 with all five levels.
+    """
     models = available_models(profile)
-    work = [(model, data) for data in datasets for model in models if can_measure(model, dataset(data))]
-    for model, data in (bar := tqdm(work, unit="model", disable=not progress)):
-        bar.set_description(f"measuring {model} on {data}")
-        path = result_file(folder, profile, data, model)
-        if not up_to_date(read_rows(path), model, data, profile, Protocol()):
-            write_rows(path, evaluate(model, data, profile=profile, progress=progress))
+    work = [
+        (model, data, reference)
+        for data in datasets
+        for model in models
+        if can_measure(model, dataset(data))
+        for reference in references(model, dataset(data))
+    ]
+    for model, data, reference in (bar := tqdm(work, unit="model", disable=not progress)):
+        bar.set_description(f"measuring {model} on {data}, {reference}")
+        path, protocol = result_file(folder, profile, data, model, reference), Protocol(reference=reference)
+        if not up_to_date(read_rows(path), model, data, profile, protocol):
+            write_rows(path, evaluate(model, data, profile=profile, protocol=protocol, progress=progress))
 
 
 def compare(measured: Path, stored: Path, profile: str) -> list[str]:

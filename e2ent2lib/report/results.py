@@ -1,4 +1,7 @@
-"""Result files: one JSON line an image, one file a model and data set, in data/results/PROFILE/DATASET/MODEL.jsonl."""
+"""Result files: one JSON line an image, one file a model and data set, in data/results/PROFILE/DATASET/MODEL.jsonl.
+
+Measured with other references than the usual ones: data/results/PROFILE/DATASET-level-2, DATASET-unrelated.
+"""
 
 import json
 import math
@@ -9,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from e2ent2lib.images import whole_file
+from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT
 
 TOLERANCE = {"psnr": 0.02, "ssim": 0.001}
@@ -19,9 +23,10 @@ def results_folder() -> Path:
     return Path(os.environ.get("E2ENT2_RESULTS") or ROOT / "data" / "results")
 
 
-def result_file(folder: Path, profile: str, data: str, model: str) -> Path:
-    """Where the rows of a model on a data set are."""
-    return folder / profile / data / f"{model}.jsonl"
+def result_file(folder: Path, profile: str, data: str, model: str, reference: str = Protocol().reference) -> Path:
+    """Where the rows of a model on a data set are, measured with the reference that the protocol names."""
+    usual = reference == Protocol().reference
+    return folder / profile / (data if usual else f"{data}-{reference.replace(' ', '-')}") / f"{model}.jsonl"
 
 
 def write_rows(path: Path, rows: Iterable[dict]) -> None:
@@ -42,10 +47,14 @@ def read_rows(path: Path) -> list[dict]:
 
 
 def read_results(folder: Path, profile: str) -> pd.DataFrame:
-    """All rows of a profile as one frame, with the column ``file``; empty if nothing has been measured."""
+    """All rows of a profile as one frame; empty if nothing has been measured.
+
+    Column ``file`` is where a row is from, ``reference`` its protocol's.
+    """
     paths = sorted((folder / profile).glob("*/*.jsonl"))
     rows = [row | {"file": p.relative_to(folder).as_posix()} for p in paths for row in read_rows(p)]
-    named = ["model", "dataset", "label", "image", "psnr", "ssim", "in_tables", "file"]
+    rows = [row | {"reference": Protocol(**row["protocol"]).reference} for row in rows]
+    named = ["model", "dataset", "label", "image", "psnr", "ssim", "in_tables", "reference", "file"]
     return pd.DataFrame([{"in_tables": True} | row for row in rows], columns=None if rows else named)
 
 

@@ -23,6 +23,7 @@ from e2ent2lib.provenance import ROOT, file_sha256
 
 ALPHAS = {
     "e2ent2-mse": (0.25, 0.25, 0.5),
+    "e2ent2-mse-related": (0.25, 0.25, 0.5),
     "e2ent2": (0.25, 0.25, 0.5),
     "e2ent2-alpha-100": (1.0, 0.0, 0.0),
     "e2ent2-alpha-010": (0.0, 1.0, 0.0),

@@ -44,6 +44,8 @@ class Recipe:
     """Whether ζ starts as the SISR branch's tail too, ``Synthesis.start_from``."""
     stereo: bool = False
     """Trained on crops that look like a rectified pair, since the method takes nothing else."""
+    related: bool = False
+    """Every reference cut from the input's photograph, as in 4.1, whatever fraction the profile cuts from another."""
 
     def make_loss(self, profile: Profile, branches: tuple[str, ...]) -> nn.Module:
         """The loss with its weights for this profile, and for the branches that ``models.branches`` names."""
@@ -51,16 +53,18 @@ class Recipe:
 
     def crops(self, profile: Profile) -> Profile:
         """The profile as this row's crops need it."""
-        if not self.stereo:
-            return profile
-        return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0)
+        if self.stereo:
+            return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0)
+        return replace(profile, unrelated=0.0) if self.related else profile
 
     def facts(self, loss: nn.Module) -> dict:
         """What a model card says of it."""
         return asdict(self) | {"loss": type(loss).__name__, "weights": loss.weights}
 
 
-_OURS = Recipe(steps="steps_joint", adversarial="ragan", start_from="sisr-pretrained", part="sisr", start_synthesis=True)
+_OURS = Recipe(
+    steps="steps_joint", adversarial="ragan", start_from="sisr-pretrained", part="sisr", start_synthesis=True
+)
 RECIPES = {
     "drcn": Recipe(steps="steps_single", loss=DRCNLoss),
     "enhancenet": Recipe(steps="steps_single", loss=EnhanceNetLoss, adversarial="gan"),
@@ -74,6 +78,7 @@ RECIPES = {
     "feature-vgg": Recipe(steps="steps_joint", adversarial="ragan"),
     "feature-presisr": _OURS,
     "e2ent2-mse": replace(_OURS, rec="mse", adversarial=None),
+    "e2ent2-mse-related": replace(_OURS, rec="mse", adversarial=None, related=True),
     "e2ent2": _OURS,
     "e2ent2-alpha-100": _OURS,
     "e2ent2-alpha-010": _OURS,

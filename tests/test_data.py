@@ -402,6 +402,14 @@ def test_what_is_held_out_depends_on_each_name_alone(tmp_path):
     assert set(ready(tmp_path).facts["validation"]) - {"more.png"} == before - {"000.png"}
 
 
+def test_views_of_the_validation_scenes_are_held_out_as_a_whole(tmp_path):
+    names = [f"scenes/{scene}/{i}.png" for scene in ("kermit", "ET", "Herz-Jesus-P25") for i in range(3)]
+    put(tmp_path, *names, "kermit.png", size=(16, 16))
+    found = ready(tmp_path)
+    assert found.facts["validation"] == sorted(n for n in names if "/ET/" not in n)
+    assert len(found.train) == 4 and len(found.validation) == 6
+
+
 def test_embedded_photographs_hold_out_chelsea():
     found = training_images("embedded", SMOKE, progress=False)
     assert found.facts["validation"] == ["chelsea"] and found.facts["source"] == "embedded"

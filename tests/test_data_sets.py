@@ -15,8 +15,8 @@ from e2ent2lib.config import SMOKE
 from e2ent2lib.data import DATASETS, CropTwice, dataset, overlap, training_images
 from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.data.overview import overview, state
-from e2ent2lib.data.pairs import TRAINING_SETS
-from e2ent2lib.evaluate import can_measure, evaluate
+from e2ent2lib.data.pairs import TRAINING_SETS, embedded_photographs
+from e2ent2lib.evaluate import can_measure, evaluate, references
 from e2ent2lib.images import crop_to_multiple, downscale, write_image
 from e2ent2lib.metrics import Protocol
 
@@ -101,6 +101,38 @@ def test_sun_hays_without_references_still_has_its_photographs(data):
     assert one.ref_sources == ()
     with pytest.raises(ValueError, match="img_001_SRF_8_HR: no reference of it is here; bicubic and SISR models need"):
         one.refs()
+
+
+# ---- validation views, unrelated references ----
+
+
+def test_validation_views_are_pairs_of_one_scene_reduced(data):
+    put(data, *(f"train/scenes/kermit/{i}.png" for i in range(5)), size=(384, 1024))
+    put(data, *(f"train/scenes/ET/{i}.png" for i in range(5)))
+    first, second = dataset("views").pairs()
+    assert (first.name, second.name) == ("kermit_0", "kermit_3")
+    assert first.hr().shape == (192, 512, 3)
+    small = np.asarray(Image.fromarray(noise(384, 1024, 1)).resize((512, 192), Image.Resampling.BICUBIC), int)
+    assert abs(small - first.refs()[0]).mean() < 1  # Pillow rounds between the two directions
+    assert not dataset("views").for_evaluation  # its photographs lie in the training folder
+
+
+@pytest.mark.parametrize("name", ["motorcycle", "middlebury", "cufed5"])
+def test_unrelated_references_are_other_photographs_and_named_so(data, name):
+    put(data, *(f"Middlebury/{n}_{s}.png" for n in "ABCDE" for s in "LR"), "CUFED5/001_0.png", "CUFED5/001_1.png")
+    chosen, usual = dataset(name, reference="unrelated"), dataset(name)
+    assert [p.name for p in chosen.pairs()] == [p.name for p in usual.pairs()]
+    for i, (pair, before) in enumerate(zip(chosen.pairs(), usual.pairs())):
+        np.testing.assert_array_equal(pair.hr(), before.hr())
+        other = ("astronaut", "coffee", "chelsea", "rocket")[i % 4]
+        np.testing.assert_array_equal(pair.refs(), [embedded_photographs()[other]])
+    assert "unrelated" in chosen.label(1)
+
+
+def test_refsr_systems_are_measured_with_an_unrelated_reference_and_with_all_levels(data):
+    assert references("sisr", dataset("cufed5")) == references("stereosr", dataset("motorcycle")) == ["level 1"]
+    assert references("e2ent2", dataset("motorcycle")) == ["level 1", "unrelated"]
+    assert references("landmark", dataset("cufed5")) == [*(f"level {n}" for n in range(1, 6)), "unrelated"]
 
 
 # ---- Urban100 ----

@@ -178,6 +178,19 @@ def test_synthesis_is_equation_7():
     torch.testing.assert_close(net(swapped, phi, lr), expected)
 
 
+def test_synthesis_started_from_the_sisr_branch_gives_its_image_whatever_the_reference():
+    model = a_model()
+    for weight in model.parameters():
+        weight.data.normal_(std=0.1)
+    lr, ref, down = images(1, 3, 6, 7), images(1, 3, 20, 24, seed=1), images(1, 3, 5, 6, seed=2)
+    assert not torch.allclose(*model(lr, ref, down)[:2], atol=1e-2)
+    model.synthesis.start_from(model.sisr)
+    out = model(lr, ref, down)
+    torch.testing.assert_close(out.sr, out.sisr)
+    out.sr.sum().backward()
+    assert model.synthesis.res2[0].weight.grad[:, : out.swapped.shape[1]].abs().max() > 0  # F will be made use of
+
+
 def test_the_skip_is_bilinear_interpolation_by_hand():
     ramp = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).repeat(1, 3, 1, 1)
     torch.testing.assert_close(bilinear(ramp, 2)[0, 0, 0], torch.tensor([0.0, 0.25, 0.75, 1.0]))

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from e2ent2lib.checkpoints import UNTRAINED
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.report.notebooks import problems
 from e2ent2lib.report.results import read_results
@@ -76,10 +77,13 @@ def test_links_to_files_lead_somewhere(path: Path):
 
 
 def test_every_committed_score_names_a_checkpoint_that_exists():
-    known = {json.loads(p.read_text())["sha256"] for p in (ROOT / "weights").glob("*/*.json")} | {None}
+    known = {p.stem: json.loads(p.read_text())["sha256"] for p in (ROOT / "weights/compact").glob("*.json")}
+    known |= dict.fromkeys(UNTRAINED)
     for path in (ROOT / "data" / "results").rglob("*.jsonl"):
         for row in map(json.loads, path.read_text().splitlines()):
-            assert row["checkpoint_sha256"] in known, path
+            assert row["model"] == path.stem
+            assert row["checkpoint_sha256"] == known[path.stem], path
+            assert path.parent.name.startswith(row["dataset"])
             assert {"protocol", "data_fingerprint", "profile", "seed", "commit", "machine", "versions"} <= row.keys()
 
 

@@ -259,7 +259,9 @@ def test_the_reason_tells_an_absent_data_set_from_an_untrained_model(store):
 
 
 def store_of_nothing():
-    return pd.DataFrame(columns=["model", "dataset", "label", "image", "psnr", "ssim", "in_tables", "file"])
+    return pd.DataFrame(
+        columns=["model", "dataset", "label", "image", "psnr", "ssim", "in_tables", "reference", "file"]
+    )
 
 
 def test_a_measured_cell_carries_its_provenance(store):

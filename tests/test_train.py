@@ -13,16 +13,26 @@ import torch
 from PIL import Image
 
 from e2ent2lib import train as trainer
-from e2ent2lib.checkpoints import MODELS, build_model, load_model, save_model
-from e2ent2lib.config import PAPER, SMOKE
+from e2ent2lib.checkpoints import MADE_BY, MODELS, build_model, load_model, save_model
+from e2ent2lib.config import PAPER, PROFILES, SMOKE
 from e2ent2lib.data.crops import Crops, CropTwice
 from e2ent2lib.evaluate import evaluate
 from e2ent2lib.losses import critic_loss, generator_loss, gradient_penalty, reconstruction_loss
 from e2ent2lib.train import RECIPES, Recipe, learning_rate, make_fabric, make_players, train, training_step
 
 TINY = replace(
-    SMOKE, crop=32, max_offset=16, steps_pretraining=4, steps_sisr=6, steps_gan=2, steps_joint=2,
-    steps_single=6, steps_srgan=4, steps_reference=2, checkpoint_every=2, precision="32-true"
+    SMOKE,
+    crop=32,
+    max_offset=16,
+    steps_pretraining=4,
+    steps_sisr=6,
+    steps_gan=2,
+    steps_joint=2,
+    steps_single=6,
+    steps_srgan=4,
+    steps_reference=2,
+    checkpoint_every=2,
+    precision="32-true",
 )
 
 
@@ -122,9 +132,8 @@ def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, 
     start = {"start_from": first_stages} if recipe.start_from else {}
     model, history = run(name, tmp_path / "run", photographs, **start)
     steps = getattr(TINY, recipe.steps)
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(
-        [f"{name}.json", f"{name}.safetensors", "state.pt"]
-    )
+    written = {f"{saved}.{end}" for saved in {name, recipe.keeps or name} for end in ("json", "safetensors")}
+    assert {p.name for p in (tmp_path / "run").iterdir()} == written | {"state.pt"}
     assert [row["step"] for row in history] == list(range(2, steps + 1, 2))
     branches = trainer.branches(build_model(name, TINY))
     terms = recipe.make_loss(TINY, branches).weights
@@ -189,18 +198,52 @@ def test_a_critic_with_a_penalty_learns_from_it_too():
 
 def test_the_recipes_are_the_rows_of_the_tables():
     assert not RECIPES["sisr"].adversarial and RECIPES["sisr"].start_from is None
-    assert RECIPES["sisr-gan"].adversarial == "ragan" and RECIPES["sisr-gan"].start_from == "sisr"
+    assert RECIPES["sisr-gan"].adversarial == "ragan" and RECIPES["sisr-gan"].start_from == "sisr-pretrained"
     assert RECIPES["e2ent2-mse"].rec == "mse" and not RECIPES["e2ent2-mse"].adversarial
+    assert RECIPES["e2ent2-mse-related"] == replace(RECIPES["e2ent2-mse"], related=True)
+    assert RECIPES["e2ent2-mse-related"].crops(TINY) == replace(TINY, unrelated=0.0) != TINY
     for name in ("e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001"):
-        ours = Recipe(steps="steps_joint", rec="l1", adversarial="ragan", start_from="sisr", part="sisr")
-        assert RECIPES[name] == ours
-    assert set(RECIPES) == set(MODELS)
+        start = {"start_from": "sisr-pretrained", "part": "sisr", "start_synthesis": True}
+        assert RECIPES[name] == Recipe(steps="steps_joint", rec="l1", adversarial="ragan", **start)
+    assert {*RECIPES, *MADE_BY} == set(MODELS)
+    assert {name: r.keeps for name, r in RECIPES.items() if r.keeps} == {"sisr": "sisr-pretrained"}
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_models_that_are_compared_have_had_as_many_steps(profile):
+    assert profile.steps_sisr == profile.steps_pretraining + profile.steps_joint
+    assert profile.steps_gan == profile.steps_joint  # Ours-SISR and E2ENT² both start from sisr-pretrained
+    assert profile.steps_single == 2 * profile.steps_srgan
+
+
+def test_sisr_saves_its_weights_on_the_way_also_over_an_interruption(monkeypatch, photographs, first_stage, tmp_path):
+    still = replace(TINY, steps_sisr=TINY.steps_pretraining, schedule="constant")
+    plain = replace(TINY, schedule="constant")
+    kept = {}
+    for name, profile in (("ends there", still), ("goes on", plain)):
+        run("sisr", tmp_path / name, photographs, profile)
+        kept[name] = weights(load_model("sisr-pretrained", "smoke", tmp_path / name))
+    assert not differ(*kept.values())
+    card = json.loads((tmp_path / "goes on/sisr-pretrained.json").read_text(encoding="utf-8"))
+    assert card["model"] == "sisr-pretrained" and card["steps"] == card["selected_step"] == TINY.steps_pretraining
+    assert max(row["step"] for row in card["history"]) == TINY.steps_pretraining
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patched, TINY.steps_pretraining + 1)
+        run("sisr", tmp_path / "broken", photographs, plain)
+    run("sisr", tmp_path / "broken", photographs, plain, resume=True)
+    assert not differ(kept["goes on"], weights(load_model("sisr-pretrained", "smoke", tmp_path / "broken")))
+
+
+def test_what_is_saved_on_the_way_is_not_trained_by_itself(photographs, tmp_path):
+    with pytest.raises(ValueError, match="sisr-pretrained is saved on the way to sisr; train that"):
+        run("sisr-pretrained", tmp_path / "run", photographs)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_second_stage_starts_from_the_first(photographs, first_stage, tmp_path):
     still = replace(TINY, lr=0.0)
     model, _ = run("e2ent2", tmp_path, photographs, still, start_from=first_stage)
-    assert not differ(weights(load_model("sisr", "smoke", first_stage)), weights(model.sisr))
+    assert not differ(weights(load_model("sisr-pretrained", "smoke", first_stage)), weights(model.sisr))
 
 
 def test_the_second_stage_finds_the_first_in_runs(monkeypatch, photographs, tmp_path):
@@ -208,7 +251,7 @@ def test_the_second_stage_finds_the_first_in_runs(monkeypatch, photographs, tmp_
     run("sisr", None, photographs)
     assert (tmp_path / "runs/sisr-smoke/sisr.safetensors").is_file()
     model, _ = run("sisr-gan", None, photographs)
-    card = json.loads((tmp_path / "runs/sisr-smoke/sisr.json").read_text(encoding="utf-8"))
+    card = json.loads((tmp_path / "runs/sisr-smoke/sisr-pretrained.json").read_text(encoding="utf-8"))
     assert model.card["started_from"]["sha256"] == card["sha256"]
 
 

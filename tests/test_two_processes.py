@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     (folder / "photographs").mkdir()
     for i, image in enumerate(work.images()):
         Image.fromarray(image).save(folder / f"photographs/{i}.png")
-    profile = replace(work.PROFILE, steps_sisr=1)
+    profile = replace(work.PROFILE, steps_sisr=1, steps_pretraining=1)
     options = {"accelerator": "cpu", "devices": 1, "progress": False}
     train("sisr", profile, data=folder / "photographs", out=folder / "first", **options)
     return folder

@@ -135,8 +135,9 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
 
     Images smaller than a crop are left out and counted. About one in 20, chosen by the hash of its name, is kept for
     validation ("embedded": chelsea), but none of a folder of fewer than 50, which may be views of one scene; of scenes
-    ``VALIDATION_SCENES`` are kept as a whole. Without any, the training photographs serve. Raises FileNotFoundError or ValueError if nothing usable is left, and
-    ValueError for photographs that are in an evaluation set: by the folder's name, by their pixels, or by their look.
+    ``VALIDATION_SCENES`` are kept as a whole. Without any, the training photographs serve. Raises FileNotFoundError or
+    ValueError if nothing usable is left, and ValueError for photographs that are in an evaluation set: by the folder's
+    name, by their pixels, or by their look.
     """
     if str(source) == "embedded":
         named = dict(embedded_photographs())

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,7 @@ def _views() -> list[Pair]:
     for scene in VALIDATION_SCENES:
         root = data_folder(f"train/scenes/{scene}")
         shots = _images(root) if root else []
-        for first, second in list(zip(shots, shots[1:]))[::3]:
+        for first, second in list(pairwise(shots))[::3]:
             pairs.append(Pair(f"{scene}_{first.stem}", partial(_reduced, first), (partial(_reduced, second),)))
     return pairs
 
@@ -313,7 +314,8 @@ def dataset(
 
     ``level`` (CUFED5) is a similarity level, 1 to 5, or "all" for groups that have all five; by default level 1 comes
     first. ``reference``: Sun Hays "first" by file name or "random" with ``seed``; Urban100 "input", the LR input itself
-    as in TTSR, or "mirrored", the mirrored ground truth; any set "unrelated", as ``unrelated`` gives it. A choice that is not the usual one is named in the label.
+    as in TTSR, or "mirrored", the mirrored ground truth; any set "unrelated", as ``unrelated`` gives it. A choice that
+    is not the usual one is named in the label.
     Raises ValueError for a name or a choice that does not exist.
     """
     name = str(name)

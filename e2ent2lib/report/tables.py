@@ -20,9 +20,11 @@ DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relativ
 def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Table ``number`` in long form: a line a method and data set, the paper's sets first, then what was measured.
 
-    Measured numbers are means over images. A difference stands only where both are of the same whole data set. Scores
-    of checkpoints whose card bars them (``in_tables``) are left out.
+    Measured numbers are means over images, with the usual reference (``report.references`` shows others). A difference
+    stands only where both are of the same whole data set. Scores of checkpoints whose card bars them (``in_tables``)
+    are left out.
     """
+    results = results[results["reference"] == Protocol().reference]
     printed = [p for p in PRINTED if p.table == number]
     systems = list(dict.fromkeys((p.method, p.model) for p in printed))
     systems += [EXTRA[number]] if number in EXTRA else []

@@ -1,0 +1,58 @@
+"""What the reference is worth, image by image, and how that falls with its similarity. Notebooks 06 and 07."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from e2ent2lib.data.pairs import UNRELATED
+from e2ent2lib.metrics import Protocol
+from e2ent2lib.report.plots import COLOURS
+
+USUAL = Protocol().reference
+METHODS = {"bicubic": "#999999", "sisr": "#222222", UNRELATED: COLOURS[1], "related": COLOURS[0]}
+
+
+def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr") -> pd.DataFrame:
+    """A line an image: bicubic, SISR, and ``model`` with an unrelated and with the related reference.
+
+    Images of which one of the four has not been measured are left out.
+    """
+    parts = {
+        "bicubic": ("bicubic", USUAL),
+        "sisr": ("sisr", USUAL),
+        UNRELATED: (model, UNRELATED),
+        "related": (model, USUAL),
+    }
+    keys = ["dataset", "image"]
+    columns = {
+        name: results[(results["model"] == m) & (results["reference"] == r)].set_index(keys)[metric]
+        for name, (m, r) in parts.items()
+    }
+    return pd.DataFrame(columns).dropna()
+
+
+def levels(results: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
+    """A line a RefSR system, a column a reference level of CUFED5 and the unrelated reference; means over images."""
+    here = results[(results["dataset"] == "cufed5") & results["in_tables"].astype(bool)]
+    several = here.loc[here["reference"] != USUAL, "model"].unique()
+    here = here[here["model"].isin(several)]
+    return here.pivot_table(index="model", columns="reference", values=metric, aggfunc="mean").reindex(several)
+
+
+def effect_figure(table: pd.DataFrame, title: str, unit: str = "dB") -> Figure:
+    """``effect`` as a picture: what each of the four gains over SISR; a line an image, in the order of the gain."""
+    gain = table.sub(table["sisr"], axis=0)
+    gain = gain.loc[gain["related"].sort_values().index]
+    rows = np.arange(len(gain))
+    figure, axis = plt.subplots(figsize=(9, 0.3 * len(gain) + 1.7))
+    axis.hlines(rows, gain[UNRELATED], gain["related"], color="#CCCCCC", lw=3, zorder=1)
+    for name, colour in METHODS.items():
+        label = {"related": "RefSR, related reference", UNRELATED: "RefSR, unrelated reference", "sisr": "SISR"}
+        mean = f"{label.get(name, name)}: mean {gain[name].mean():+.2f} {unit}"
+        axis.scatter(gain[name], rows, color=colour, s=34, zorder=2, label=label["sisr"] if name == "sisr" else mean)
+    axis.axvline(0, color="#222222", lw=0.8, zorder=0)
+    axis.set_yticks(rows, [f"{image} ({data})" for data, image in gain.index], fontsize=8)
+    axis.set(xlabel=f"gain over SISR / {unit}", title=title)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    return figure

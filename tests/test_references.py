@@ -1,0 +1,92 @@
+"""What the reference is worth: the lines of the comparison, and the file each number comes from."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from e2ent2lib.report.references import effect, effect_figure, levels
+from e2ent2lib.report.results import read_results, result_file, write_rows
+from e2ent2lib.report.tables import table
+
+
+def store(tmp_path, *scores):
+    """Result files of (model, data set, reference, image: PSNR), read back."""
+    for model, data, reference, images in scores:
+        rows = [
+            {
+                "model": model,
+                "dataset": data,
+                "label": data if reference == "level 1" else f"{data}, {reference}",
+                "image": image,
+                "psnr": psnr,
+                "ssim": 0.5,
+                "protocol": {"reference": reference},
+                "provisional": False,
+                "checkpoint_sha256": None,
+                "data_fingerprint": "f",
+                "seed": None,
+                "commit": "c",
+                "machine": "m",
+            }
+            for image, psnr in images.items()
+        ]
+        write_rows(result_file(tmp_path, "compact", data, model, reference), rows)
+    return read_results(tmp_path, "compact")
+
+
+@pytest.fixture
+def results(tmp_path):
+    return store(
+        tmp_path,
+        ("bicubic", "toys", "level 1", {"bear": 20.0, "doll": 22.0}),
+        ("sisr", "toys", "level 1", {"bear": 21.0, "doll": 23.0}),
+        ("e2ent2-mse", "toys", "level 1", {"bear": 22.5, "doll": 23.5}),
+        ("e2ent2-mse", "toys", "unrelated", {"bear": 20.9}),
+        ("e2ent2", "cufed5", "level 1", {"001": 24.0, "002": 26.0}),
+        ("e2ent2", "cufed5", "level 2", {"001": 23.0, "002": 25.0}),
+        ("sisr", "cufed5", "level 1", {"001": 22.0, "002": 24.0}),
+    )
+
+
+def test_each_image_stands_in_one_line_with_its_four_scores(results):
+    found = effect(results)
+    assert list(found.index) == [("toys", "bear")]  # the doll was not measured with an unrelated reference
+    assert found.loc[("toys", "bear")].to_dict() == {"bicubic": 20.0, "sisr": 21.0, "unrelated": 20.9, "related": 22.5}
+
+
+def test_levels_are_means_over_images_of_the_systems_that_take_references(results):
+    found = levels(results)
+    assert found.to_dict("index") == {"e2ent2": {"level 1": 25.0, "level 2": 24.0}}
+
+
+def test_other_references_have_files_of_their_own(tmp_path):
+    usual = result_file(tmp_path, "compact", "cufed5", "e2ent2")
+    assert usual == result_file(tmp_path, "compact", "cufed5", "e2ent2", "level 1")
+    assert usual.relative_to(tmp_path).as_posix() == "compact/cufed5/e2ent2.jsonl"
+    other = result_file(tmp_path, "compact", "cufed5", "e2ent2", "level 2")
+    assert other.relative_to(tmp_path).as_posix() == "compact/cufed5-level-2/e2ent2.jsonl"
+
+
+def test_a_table_shows_the_usual_reference_alone(results):
+    long = table(1, results, "compact")
+    assert set(long["data set"]) == {"CUFED5", "Sun Hays 80", "toys", "cufed5"}
+    (line,) = long[(long["data set"] == "cufed5") & (long["model"] == "e2ent2")].to_dict("records")
+    assert line["measured psnr"] == 25.0 and line["images"] == 2
+
+
+def test_the_figure_shows_gains_over_sisr(results):
+    figure = effect_figure(effect(results), "toys")
+    offsets = {
+        c.get_label().split(":")[0]: c.get_offsets()[0][0]
+        for c in figure.axes[0].collections
+        if c.get_label()[0] != "_"
+    }
+    assert offsets["bicubic"] == -1.0 and offsets["SISR"] == 0.0
+    assert offsets["RefSR, related reference"] == 1.5
+    assert offsets["RefSR, unrelated reference"] == pytest.approx(-0.1)
+    plt.close(figure)
+
+
+def test_without_results_nothing_is_compared():
+    empty = pd.DataFrame(columns=["model", "dataset", "image", "psnr", "in_tables", "reference"])
+    assert effect(empty).empty and levels(empty).empty

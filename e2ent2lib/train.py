@@ -364,6 +364,7 @@ def _card(name: str, profile: Profile, run: dict, seed: int) -> dict:
         "selected_step": run["best_step"],
         "selection": f"best mean PSNR on 16 validation crops: {run['best_psnr']:.2f} dB",
         "seconds": round(run["seconds"]),
+        "threads": torch.get_num_threads(),
         "profile": asdict(profile),
         "history": [{k: round(v, 6) for k, v in row.items()} for row in run["history"]],
         "licence": "weights: MIT, as the project; the photographs keep their own terms",

@@ -69,7 +69,10 @@ def _training(name: str, model: nn.Module) -> dict[str, str]:
         return line | {"VGG in the loss, down to": "–", "trained": f"not yet: e2ent2 train {name}"}
     card = shipped_card(name, profile)
     layers = (card.get("vgg") or {}).get("layers_of_the_loss") or ["–"]
-    trained = f"{card['steps']} steps, {card['seconds'] / 60:.1f} min" + " (provisional)" * card["provisional"]
+    before = (card.get("started_from") or {}).get("model")
+    after = f" after {before}" if before else ""
+    crops, minutes = card["steps"] * card["profile"]["batch"], card["seconds"] / 60
+    trained = f"{crops:,} crops{after}, {minutes:.0f} min" + " (provisional)" * card["provisional"]
     return line | {"VGG in the loss, down to": layers[-1], "trained": trained}
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.report.paper import PRINTED, TITLES
 from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
-from e2ent2lib.report.tables import notes, save_tables, table, wide
+from e2ent2lib.report.tables import flat, notes, save_tables, table, wide
 
 # Typed from the paper's pages, table by table; None is its "-".
 PAPER = {
@@ -194,6 +194,16 @@ def test_the_papers_number_never_stands_in_a_measured_column(store):
     assert {v for c in columns for v in layout[c]} == {"–", "11.11", "0.111"}
     assert layout.loc["Bicubic", ("CUFED5", "PSNR", "measured")] == "11.11"
     assert layout.loc["Bicubic", ("CUFED5", "PSNR", "paper")] == "22.64"
+
+
+def test_on_a_screen_the_metrics_of_a_number_share_a_cell(store):
+    layout = flat(table(1, store(row(psnr=25.01), row(data="motorcycle", psnr=26.0, ssim=0.8)), "compact"))
+    assert layout.index.name == "PSNR / SSIM"
+    assert layout.loc["E2ENT² (ours)", "CUFED5, paper"] == "24.01 / 0.705"
+    assert layout.loc["E2ENT² (ours)", "CUFED5, measured"] == "25.01 / 0.700"
+    assert layout.loc["E2ENT² (ours)", "CUFED5, difference"] == "1.00 / -0.005"
+    assert layout.loc["E2ENT² (ours)", "motorcycle, measured"] == "26.00 / 0.800"
+    assert layout.loc["SRNTT", "motorcycle, measured"] == "–" and "motorcycle, paper" not in layout
 
 
 def test_other_data_sets_that_were_measured_follow_the_papers(store):

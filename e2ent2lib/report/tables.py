@@ -103,6 +103,20 @@ def wide(long: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def flat(long: pd.DataFrame) -> pd.DataFrame:
+    """``wide`` to be read on a screen: the metrics of a number in one cell, "24.24 / 0.724"."""
+    layout = wide(long)
+    shown = {}
+    for title in layout.columns.get_level_values(0).unique():
+        for who in ("paper", "measured", "difference"):
+            part = [layout[c] for c in layout.columns if (c[0], c[2]) == (title, who)]
+            if part:
+                cells = (" / ".join(cell) for cell in zip(*part))
+                shown[f"{title}, {who}"] = ["–" if set(cell) <= set("–/ ") else cell for cell in cells]
+    metrics = " / ".join(layout.columns.get_level_values(1).unique())
+    return pd.DataFrame(shown, index=layout.index).rename_axis(metrics)
+
+
 def _cell(value: float | None, metric: str) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.{DIGITS[metric]}f}"
 
@@ -149,13 +163,11 @@ def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str =
     paths = []
     for number, title in TITLES.items():
         long = table(number, results, profile)
-        layout, footnotes = wide(long), [*([remark] if remark else []), *notes(long)]
-        flat = layout.copy()
-        flat.columns = [" ".join(c).strip() for c in layout.columns]
-        markdown = f"**{title}**\n\n{flat.to_markdown(disable_numparse=True)}\n\n" + "\n".join(
+        footnotes = [*([remark] if remark else []), *notes(long)]
+        markdown = f"**{title}**\n\n{flat(long).to_markdown(disable_numparse=True)}\n\n" + "\n".join(
             f"- {n}" for n in footnotes
         )
-        latex = _latex(layout.to_latex(escape=True, caption=title, multicolumn_format="c"), footnotes)
+        latex = _latex(wide(long).to_latex(escape=True, caption=title, multicolumn_format="c"), footnotes)
         if remark:
             long = long.assign(remark=remark)
         for suffix, text in ((".csv", long.to_csv(index=False)), (".md", markdown + "\n"), (".tex", latex)):

@@ -41,7 +41,7 @@ def steps(*, gathered=True):
     if not gathered:  # losses.batch_mean in place of the mean over all processes
         fabric.all_gather = lambda scores, sync_grads: scores
     torch.manual_seed(0)
-    with patch("torch.optim.Adam", lambda parameters, lr: torch.optim.SGD(parameters, lr=0.01)):
+    with patch("torch.optim.Adam", lambda parameters, lr, **_: torch.optim.SGD(parameters, lr=0.01)):
         players = trainer.make_players(fabric, build_model("e2ent2", profile), RECIPE, profile)
     for critic in players.critics:  # untrained ones score all images alike, and then the means would not matter
         for weight in critic.net.parameters():

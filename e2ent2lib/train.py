@@ -31,7 +31,6 @@ from e2ent2lib.metrics import psnr
 from e2ent2lib.models import Critic, branches, image_of
 from e2ent2lib.recipes import RECIPES, Recipe
 
-
 ADAM_EPS = 1e-10
 """Adam's ε. Of 1e-2 · MSE gradients of 1e-8 are left, beside which the usual 1e-8 would halve and quarter the steps."""
 

@@ -3,17 +3,21 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
+import skimage.data
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from e2ent2lib.config import COMPACT, PAPER, SMOKE
+from e2ent2lib.images import downscale, to_image, to_tensor
 from e2ent2lib.matching import match_and_swap
-from e2ent2lib.models import E2ENT2, Critic, FeatureEncoder, SISRBranch, Synthesis
+from e2ent2lib.models import E2ENT2, Critic, FeatureEncoder, SISRBranch, SubcellE2ENT2, Synthesis
 from e2ent2lib.models.blocks import ResidualBlock, upsampling
 from e2ent2lib.models.sisr import bilinear
+from e2ent2lib.models.subcell import downscaled, shifted
 
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
 sides = st.integers(1, 13)
@@ -189,6 +193,42 @@ def test_synthesis_started_from_the_sisr_branch_gives_its_image_whatever_the_ref
     torch.testing.assert_close(out.sr, out.sisr)
     out.sr.sum().backward()
     assert model.synthesis.res2[0].weight.grad[:, : out.swapped.shape[1]].abs().max() > 0  # F will be made use of
+
+
+def crop_of_a_photograph(y, x, side=96):
+    return to_tensor(np.ascontiguousarray(skimage.data.astronaut()[y : y + side, 100 + x : 100 + x + side]))
+
+
+@pytest.mark.parametrize(("y", "x"), [(2, 2), (0, 2), (6, 4)])
+def test_subcell_matching_finds_what_lies_between_the_cells(y, x):
+    hr, ref = crop_of_a_photograph(0, 0), crop_of_a_photograph(y, x)
+    lr, down = (to_tensor(downscale(to_image(image))) for image in (hr, ref))
+    apart = {}
+    for network in (E2ENT2, SubcellE2ENT2):
+        torch.manual_seed(0)
+        model = network(SMOKE)
+        with torch.no_grad():
+            missed = model(lr, ref, down).swapped - model.encoder(hr)
+        apart[network] = missed[..., 16:-16, 16:-16].abs().mean()
+    assert apart[SubcellE2ENT2] < 0.4 * apart[E2ENT2]
+
+
+@few
+@given(st.integers(12, 23), st.integers(12, 23))
+def test_subcell_references_are_whole_cells_of_any_size_that_e2ent2_takes(height, width):
+    parts = shifted((height, width), 4)
+    assert parts[0] == (slice(0, height // 4 * 4), slice(0, width // 4 * 4))
+    for part, n in ((p, n) for pair in parts for p, n in zip(pair, (height, width))):
+        assert 0 <= part.start < 4 and part.stop <= n and (part.stop - part.start) % 4 == 0
+        assert part.stop - part.start >= 12
+    ref = images(1, 3, height, width)
+    assert SubcellE2ENT2(SMOKE)(images(1, 3, 4, 5), ref, ref).sr.shape == (1, 3, 16, 20)
+
+
+def test_subcell_makes_the_small_reference_as_it_is_made_elsewhere():
+    picture = skimage.data.astronaut()[:64, :80]
+    small, usual = downscaled(to_tensor(picture), 4), to_tensor(downscale(picture))
+    assert (small - usual).abs().max() < 1.5 / 255 and (small - usual).abs().mean() < 0.3 / 255
 
 
 def test_the_skip_is_bilinear_interpolation_by_hand():

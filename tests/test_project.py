@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
@@ -15,8 +16,8 @@ from safetensors.torch import load_file
 from e2ent2lib.checkpoints import UNTRAINED
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.report.notebooks import problems
-from e2ent2lib.report.results import read_results
-from e2ent2lib.report.tables import save_tables
+from e2ent2lib.report.results import read_results, read_rows
+from e2ent2lib.report.tables import save_tables, table
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *NOTEBOOKS]
@@ -85,6 +86,22 @@ def test_every_committed_score_names_a_checkpoint_that_exists():
             assert row["checkpoint_sha256"] == known[path.stem], path
             assert path.parent.name.startswith(row["dataset"])
             assert {"protocol", "data_fingerprint", "profile", "seed", "commit", "machine", "versions"} <= row.keys()
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_each_cell_of_the_tables_traces_to_one_file_measured_with_a_checkpoint_that_ships(number: int):
+    folder = ROOT / "data" / "results"
+    long = table(number, read_results(folder, "compact"), "compact")
+    measured = long[long["measured psnr"].notna()]
+    assert len(measured) > 0
+    for line in measured.to_dict("records"):
+        rows = read_rows(folder / line["file"])
+        for metric, digits in (("psnr", 2), ("ssim", 3)):
+            assert line[f"measured {metric}"] == round(np.mean([row[metric] for row in rows]), digits)
+        assert {(row["model"], row["label"]) for row in rows} == {(line["model"], line["data set"])}
+        card = ROOT / "weights/compact" / f"{line['model']}.json"
+        hashes = {json.loads(card.read_text())["sha256"] if card.is_file() else None}
+        assert {row["checkpoint_sha256"] for row in rows} == {line["checkpoint_sha256"]} == hashes
 
 
 @pytest.mark.parametrize("card", sorted((ROOT / "weights").glob("*/*.json")), ids=lambda p: p.stem)

@@ -5,8 +5,19 @@ from torch import Tensor, nn
 from e2ent2lib.models.discriminator import Critic
 from e2ent2lib.models.e2ent2 import E2ENT2, Outputs, Synthesis
 from e2ent2lib.models.sisr import FeatureEncoder, SISRBranch
+from e2ent2lib.models.subcell import SubcellE2ENT2
 
-__all__ = ["E2ENT2", "Critic", "FeatureEncoder", "Outputs", "SISRBranch", "Synthesis", "branches", "image_of"]
+__all__ = [
+    "E2ENT2",
+    "Critic",
+    "FeatureEncoder",
+    "Outputs",
+    "SISRBranch",
+    "SubcellE2ENT2",
+    "Synthesis",
+    "branches",
+    "image_of",
+]
 
 
 def image_of(outputs: Tensor | tuple) -> Tensor:

@@ -45,6 +45,8 @@ class Profile:
     """Stage 1 continued with the adversarial loss."""
     steps_joint: int = 222_222
     """Stage 2, SISR and RefSR together."""
+    steps_subcell: int = 222_222
+    """Stage 2 of the departure in ``models.subcell``, whose step takes twice as long at ``compact``."""
     steps_sisr: int = 444_444
     """Stage 1 gone on with, alone: no fewer than a RefSR model has in both stages, so that the two may be compared."""
     steps_single: int = 444_444
@@ -95,6 +97,7 @@ COMPACT = replace(
     steps_pretraining=12_000,
     steps_gan=5_000,
     steps_joint=5_000,
+    steps_subcell=3_000,
     steps_sisr=18_500,
     steps_single=2_800,
     steps_srgan=1_400,
@@ -121,6 +124,7 @@ SMOKE = replace(
     steps_pretraining=20,
     steps_gan=20,
     steps_joint=20,
+    steps_subcell=20,
     steps_sisr=40,
     steps_single=20,
     steps_srgan=10,

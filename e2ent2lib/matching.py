@@ -332,7 +332,7 @@ def _plan(index: Tensor | Matches, sizes: list[tuple[int, int]]):  # noqa: ANN20
     """For each cell of F the 9 cells it averages, of references of these sizes in cells, and their weights."""
     source = index.source if isinstance(index, Matches) else None
     index = index.index if isinstance(index, Matches) else index
-    return _cells_of_patches(index, source, sizes), _overlap_weights(index)
+    return _cells_of_patches(index, source, sizes), overlap_weights(index)
 
 
 def _cells_of_patches(index: Tensor, source: Tensor | None, sizes: list[tuple[int, int]]) -> Int[Tensor, "b h w 9"]:
@@ -359,7 +359,7 @@ def _cells_of_patches(index: Tensor, source: Tensor | None, sizes: list[tuple[in
     return torch.stack(cells, dim=-1).clamp_(max=sum(h * w for h, w in sizes) - 1)
 
 
-def _overlap_weights(index: Tensor) -> Float[Tensor, "b h w 9"]:
+def overlap_weights(index: Tensor) -> Float[Tensor, "b h w 9"]:
     """1/(number of patches over the cell) for the neighbours inside the map, else 0; float64."""
     inside = F.pad(torch.ones_like(index, dtype=torch.float64), (1, 1, 1, 1))
     h, w = index.shape[1:]

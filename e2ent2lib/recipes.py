@@ -79,7 +79,7 @@ RECIPES = {
     "feature-presisr": _OURS,
     "e2ent2-mse": replace(_OURS, rec="mse", adversarial=None),
     "e2ent2-mse-related": replace(_OURS, rec="mse", adversarial=None, related=True),
-    "e2ent2-mse-subcell": replace(_OURS, rec="mse", adversarial=None),
+    "e2ent2-mse-subcell": replace(_OURS, rec="mse", adversarial=None, steps="steps_subcell"),
     "e2ent2": _OURS,
     "e2ent2-alpha-100": _OURS,
     "e2ent2-alpha-010": _OURS,

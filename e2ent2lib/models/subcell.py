@@ -1,8 +1,9 @@
 """A departure from the paper, under a name of its own: the reference is matched between the cells too.
 
 Eq. 4 moves what it takes from the reference by whole cells, r pixels. The true displacement lies anywhere between, so
-F is up to r/2 pixels off, and ζ would have to find out by how much and move it. Here the reference is offered several
-times, each time shifted by a part of a cell; match and swap, which take any number of references, choose.
+F is up to r/2 pixels off, and ζ would have to find out by how much and move it. Here the reference is offered r² times,
+each time shifted by another part of a cell; the match chooses the shift with the patch, and F is at most half a pixel
+off. The rest is E2ENT², weight for weight. Notebook 04 shows what it gives.
 """
 
 from collections.abc import Sequence
@@ -10,14 +11,11 @@ from itertools import product
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from e2ent2lib.matching import match_and_swap
+from e2ent2lib.matching import Map, Matches, match, overlap_weights, swap
 from e2ent2lib.models.e2ent2 import E2ENT2, Images, Outputs
-
-SHIFTS = 2
-"""Positions tried in a cell, in each direction: with r = 4, F is at most 1 pixel off instead of 2."""
 
 
 class SubcellE2ENT2(E2ENT2):
@@ -25,22 +23,36 @@ class SubcellE2ENT2(E2ENT2):
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """As ``E2ENT2.forward``; ``ref_down`` is made anew from ``ref``, at each shift."""
-        phi_in = self.encoder(lr)
-        downs, fulls = [], []
-        for image in [ref] if isinstance(ref, Tensor) else ref:
-            full = self.encoder(image)  # once: φ at full resolution moves along with its image
-            for rows, columns in shifted(image.shape[2:], self.profile.scale):
-                downs.append(self.encoder(downscaled(image[..., rows, columns], self.profile.scale)))
-                fulls.append(full[..., rows, columns])
-        options = {"norm": self.norm, "error_down": self.error_down}
-        swapped = match_and_swap(phi_in, downs, fulls, self.alphas, self.profile.scale, **options)
+        r = self.profile.scale
+        refs = [ref] if isinstance(ref, Tensor) else list(ref)
+        phi_in, fulls = self.encoder(lr), [self.encoder(image) for image in refs]
+        downs, starts = [], []
+        for number, image in enumerate(refs):
+            for rows, columns in shifted(image.shape[2:], r):
+                downs.append(self.encoder(downscaled(image[..., rows, columns], r)))
+                starts.append((number, rows.start, columns.start))
+        matches = match(phi_in, downs, self.norm)
+        a1, a2, a3 = self.alphas
+        swapped = swap_between_cells([_weighted(full, a3) for full in fulls], matches, downs, starts, r)
+        # the first two lines of Eq. 5: E↓ straight through to the maps that decided the match; nothing is added to F
+        ghost = a1 * phi_in + a2 * swap(downs, matches, 1)
+        ghost = F.interpolate(ghost.float(), scale_factor=r, mode="nearest") / (
+            r**2 if self.error_down == "mean" else 1
+        )
+        swapped = swapped + (ghost - ghost.detach()).to(swapped.dtype)
         return Outputs(self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr), swapped)
+
+
+def _weighted(maps: Map, alpha: float) -> Map:
+    """The map itself; its gradient times ``alpha``."""
+    return alpha * maps + (1 - alpha) * maps.detach()
 
 
 def shifted(size: tuple[int, int], scale: int) -> list[tuple[slice, slice]]:
     """Rows and columns of the reference for each shift, unshifted first, each of whole cells; 3 of them at least."""
-    starts = [round(i * scale / SHIFTS) for i in range(SHIFTS)]
-    whole = [[slice(s, s + (n - s) // scale * scale) for s in starts if s == 0 or n - s >= 3 * scale] for n in size]
+    whole = [
+        [slice(s, s + (n - s) // scale * scale) for s in range(scale) if s == 0 or n - s >= 3 * scale] for n in size
+    ]
     return list(product(*whole))
 
 
@@ -48,3 +60,49 @@ def downscaled(image: Images, scale: int) -> Float[Tensor, "b 3 H/r W/r"]:
     """I_ref↓ of a part of the reference: antialiased bicubic, rounded to 8 bits, as ``images.downscale`` makes it."""
     small = F.interpolate(image.float(), scale_factor=1 / scale, mode="bicubic", antialias=True)
     return torch.round(255 * small.clamp(0, 1)) / 255
+
+
+def swap_between_cells(
+    values: Sequence[Map], matches: Matches, keys: Sequence[Map], starts: Sequence[tuple[int, int, int]], scale: int
+) -> Map:
+    """F as ``matching.swap`` makes it, of patches that may begin at any pixel; differentiable in ``values``.
+
+    values (B, C, H, W), a map each reference; ``starts`` says for each of ``keys``, the (B, C, ., .) maps that were
+    matched, which value it is of and the pixel (y, x) where its first cell begins. Returns (B, C, r·h, r·w).
+    """
+    rows = torch.cat([v.permute(0, 2, 3, 1).flatten(1, 2) for v in values], dim=1).float()  # (B, pixels, C)
+    pixels = _pixels_of_patches(matches, [v.shape[2:] for v in values], [k.shape[3] for k in keys], starts, scale)
+    batch, h, w = matches.index.shape
+    pixels = pixels.clamp_(max=rows.shape[1] - 1)  # beyond the map: its weight is 0, but its pixel must exist
+    pixels += rows.shape[1] * torch.arange(batch, device=rows.device).view(-1, 1, 1, 1, 1, 1)
+    weights = overlap_weights(matches.index).to(rows.dtype)[:, :, None, :, None].expand_as(pixels)
+    out = F.embedding_bag(
+        pixels.flatten(0, 4), rows.flatten(0, 1), mode="sum", per_sample_weights=weights.flatten(0, 4)
+    )
+    return out.view(batch, scale * h, scale * w, -1).permute(0, 3, 1, 2).to(values[0].dtype)
+
+
+def _pixels_of_patches(
+    matches: Matches,
+    sizes: Sequence[tuple[int, int]],
+    key_widths: Sequence[int],
+    starts: Sequence[tuple[int, int, int]],
+    scale: int,
+) -> Int[Tensor, "b h r w r 9"]:
+    """The 9 pixels, counted on through all references, that each pixel of F averages; cf. ``matching.swap``."""
+    begin = [0]
+    for height, width in sizes:
+        begin.append(begin[-1] + height * width)
+    facts = [(begin[n] + y * sizes[n][1] + x, sizes[n][1], k - 2) for (n, y, x), k in zip(starts, key_widths)]
+    first, width, columns = torch.tensor(facts, device=matches.index.device)[matches.source].unbind(-1)
+    corner = first + matches.index // columns * scale * width + matches.index % columns * scale
+    corner, width = (F.pad(x, (1, 1, 1, 1)) for x in (corner, width))
+    h, w = matches.index.shape[1:]
+    inside = torch.arange(scale, device=corner.device)
+    pixels = []
+    for oy, ox in product((-1, 0, 1), repeat=2):
+        window = (slice(None), slice(1 - oy, 1 - oy + h), slice(1 - ox, 1 - ox + w))
+        wide = width[window][:, :, None, :, None]
+        cell = corner[window][:, :, None, :, None] + (1 + oy) * scale * wide + (1 + ox) * scale
+        pixels.append(cell + inside[:, None, None] * wide + inside)
+    return torch.stack(pixels, dim=-1)

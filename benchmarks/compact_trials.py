@@ -34,9 +34,12 @@ class Trial:
 
     profile: dict = field(default_factory=dict)
     recipe: dict = field(default_factory=dict)
+    model: str = "e2ent2-mse"
+    """The model of the second stage."""
 
 
 BASE = {"channels": 32, "encoder_blocks": 4, "res1_blocks": 1, "res2_blocks": 4, "crop": 128, "batch": 4, "lr": 4e-4}
+CHOSEN = {"lr": 1e-3, "max_offset": 32}
 TRIALS = {
     "base": Trial(),
     "cold": Trial(recipe={"start_synthesis": False}),
@@ -44,6 +47,9 @@ TRIALS = {
     "crop 96, batch 7": Trial({"crop": 96, "batch": 7}),
     "crop 160, batch 3": Trial({"crop": 160, "batch": 3}),
     "batch 2": Trial({"batch": 2}),
+    "as chosen": Trial(CHOSEN),
+    "as chosen, all references related": Trial(CHOSEN | {"unrelated": 0.0}),
+    "as chosen, matched between cells": Trial(CHOSEN, model="e2ent2-mse-subcell"),
     "boxes at most 32 pixels apart": Trial({"max_offset": 32}),
     "lr 1e-3, boxes at most 32 pixels apart": Trial({"lr": 1e-3, "max_offset": 32}),
     "lr 1e-3, batch 2": Trial({"lr": 1e-3, "batch": 2}),
@@ -84,18 +90,18 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
     """One trial, as a line of the table."""
     trial = TRIALS[name]
     profile = replace(COMPACT, **BASE | trial.profile)
-    usual = RECIPES["e2ent2-mse"]
-    RECIPES["e2ent2-mse"] = replace(usual, **trial.recipe)
+    usual = RECIPES[trial.model]
+    RECIPES[trial.model] = replace(usual, **trial.recipe)
     images = training_images(data, profile, progress=False).train
     steps, cost = {}, {}
-    for stage, model, share in (("steps_sisr", "sisr", seconds[0]), ("steps_joint", "e2ent2-mse", seconds[1])):
+    for stage, model, share in (("steps_sisr", "sisr", seconds[0]), (usual.steps, trial.model, seconds[1])):
         cost[model] = seconds_a_step(model, profile, images)
         steps[stage] = max(1, round(share / cost[model]))
     profile = replace(profile, **steps, steps_pretraining=steps["steps_sisr"], checkpoint_every=10**9)
     with tempfile.TemporaryDirectory() as folder:
         train("sisr", profile, data=data, out=f"{folder}/sisr", progress=False)
-        model, history = train("e2ent2-mse", profile, data=data, out=f"{folder}/ref", start_from=f"{folder}/sisr")
-    RECIPES["e2ent2-mse"] = usual
+        model, history = train(trial.model, profile, data=data, out=f"{folder}/ref", start_from=f"{folder}/sisr")
+    RECIPES[trial.model] = usual
     row = {
         "trial": name,
         "profile": trial.profile,
@@ -103,7 +109,7 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": seconds,
         "seconds_a_step": cost,
-        "steps": steps,
+        "steps": {"steps_sisr": steps["steps_sisr"], "steps_joint": steps[usual.steps]},
         "bicubic": views("bicubic", "", every),
         "sisr_branch": views(model.sisr, "", every),
         "related": views(model, "", every),

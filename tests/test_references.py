@@ -75,15 +75,15 @@ def test_a_table_shows_the_usual_reference_alone(results):
 
 
 def test_the_figure_shows_gains_over_sisr(results):
-    figure = effect_figure(effect(results), "toys")
+    figure = effect_figure({"E2ENT²": effect(results)}, "toys")
     offsets = {
         c.get_label().split(":")[0]: c.get_offsets()[0][0]
         for c in figure.axes[0].collections
         if c.get_label()[0] != "_"
     }
     assert offsets["bicubic"] == -1.0 and offsets["SISR"] == 0.0
-    assert offsets["RefSR, related reference"] == 1.5
-    assert offsets["RefSR, unrelated reference"] == pytest.approx(-0.1)
+    assert offsets["related reference"] == 1.5
+    assert offsets["unrelated reference"] == pytest.approx(-0.1)
     plt.close(figure)
 
 

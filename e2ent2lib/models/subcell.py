@@ -1,5 +1,7 @@
 """A departure from the paper, under a name of its own: the reference is matched between the cells too.
 
+The idea: match at every pixel of the reference instead of every r-th, so that the swapped features are in place.
+
 Eq. 4 moves what it takes from the reference by whole cells, r pixels. The true displacement lies anywhere between, so
 F is up to r/2 pixels off, and ζ would have to find out by how much and move it. Here the reference is offered r² times,
 each time shifted by another part of a cell; the match chooses the shift with the patch, and F is at most half a pixel

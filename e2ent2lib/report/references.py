@@ -1,4 +1,6 @@
-"""What the reference is worth, image by image, and how that falls with its similarity. Notebooks 06 and 07."""
+"""What the reference is worth, image by image, and how that falls with its similarity. Notebook 06."""
+
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,19 +42,26 @@ def levels(results: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
     return here.pivot_table(index="model", columns="reference", values=metric, aggfunc="mean").reindex(several)
 
 
-def effect_figure(table: pd.DataFrame, title: str, unit: str = "dB") -> Figure:
-    """``effect`` as a picture: what each of the four gains over SISR; a line an image, in the order of the gain."""
-    gain = table.sub(table["sisr"], axis=0)
-    gain = gain.loc[gain["related"].sort_values().index]
-    rows = np.arange(len(gain))
-    figure, axis = plt.subplots(figsize=(9, 0.3 * len(gain) + 1.7))
-    axis.hlines(rows, gain[UNRELATED], gain["related"], color="#CCCCCC", lw=3, zorder=1)
-    for name, colour in METHODS.items():
-        label = {"related": "RefSR, related reference", UNRELATED: "RefSR, unrelated reference", "sisr": "SISR"}
-        mean = f"{label.get(name, name)}: mean {gain[name].mean():+.2f} {unit}"
-        axis.scatter(gain[name], rows, color=colour, s=34, zorder=2, label=label["sisr"] if name == "sisr" else mean)
-    axis.axvline(0, color="#222222", lw=0.8, zorder=0)
-    axis.set_yticks(rows, [f"{image} ({data})" for data, image in gain.index], fontsize=8)
-    axis.set(xlabel=f"gain over SISR / {unit}", title=title)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure:
+    """``effect`` as a picture: what each of the four gains over SISR; a line an image, a panel a RefSR network.
+
+    ``tables`` holds them by the network's name; the images stand in the order of the first one's gain.
+    """
+    gains = {name: table.sub(table["sisr"], axis=0) for name, table in tables.items()}
+    order = next(iter(gains.values()))["related"].sort_values().index
+    rows = np.arange(len(order))
+    size = (4.2 + 3.4 * len(gains), 0.27 * len(order) + 2.3)
+    figure, axes = plt.subplots(1, len(gains), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis, (network, gain) in zip(axes[0], gains.items()):
+        gain = gain.reindex(order)
+        axis.hlines(rows, gain[UNRELATED], gain["related"], color="#CCCCCC", lw=3, zorder=1)
+        for name, colour in METHODS.items():
+            label = {"related": "related reference", UNRELATED: "unrelated reference", "sisr": "SISR"}.get(name, name)
+            mean = "" if name == "sisr" else f": mean {gain[name].mean():+.2f} {unit}"
+            axis.scatter(gain[name], rows, color=colour, s=30, zorder=2, label=label + mean)
+        axis.axvline(0, color="#222222", lw=0.8, zorder=0)
+        axis.set(xlabel=f"gain over SISR / {unit}", title=network)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -1.0 / size[1]), fontsize=8)
+    axes[0, 0].set_yticks(rows, [f"{image} ({data})" for data, image in order], fontsize=8)
+    figure.suptitle(title)
     return figure

@@ -27,6 +27,7 @@ NAMES = SYSTEMS | {
     "passrnet": "PASSRnet",
     "feature-vgg": "Feature-VGG",
     "feature-presisr": "Feature-preSISR",
+    "e2ent2-mse-subcell": "E2ENT²-MSE between cells",
 }
 """What a system is called in text."""
 

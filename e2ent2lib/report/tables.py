@@ -10,7 +10,12 @@ from e2ent2lib.images import whole_file
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
 
-EXTRA = {1: ("SISR, stage 1 (not in the paper)", "sisr"), 2: ("Bicubic (not in the paper)", "bicubic")}
+_OURS = [
+    ("SISR, stage 1 (not in the paper)", "sisr"),
+    ("E2ENT²-MSE between cells (a departure, not in the paper)", "e2ent2-mse-subcell"),
+]
+EXTRA = {1: _OURS, 2: [("Bicubic (not in the paper)", "bicubic"), *_OURS]}
+"""Rows beside the paper's, by table: (what it is called there, our name)."""
 FROZEN = ("feature-vgg", "feature-presisr")
 """Their φ is frozen, so its feature distance is known before their synthesis is trained well."""
 METRICS = ("psnr", "ssim")
@@ -27,7 +32,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     results = results[results["reference"] == Protocol().reference]
     printed = [p for p in PRINTED if p.table == number]
     systems = list(dict.fromkeys((p.method, p.model) for p in printed))
-    systems += [EXTRA[number]] if number in EXTRA else []
+    systems += EXTRA.get(number, [])
     of_paper = {(p.model, p.dataset): p for p in printed}
     whole = {d: DATASET_TITLES[d] for d in dict.fromkeys(p.dataset for p in printed)}
     held_out_first = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", x))

@@ -198,7 +198,7 @@ def test_saved_files_are_the_same_bytes_each_time(tmp_path, example):
         (tmp_path / name).mkdir()
         with plt.rc_context():
             use_style()
-            files.append(figures.save(synthesis(network(), example), 2, tmp_path / name))
+            files.append(figures.save(synthesis(network(), example), "fig2", tmp_path / name))
     assert [p.name for p in files[0]] == ["fig2.png", "fig2.pdf"]
     for one, two in zip(*files):
         assert one.read_bytes() == two.read_bytes() and one.stat().st_size > 1000
@@ -213,7 +213,7 @@ def test_a_figure_that_cannot_be_written_leaves_nothing_and_spares_the_old_file(
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", break_off)
     with pytest.raises(OSError, match="no space"):
-        figures.save(plt.figure(), 2, tmp_path)
+        figures.save(plt.figure(), "fig2", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["fig2.png"]
     assert (tmp_path / "fig2.png").read_bytes() == b"old"
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from e2ent2lib.report.references import effect, effect_figure, levels
+from e2ent2lib.report.references import draw_effect, effect, effect_figure, levels
 from e2ent2lib.report.results import read_results, result_file, write_rows
 from e2ent2lib.report.tables import table
 
@@ -85,6 +85,11 @@ def test_the_figure_shows_gains_over_sisr(results):
     assert offsets["related reference"] == 1.5
     assert offsets["unrelated reference"] == pytest.approx(-0.1)
     plt.close(figure)
+
+
+def test_the_figure_is_written_for_the_networks_that_were_measured(results, tmp_path):
+    assert [p.name for p in draw_effect(results, tmp_path)] == ["reference_effect.png", "reference_effect.pdf"]
+    assert draw_effect(results[results["model"] == "sisr"], tmp_path / "none") == []
 
 
 def test_without_results_nothing_is_compared():

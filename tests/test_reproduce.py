@@ -70,6 +70,7 @@ def test_every_committed_score_was_measured_under_the_default_protocol_by_a_mode
 
 def test_the_quick_tables_say_that_nothing_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(module.figures, "draw_all", lambda *_, **__: [])
+    monkeypatch.setattr(module, "draw_effect", lambda *_: [])
     summary, wrong = module.reproduce(tmp_path, quick=True, progress=False)
     assert wrong == []
     assert module.QUICK in summary

@@ -168,11 +168,11 @@ FIGURES: dict[int, Callable[[str], Figure]] = {
 }
 
 
-def save(figure: Figure, number: int, folder: Path) -> list[Path]:
+def save(figure: Figure, name: str, folder: Path) -> list[Path]:
     """Write ``figN.png`` and ``figN.pdf``, each whole or not at all and without dates; returns both paths."""
     paths = []
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-        path = Path(folder) / f"fig{number}{suffix}"
+        path = Path(folder) / f"{name}{suffix}"
         with whole_file(path) as temporary:
             figure.savefig(temporary, dpi=150, metadata=metadata)
         paths.append(path)
@@ -188,6 +188,6 @@ def draw_all(profile: str, folder: Path, progress: bool = True) -> list[Path]:
         for number, draw in (bar := tqdm(FIGURES.items(), unit="figure", disable=not progress)):
             bar.set_description(f"drawing Fig. {number}")
             figure = draw(profile)
-            paths += save(figure, number, Path(folder))
+            paths += save(figure, f"fig{number}", Path(folder))
             plt.close(figure)
     return paths

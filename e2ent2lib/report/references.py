@@ -1,6 +1,7 @@
 """What the reference is worth, image by image, and how that falls with its similarity. Notebook 06."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,9 +10,12 @@ from matplotlib.figure import Figure
 
 from e2ent2lib.data.pairs import UNRELATED
 from e2ent2lib.metrics import Protocol
-from e2ent2lib.report.plots import COLOURS
+from e2ent2lib.report.figures import save
+from e2ent2lib.report.plots import COLOURS, use_style
 
 USUAL = Protocol().reference
+NETWORKS = {"e2ent2-mse": "E2ENT²-MSE", "e2ent2-mse-subcell": "E2ENT²-MSE between cells (a departure)"}
+EFFECT = "What the reference is worth: the same network with a related and with an unrelated one"
 METHODS = {"bicubic": "#999999", "sisr": "#222222", UNRELATED: COLOURS[1], "related": COLOURS[0]}
 
 
@@ -65,3 +69,17 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
     axes[0, 0].set_yticks(rows, [f"{image} ({data})" for data, image in order], fontsize=8)
     figure.suptitle(title)
     return figure
+
+
+def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write ``reference_effect.png`` and ``.pdf``: ``effect_figure`` of the networks that were measured with both."""
+    tables = {title: effect(results, model) for model, title in NETWORKS.items()}
+    tables = {title: table for title, table in tables.items() if len(table)}
+    if not tables:
+        return []
+    with plt.rc_context():
+        use_style()
+        figure = effect_figure(tables, EFFECT)
+        paths = save(figure, "reference_effect", folder)
+        plt.close(figure)
+    return paths

@@ -16,6 +16,7 @@ from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.report import figures
 from e2ent2lib.report.notebooks import run_notebook
+from e2ent2lib.report.references import draw_effect
 from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.tables import METRICS, save_tables, table
 
@@ -43,6 +44,8 @@ def reproduce(
     results = read_results(folder, profile)
     tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
     pictures = figures.draw_all(profile, ROOT / "figures", progress=progress)
+    if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
+        pictures += draw_effect(results, ROOT / "figures")
     lines = [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
     lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")

@@ -34,15 +34,18 @@ class SubcellE2ENT2(E2ENT2):
                 downs.append(self.encoder(downscaled(image[..., rows, columns], r)))
                 starts.append((number, rows.start, columns.start))
         matches = match(phi_in, downs, self.norm)
-        a1, a2, a3 = self.alphas
-        swapped = swap_between_cells([_weighted(full, a3) for full in fulls], matches, downs, starts, r)
-        # the first two lines of Eq. 5: E↓ straight through to the maps that decided the match; nothing is added to F
-        ghost = a1 * phi_in + a2 * swap(downs, matches, 1)
-        ghost = F.interpolate(ghost.float(), scale_factor=r, mode="nearest") / (
-            r**2 if self.error_down == "mean" else 1
-        )
-        swapped = swapped + (ghost - ghost.detach()).to(swapped.dtype)
+        swapped = swap_between_cells([_weighted(full, self.alphas[2]) for full in fulls], matches, downs, starts, r)
+        if torch.is_grad_enabled():
+            swapped = swapped + self._straight_through(phi_in, swap(downs, matches, 1)).to(swapped.dtype)
         return Outputs(self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr), swapped)
+
+    def _straight_through(self, phi_in: Map, swapped_down: Map) -> Map:
+        """Nothing, but with the first two lines of Eq. 5 as gradient: E↓ for the two maps that decided the match."""
+        both = self.alphas[0] * phi_in + self.alphas[1] * swapped_down
+        both = F.interpolate(both.float(), scale_factor=self.profile.scale, mode="nearest")
+        if self.error_down == "mean":
+            both = both / self.profile.scale**2
+        return both - both.detach()
 
 
 def _weighted(maps: Map, alpha: float) -> Map:

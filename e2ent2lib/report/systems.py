@@ -73,7 +73,8 @@ def _training(name: str, model: nn.Module) -> dict[str, str]:
     before = (card.get("started_from") or {}).get("model")
     after = f" after {before}" if before else ""
     crops, minutes = card["steps"] * card["profile"]["batch"], card["seconds"] / 60
-    trained = f"{crops:,} crops{after}, {minutes:.0f} min" + " (provisional)" * card["provisional"]
+    cores = f" on {card['threads']} core" + "s" * (card["threads"] > 1) if "threads" in card else ""
+    trained = f"{crops:,} crops{after}, {minutes:.0f} min{cores}" + " (provisional)" * card["provisional"]
     return line | {"VGG in the loss, down to": layers[-1], "trained": trained}
 
 

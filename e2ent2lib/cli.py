@@ -155,17 +155,19 @@ def run_evaluate(
 
 
 def report(profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables")) -> None:
-    """Tables 1 to 4 from stored result files, as CSV, Markdown and LaTeX.
+    """Tables 1 to 4 from stored result files, as CSV, Markdown and LaTeX; what the reference is worth, as Markdown.
 
     Args:
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder of the tables.
     """
+    from e2ent2lib.report.references import save_summary
     from e2ent2lib.report.reproduce import QUICK
 
     profile = get_profile(profile).name
-    for path in save_tables(read_results(results or results_folder(), profile), profile, out, QUICK):
+    stored = read_results(results or results_folder(), profile)
+    for path in [*save_tables(stored, profile, out, QUICK), save_summary(stored, out)]:
         print(path)
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from e2ent2lib.checkpoints import UNTRAINED
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.report.notebooks import problems
+from e2ent2lib.report.references import save_summary
 from e2ent2lib.report.results import read_results, read_rows
 from e2ent2lib.report.tables import save_tables, table
 
@@ -144,7 +145,10 @@ def test_the_command_says_what_went_wrong_in_one_line():
 
 
 def test_the_readme_shows_the_tables_of_the_committed_results(tmp_path: Path):
-    save_tables(read_results(ROOT / "data" / "results", "compact"), "compact", tmp_path)
+    results = read_results(ROOT / "data" / "results", "compact")
+    save_tables(results, "compact", tmp_path)
+    save_summary(results, tmp_path)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for number in (1, 2):
         assert (tmp_path / f"table{number}.md").read_text(encoding="utf-8") in readme, f"e2ent2 report, table {number}"
+    assert (tmp_path / "reference_effect.md").read_text(encoding="utf-8") in readme, "e2ent2 report"

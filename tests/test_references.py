@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from e2ent2lib.report.references import draw_effect, effect, effect_figure, levels
+from e2ent2lib.report.references import draw_effect, effect, effect_figure, levels, markdown, summary
 from e2ent2lib.report.results import read_results, result_file, write_rows
 from e2ent2lib.report.tables import table
 
@@ -85,6 +85,14 @@ def test_the_figure_shows_gains_over_sisr(results):
     assert offsets["related reference"] == 1.5
     assert offsets["unrelated reference"] == pytest.approx(-0.1)
     plt.close(figure)
+
+
+def test_the_summary_is_the_mean_of_each_data_set_and_of_all_images(results):
+    table = summary(results).set_index("data set")
+    assert list(table.index) == ["toys", "all"] and (table["images"] == 1).all()
+    assert table.loc["all", "related − SISR"] == 1.5
+    assert table.loc["all", "unrelated − SISR"] == pytest.approx(-0.1)
+    assert "+1.50" in markdown(results) and markdown(results[results["model"] == "sisr"]) == ""
 
 
 def test_the_figure_is_written_for_the_networks_that_were_measured(results, tmp_path):

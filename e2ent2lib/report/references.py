@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from e2ent2lib.data.pairs import UNRELATED
+from e2ent2lib.images import whole_file
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.report.figures import save
 from e2ent2lib.report.plots import COLOURS, use_style
@@ -69,6 +70,32 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
     axes[0, 0].set_yticks(rows, [f"{image} ({data})" for data, image in order], fontsize=8)
     figure.suptitle(title)
     return figure
+
+
+def summary(results: pd.DataFrame) -> pd.DataFrame:
+    """``effect`` of each of ``NETWORKS`` as means over the images of a data set, and over all: PSNR and gains in dB."""
+    lines = []
+    for model, title in NETWORKS.items():
+        table = effect(results, model)
+        for data, part in [*table.groupby("dataset"), ("all", table)] if len(table) else []:
+            mean = part.mean()
+            gains = {f"{name} − SISR": mean[name] - mean["sisr"] for name in ("related", UNRELATED)}
+            lines.append({"network": title, "data set": data, "images": len(part), **mean, **gains})
+    return pd.DataFrame(lines)
+
+
+def markdown(results: pd.DataFrame) -> str:
+    """``summary`` as a Markdown table; "" if nothing was measured with both references."""
+    table = summary(results)
+    return table.to_markdown(index=False, floatfmt=("", "", ".0f", *[".2f"] * 4, *["+.2f"] * 2)) if len(table) else ""
+
+
+def save_summary(results: pd.DataFrame, folder: Path) -> Path:
+    """Write ``reference_effect.md``, whole or not at all; returns its path."""
+    path = folder / "reference_effect.md"
+    with whole_file(path) as temporary:
+        temporary.write_text(markdown(results) + "\n", encoding="utf-8")
+    return path
 
 
 def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.report import figures
 from e2ent2lib.report.notebooks import run_notebook
-from e2ent2lib.report.references import draw_effect
+from e2ent2lib.report.references import draw_effect, save_summary
 from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.tables import METRICS, save_tables, table
 
@@ -43,6 +43,7 @@ def reproduce(
         run_all_notebooks(build / "notebooks", folder, progress=progress)
     results = read_results(folder, profile)
     tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
+    save_summary(results, build / "tables")
     pictures = figures.draw_all(profile, ROOT / "figures", progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         pictures += draw_effect(results, ROOT / "figures")

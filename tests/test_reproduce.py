@@ -31,6 +31,15 @@ def test_data_sets_with_a_pair_here_are_found(small):
     assert module.data_here() == ["motorcycle", "middlebury"]
 
 
+def test_what_settings_are_chosen_on_is_not_measured_for_the_tables(small):
+    for name in ("a", "b"):
+        picture = small / "data" / "train" / "scenes" / "kermit" / f"{name}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(picture)
+    assert module.DATASETS["views"].lister()
+    assert "views" not in module.data_here()
+
+
 def test_what_is_measured_already_is_kept_and_what_changed_is_measured_again(small):
     module.measure_all(small / "results", "smoke", ["middlebury"], progress=False)
     files = {m: result_file(small / "results", "smoke", "middlebury", m) for m in ("bicubic", "e2ent2-mse")}

@@ -66,6 +66,8 @@ class DataSet:
     """Whether ``reference`` is the choice that the data set's plain title stands for."""
     for_evaluation: bool = True
     """Never trained on."""
+    for_choice: bool = False
+    """Sizes and settings are chosen on it, so it never stands in a table."""
 
     @property
     def stereo(self) -> bool:
@@ -261,7 +263,7 @@ DATASETS = {
             "choose sizes and settings by, so never in a table",
             terms="citation asked", citation="Strecha et al., CVPR 2008; Snavely's Bundler",
             origin="fetch scenes, from a mirror", steps=_FETCH.format("train/scenes", "scenes"), lister=_views,
-            reference="next view", for_evaluation=False,
+            reference="next view", for_evaluation=False, for_choice=True,
         ),
     )
 }  # fmt: skip

@@ -58,8 +58,8 @@ def reproduce(
 
 
 def data_here() -> list[str]:
-    """Names of the data sets of which at least one pair is here."""
-    return [name for name, data in DATASETS.items() if data.lister()]
+    """Names of the data sets for the tables of which at least one pair is here."""
+    return [name for name, data in DATASETS.items() if not data.for_choice and data.lister()]
 
 
 def measure_all(folder: Path, profile: str, datasets: list[str], *, progress: bool = True) -> None:

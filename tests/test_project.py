@@ -15,7 +15,9 @@ import yaml
 from safetensors.torch import load_file
 
 from e2ent2lib.checkpoints import UNTRAINED
+from e2ent2lib.config import COMPACT
 from e2ent2lib.provenance import ROOT, file_sha256
+from e2ent2lib.recipes import RECIPES
 from e2ent2lib.report.notebooks import problems
 from e2ent2lib.report.references import save_summary
 from e2ent2lib.report.results import read_results, read_rows
@@ -117,6 +119,20 @@ def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Pa
     assert {"data", "seed", "steps", "seconds", "machine", "history", "provisional", "licence"} <= facts.keys()
     assert not facts["provisional"] or facts["seconds"] <= 20 * 60
     assert facts.get("in_tables", True) or (facts["provisional"] and facts["seconds"] <= 5 * 60)
+
+
+def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_group_the_same_crops():
+    facts = [json.loads(p.read_text()) for p in sorted((ROOT / "weights/compact").glob("*.json"))]
+    facts = [f for f in facts if not f["provisional"] and f["model"] in RECIPES]
+    assert {f["model"] for f in facts} >= {"sisr", "sisr-gan", "e2ent2-mse", "e2ent2-mse-subcell"}
+    same = {(f["data"]["fingerprint"], f["profile"]["channels"], f["selection"].rsplit(":", 1)[0]) for f in facts}
+    assert len(same) == 1, same
+    crops: dict[str, set[int]] = {}
+    for f in facts:
+        crops.setdefault(RECIPES[f["model"]].steps, set()).add(f["steps"] * f["profile"]["batch"])
+    assert all(len(found) == 1 for found in crops.values()), crops
+    (sisr,), (joint,) = (crops[RECIPES[m].steps] for m in ("sisr", "e2ent2-mse"))
+    assert sisr >= COMPACT.steps_pretraining * COMPACT.batch + joint
 
 
 def test_no_file_names_a_path_of_somebodys_machine():

@@ -258,6 +258,11 @@ def test_a_stereo_method_on_other_pairs_is_told_apart_from_a_missing_checkpoint(
     assert "e2ent2 train passrnet" in line(long, "passrnet", "motorcycle")["why empty"]
 
 
+def test_a_model_that_was_measured_elsewhere_is_not_called_untrained(store):
+    long = table(1, store(row("bicubic"), row("bicubic", "motorcycle"), row("e2ent2")), "compact")
+    assert line(long, "e2ent2", "motorcycle")["why empty"] == "not measured on it yet: e2ent2 evaluate --models e2ent2"
+
+
 def test_the_reason_tells_an_absent_data_set_from_an_untrained_model(store):
     results = store(row("bicubic"))
     long = table(1, results, "compact")

@@ -85,7 +85,7 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     mine = results[results["model"] == model]
     if len(mine) and not mine["in_tables"].any():
         return "its checkpoint had minutes of training, too little for a table; e2ent2 train makes it at full length"
-    if model in UNTRAINED:
+    if model in UNTRAINED or len(mine):
         return f"not measured on it yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"
 

@@ -48,7 +48,7 @@ class Profile:
     steps_subcell: int = 222_222
     """Stage 2 of the departure in ``models.subcell``, whose step takes twice as long at ``compact``."""
     steps_sisr: int = 444_444
-    """Stage 1 gone on with, alone: no fewer than a RefSR model has in both stages, so that the two may be compared."""
+    """Stage 1 gone on with, alone: as many as a RefSR model has in both stages, so that the two may be compared."""
     steps_single: int = 444_444
     """The single-image baselines."""
     steps_srgan: int = 222_222
@@ -95,8 +95,8 @@ COMPACT = replace(
     max_offset=32,
     unrelated=0.3,
     steps_pretraining=12_000,
-    steps_gan=5_000,
-    steps_joint=5_000,
+    steps_gan=6_500,
+    steps_joint=6_500,
     steps_subcell=3_000,
     steps_sisr=18_500,
     steps_single=2_800,

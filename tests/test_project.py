@@ -124,7 +124,7 @@ def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Pa
 def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_group_the_same_crops():
     facts = [json.loads(p.read_text()) for p in sorted((ROOT / "weights/compact").glob("*.json"))]
     facts = [f for f in facts if not f["provisional"] and f["model"] in RECIPES]
-    assert {f["model"] for f in facts} >= {"sisr", "sisr-gan", "e2ent2-mse", "e2ent2-mse-subcell"}
+    assert {f["model"] for f in facts} >= {"sisr", "sisr-gan", "e2ent2-mse", "e2ent2", "e2ent2-mse-subcell"}
     same = {(f["data"]["fingerprint"], f["profile"]["channels"], f["selection"].rsplit(":", 1)[0]) for f in facts}
     assert len(same) == 1, same
     crops: dict[str, set[int]] = {}

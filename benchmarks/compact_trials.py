@@ -39,6 +39,7 @@ class Trial:
 
 
 BASE = {"channels": 32, "encoder_blocks": 4, "res1_blocks": 1, "res2_blocks": 4, "crop": 128, "batch": 4, "lr": 4e-4}
+BASE |= {"max_offset": 64}  # as the stored lines had it, wherever the profile has gone since
 CHOSEN = {"lr": 1e-3, "max_offset": 32}
 TRIALS = {
     "base": Trial(),

@@ -169,7 +169,7 @@ FIGURES: dict[int, Callable[[str], Figure]] = {
 
 
 def save(figure: Figure, name: str, folder: Path) -> list[Path]:
-    """Write ``figN.png`` and ``figN.pdf``, each whole or not at all and without dates; returns both paths."""
+    """Write ``NAME.png`` and ``NAME.pdf``, each whole or not at all and without dates; returns both paths."""
     paths = []
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         path = Path(folder) / f"{name}{suffix}"

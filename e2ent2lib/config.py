@@ -59,6 +59,8 @@ class Profile:
     """Adam's step size (4.1)."""
     schedule: str = "constant"
     """"constant" (4.1) or "cosine" (to 0 over the run)."""
+    cycle: int | None = None
+    """Steps of stage 2 after which the cosine begins anew (Loshchilov & Hutter, SGDR, ICLR 2017); None: never."""
     weight_rec: float = 1e-2
     """Weight of L_rec, Eq. 8 (4.1)."""
     weight_adv: float = 1e-5
@@ -104,6 +106,7 @@ COMPACT = replace(
     steps_reference=1_800,
     lr=1e-3,
     schedule="cosine",
+    cycle=5_000,
     precision="bf16-mixed",
     workers=0,
     cache=True,

@@ -18,18 +18,26 @@ from e2ent2lib.baselines.srntt import SRNTT
 from e2ent2lib.baselines.stereosr import StereoSR
 from e2ent2lib.config import Profile, get_profile
 from e2ent2lib.images import whole_file
-from e2ent2lib.models import E2ENT2, SISRBranch, SubcellE2ENT2
+from e2ent2lib.models import E2ENT2, GatedE2ENT2, GatedSubcellE2ENT2, SISRBranch, SubcellE2ENT2
 from e2ent2lib.provenance import ROOT, file_sha256
 
 ALPHAS = {
     "e2ent2-mse": (0.25, 0.25, 0.5),
     "e2ent2-mse-related": (0.25, 0.25, 0.5),
+    "e2ent2-mse-gated": (0.25, 0.25, 0.5),
     "e2ent2-mse-subcell": (0.25, 0.25, 0.5),
+    "e2ent2-mse-subcell-gated": (0.25, 0.25, 0.5),
     "e2ent2": (0.25, 0.25, 0.5),
     "e2ent2-alpha-100": (1.0, 0.0, 0.0),
     "e2ent2-alpha-010": (0.0, 1.0, 0.0),
     "e2ent2-alpha-001": (0.0, 0.0, 1.0),
 }
+DEPARTURES = {
+    "e2ent2-mse-gated": GatedE2ENT2,
+    "e2ent2-mse-subcell": SubcellE2ENT2,
+    "e2ent2-mse-subcell-gated": GatedSubcellE2ENT2,
+}
+"""What is not the paper's network, under names of their own."""
 NETWORKS = {
     "drcn": DRCN,
     "enhancenet": EnhanceNet,
@@ -43,7 +51,7 @@ NETWORKS = {
     "passrnet": PASSRnet,
     "feature-vgg": FeatureVGG,
     "feature-presisr": FeaturePreSISR,
-} | {name: SubcellE2ENT2 if name.endswith("subcell") else E2ENT2 for name in ALPHAS}
+} | {name: DEPARTURES.get(name, E2ENT2) for name in ALPHAS}
 """The network of each model's name, in the order of the tables."""
 MODELS = tuple(NETWORKS)
 MADE_BY = {"sisr-pretrained": "sisr"}

@@ -92,7 +92,8 @@ def train(
 
     Args:
         model: drcn, enhancenet, srresnet, srgan, sisr, sisr-gan, srntt, stereosr, passrnet, feature-vgg,
-            feature-presisr, e2ent2-mse, e2ent2-mse-related, e2ent2-mse-subcell, e2ent2, e2ent2-alpha-100, -010 or -001.
+            feature-presisr, e2ent2-mse, e2ent2-mse-related, e2ent2-mse-gated, e2ent2-mse-subcell,
+            e2ent2-mse-subcell-gated, e2ent2, e2ent2-alpha-100, -010 or -001.
         profile: smoke, compact or paper.
         data: "embedded", a name in data/ or in the folder E2ENT2_DATA, or a folder of photographs.
         out: folder of the run and the checkpoint; runs/MODEL-PROFILE if not given.

@@ -47,6 +47,8 @@ class Profile:
     """Stage 2, SISR and RefSR together."""
     steps_subcell: int = 222_222
     """Stage 2 of the departure in ``models.subcell``, whose step takes twice as long at ``compact``."""
+    steps_gate: int = 2_000
+    """The two numbers of ``models.gated``, another departure."""
     steps_sisr: int = 444_444
     """Stage 1 gone on with, alone: as many as a RefSR model has in both stages, so that the two may be compared."""
     steps_single: int = 444_444
@@ -100,6 +102,7 @@ COMPACT = replace(
     steps_gan=6_500,
     steps_joint=6_500,
     steps_subcell=3_000,
+    steps_gate=500,
     steps_sisr=18_500,
     steps_single=2_800,
     steps_srgan=1_400,
@@ -128,6 +131,7 @@ SMOKE = replace(
     steps_gan=20,
     steps_joint=20,
     steps_subcell=20,
+    steps_gate=20,
     steps_sisr=40,
     steps_single=20,
     steps_srgan=10,

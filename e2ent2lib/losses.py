@@ -38,10 +38,10 @@ class PaperLoss(nn.Module):
         self.weights |= {f"adv_{branch}": share * profile.weight_adv for branch, share in shares.items()}
 
     def forward(self, outputs: Tensor | tuple, batch: tuple, progress: float) -> dict[str, Tensor]:
-        """The terms, unweighted, of what the network made: an image, or ``models.Outputs``; batch is ``Crops``."""
+        """Its branches' terms, unweighted, of what the network made: an image, or ``models.Outputs``; of ``Crops``."""
         images = {"sisr": outputs} if isinstance(outputs, Tensor) else {"sisr": outputs.sisr, "ref": outputs.sr}
-        made = {branch: image for branch, image in images.items() if image is not None}
-        return {f"rec_{branch}": reconstruction_loss(image, batch.hr, self.rec) for branch, image in made.items()}
+        terms = {f"rec_{branch}": image for branch, image in images.items() if image is not None}
+        return {n: reconstruction_loss(image, batch.hr, self.rec) for n, image in terms.items() if n in self.weights}
 
 
 def batch_mean(scores: Scores) -> Float[Tensor, ""]:

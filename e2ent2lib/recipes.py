@@ -46,8 +46,8 @@ class Recipe:
     """Whether ζ starts as the SISR branch's tail too, ``Synthesis.start_from``."""
     stereo: bool = False
     """Trained on crops that look like a rectified pair, since the method takes nothing else."""
-    related: bool = False
-    """Every reference cut from the input's photograph, as in 4.1, whatever fraction the profile cuts from another."""
+    unrelated: float | None = None
+    """Fraction of references cut from another photograph, in place of the profile's; 0 in the paper."""
 
     def make_loss(self, profile: Profile, branches: tuple[str, ...]) -> nn.Module:
         """The loss with its weights for this profile, and for the branches that ``models.branches`` names."""
@@ -57,7 +57,7 @@ class Recipe:
         """The profile as this row's crops need it."""
         if self.stereo:
             return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0)
-        return replace(profile, unrelated=0.0) if self.related else profile
+        return profile if self.unrelated is None else replace(profile, unrelated=self.unrelated)
 
     def facts(self, loss: nn.Module) -> dict:
         """What a model card says of it."""
@@ -72,6 +72,7 @@ _OURS = Recipe(
     restarts=True,
     start_synthesis=True,
 )
+_GATE = Recipe(steps="steps_gate", rec="mse", part="inner", unrelated=0.7)
 RECIPES = {
     "drcn": Recipe(steps="steps_single", loss=DRCNLoss),
     "enhancenet": Recipe(steps="steps_single", loss=EnhanceNetLoss, adversarial="gan"),
@@ -85,8 +86,10 @@ RECIPES = {
     "feature-vgg": Recipe(steps="steps_joint", adversarial="ragan"),
     "feature-presisr": _OURS,
     "e2ent2-mse": replace(_OURS, rec="mse", adversarial=None),
-    "e2ent2-mse-related": replace(_OURS, rec="mse", adversarial=None, related=True),
+    "e2ent2-mse-related": replace(_OURS, rec="mse", adversarial=None, unrelated=0.0),
+    "e2ent2-mse-gated": replace(_GATE, start_from="e2ent2-mse"),
     "e2ent2-mse-subcell": replace(_OURS, rec="mse", adversarial=None, steps="steps_subcell"),
+    "e2ent2-mse-subcell-gated": replace(_GATE, start_from="e2ent2-mse-subcell"),
     "e2ent2": _OURS,
     "e2ent2-alpha-100": _OURS,
     "e2ent2-alpha-010": _OURS,

@@ -13,8 +13,17 @@ from torch import nn
 
 from e2ent2lib.config import COMPACT, PAPER, SMOKE
 from e2ent2lib.images import downscale, to_image, to_tensor
-from e2ent2lib.matching import match_and_swap
-from e2ent2lib.models import E2ENT2, Critic, FeatureEncoder, SISRBranch, SubcellE2ENT2, Synthesis
+from e2ent2lib.matching import match, match_and_swap
+from e2ent2lib.models import (
+    E2ENT2,
+    Critic,
+    FeatureEncoder,
+    GatedE2ENT2,
+    GatedSubcellE2ENT2,
+    SISRBranch,
+    SubcellE2ENT2,
+    Synthesis,
+)
 from e2ent2lib.models.blocks import ResidualBlock, upsampling
 from e2ent2lib.models.sisr import bilinear
 from e2ent2lib.models.subcell import downscaled, shifted
@@ -337,3 +346,45 @@ def test_with_alphas_0_0_1_the_encoder_gets_the_true_gradient():
 
     model(lr, ref, low).sr.square().sum().backward()
     assert bias.grad[3].item() == pytest.approx((value(step) - value(-step)) / (2 * step), rel=1e-6)
+
+
+@pytest.mark.parametrize("network", [GatedE2ENT2, GatedSubcellE2ENT2])
+def test_a_gate_blends_the_two_images_of_its_network(network):
+    torch.manual_seed(0)
+    model, pictures = network(SMOKE), (images(2, 3, 6, 7), images(2, 3, 24, 28, seed=1), images(2, 3, 6, 7, seed=2))
+    inner = model.inner(*pictures)
+    for numbers, share in (((0.0, 0.0), 0.5), ((1.0, 0.0), 1.0), ((-1.0, 0.0), 0.0)):
+        model.gate.data = torch.tensor(numbers)
+        out = model(*pictures)
+        torch.testing.assert_close(out.sr, inner.sisr + share * (inner.sr - inner.sisr))
+        assert torch.equal(out.sisr, inner.sisr) and torch.equal(out.swapped, inner.swapped)
+    out.sr.sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == ["gate"]
+
+
+def test_a_gate_opens_with_the_confidence_around_a_cell():
+    model = GatedE2ENT2(SMOKE)
+    model.gate.data = torch.tensor([-0.03, -0.03])  # a = b = −3
+    model.requires_grad_(False)
+    flat = model.opening(torch.full((1, 6, 8), 0.9))
+    torch.testing.assert_close(flat, torch.full((1, 1, 24, 32), 1 / (1 + np.exp(3 + 3 * np.log(0.1001)))))
+    one = torch.full((1, 9, 9), 0.5)
+    one[0, 4, 4] = 1.0
+    alone = model.opening(one)[0, 0]
+    doubt = (24 * np.log(0.5001) + np.log(0.0001)) / 25
+    assert alone[18, 18].item() == pytest.approx(1 / (1 + np.exp(3 + 3 * doubt)), rel=1e-4)
+    assert alone[0, 0] == pytest.approx(1 / (1 + np.exp(3 + 3 * np.log(0.5001))), rel=1e-4)
+    assert (alone >= alone[0, 0] - 1e-6).all()
+
+
+@pytest.mark.parametrize("network", [E2ENT2, SubcellE2ENT2])
+def test_the_confidence_is_that_of_the_match(network):
+    torch.manual_seed(0)
+    model, lr, ref = network(SMOKE), images(1, 3, 6, 7), images(1, 3, 24, 28, seed=1)
+    small = downscaled(ref, 4)
+    found = model(lr, ref, small).confidence
+    cells = match(model.encoder(lr), model.encoder(small)).confidence
+    assert found.shape == (1, 6, 7)
+    if network is E2ENT2:
+        torch.testing.assert_close(found, cells)
+    assert (found >= cells - 1e-5).all()  # between cells there is more to choose from

@@ -200,8 +200,12 @@ def test_the_recipes_are_the_rows_of_the_tables():
     assert not RECIPES["sisr"].adversarial and RECIPES["sisr"].start_from is None
     assert RECIPES["sisr-gan"].adversarial == "ragan" and RECIPES["sisr-gan"].start_from == "sisr-pretrained"
     assert RECIPES["e2ent2-mse"].rec == "mse" and not RECIPES["e2ent2-mse"].adversarial
-    assert RECIPES["e2ent2-mse-related"] == replace(RECIPES["e2ent2-mse"], related=True)
+    assert RECIPES["e2ent2-mse-related"] == replace(RECIPES["e2ent2-mse"], unrelated=0.0)
     assert RECIPES["e2ent2-mse-related"].crops(TINY) == replace(TINY, unrelated=0.0) != TINY
+    for name in ("e2ent2-mse", "e2ent2-mse-subcell"):
+        gate = RECIPES[f"{name}-gated"]
+        assert (gate.start_from, gate.part, gate.rec, gate.adversarial) == (name, "inner", "mse", None)
+        assert gate.crops(TINY) == replace(TINY, unrelated=0.7)
     for name in ("e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001"):
         start = {"start_from": "sisr-pretrained", "part": "sisr", "restarts": True, "start_synthesis": True}
         assert RECIPES[name] == Recipe(steps="steps_joint", rec="l1", adversarial="ragan", **start)
@@ -346,6 +350,14 @@ def test_the_learning_rate_is_constant_at_paper_size_and_half_a_cosine_at_compac
     assert rates[25] == pytest.approx(4e-4 * (0.5 + 0.5 * math.sqrt(0.5)))
     assert rates[100] == pytest.approx(0, abs=1e-12)
     assert rates == sorted(rates, reverse=True)
+
+
+def test_a_gate_is_trained_and_the_network_behind_it_is_not(photographs, first_stage, tmp_path):
+    whole, _ = run("e2ent2-mse", tmp_path / "whole", photographs, start_from=first_stage)
+    gated, _ = run("e2ent2-mse-gated", tmp_path / "gated", photographs, start_from=tmp_path / "whole")
+    assert not differ(whole.state_dict(), gated.inner.state_dict())
+    assert (gated.gate != 0).all()
+    assert load_model("e2ent2-mse-gated", "smoke", tmp_path / "gated").card["started_from"]["model"] == "e2ent2-mse"
 
 
 def test_a_cycle_begins_the_cosine_anew_and_the_last_ends_with_the_run():

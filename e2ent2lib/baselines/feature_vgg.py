@@ -48,5 +48,6 @@ class FeatureVGG(nn.Module):
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """Eq. 1 and 2 on images in [0, 1]; lists for several references."""
-        phi_in, swapped = swapped_features(self.encoder, lr, ref, ref_down, (0.0, 0.0, 0.0), self.profile.scale)
-        return Outputs(self.synthesis(swapped, phi_in, lr), None, swapped)
+        nothing = (0.0, 0.0, 0.0)
+        phi_in, swapped, matches = swapped_features(self.encoder, lr, ref, ref_down, nothing, self.profile.scale)
+        return Outputs(self.synthesis(swapped, phi_in, lr), None, swapped, matches.confidence)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.matching import match_and_swap
+from e2ent2lib.matching import Matches, match_and_swap
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks, upsampling
 from e2ent2lib.models.sisr import SISRBranch, bilinear
 
@@ -61,6 +61,8 @@ class Outputs(NamedTuple):
     """The SISR branch's image; None where there is no such branch, or nothing of it is trained."""
     swapped: Float[Tensor, "b c h w"]
     """F, Eq. 1."""
+    confidence: Float[Tensor, "b h w"]
+    """Of the match of Eq. 3 and 4, ``Matches.confidence``."""
 
 
 class E2ENT2(nn.Module):
@@ -89,8 +91,10 @@ class E2ENT2(nn.Module):
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """Eq. 1 and 2 on images in [0, 1]: lr I_in, ref I_ref, ref_down I_ref↓ (lists for several references)."""
         options = {"norm": self.norm, "error_down": self.error_down}
-        phi_in, swapped = swapped_features(self.encoder, lr, ref, ref_down, self.alphas, self.profile.scale, **options)
-        return Outputs(self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr), swapped)
+        found = swapped_features(self.encoder, lr, ref, ref_down, self.alphas, self.profile.scale, **options)
+        phi_in, swapped, matches = found
+        sr, sisr = self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr)
+        return Outputs(sr, sisr, swapped, matches.confidence)
 
     def reconstruct(self, phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images | None:
         """The SISR branch after φ, which is trained together with the rest (4.1)."""
@@ -105,10 +109,11 @@ def swapped_features(
     alphas: tuple[float, float, float],
     scale: int,
     **options,
-) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c R*h R*w"]]:
-    """φ(I_in), and F of Eq. 1; ``options`` are ``match_and_swap``'s."""
+) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c R*h R*w"], Matches]:
+    """φ(I_in), F of Eq. 1, and the matches it was swapped by; ``options`` are ``match_and_swap``'s."""
     refs, downs = ([x] if isinstance(x, Tensor) else list(x) for x in (ref, ref_down))
     # φ runs on three images with the same weights; autograd adds up their gradients, the three terms of Eq. 6
     phi_in = encoder(lr)
     maps = [encoder(x) for x in downs], [encoder(x) for x in refs]
-    return phi_in, match_and_swap(phi_in, *maps, alphas, scale, **options)
+    swapped, matches, *_ = match_and_swap(phi_in, *maps, alphas, scale, **options, return_matches=True)
+    return phi_in, swapped, matches

@@ -37,7 +37,8 @@ class SubcellE2ENT2(E2ENT2):
         swapped = swap_between_cells([_weighted(full, self.alphas[2]) for full in fulls], matches, downs, starts, r)
         if torch.is_grad_enabled():
             swapped = swapped + self._straight_through(phi_in, swap(downs, matches, 1)).to(swapped.dtype)
-        return Outputs(self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr), swapped)
+        sr, sisr = self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr)
+        return Outputs(sr, sisr, swapped, matches.confidence)
 
     def _straight_through(self, phi_in: Map, swapped_down: Map) -> Map:
         """Nothing, but with the first two lines of Eq. 5 as gradient: E↓ for the two maps that decided the match."""

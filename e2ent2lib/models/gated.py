@@ -1,0 +1,70 @@
+"""A departure from the paper, under a name of its own: the reference is used where the match may be trusted.
+
+The idea: blend the RefSR image with the SISR branch's, by the confidence of the match.
+
+Eq. 4 takes the best patch of the reference however bad it is, and what is left of it says nothing of how good it was;
+ζ has to guess. Here the cosine of Eq. 3's match decides, as TTSR's soft attention does (Yang et al., CVPR 2020), but
+on the image and with two numbers in all: I = I_sisr + g · (I_sr − I_sisr), 0 < g < 1. They are trained, the network of
+`e2ent2-mse` is left as it is. Notebook 06 shows what it gives.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from e2ent2lib.config import Profile
+from e2ent2lib.models.e2ent2 import E2ENT2, Images, Outputs
+from e2ent2lib.models.sisr import SISRBranch
+from e2ent2lib.models.subcell import SubcellE2ENT2
+
+WINDOW = 5
+"""Side in cells of the neighbourhood over which the confidence is averaged: one patch may match well by chance."""
+REACH = 100.0
+"""Factor on the two numbers: Adam moves each by a step size of 1e-3, which would take them nowhere."""
+
+
+class GatedE2ENT2(nn.Module):
+    """A trained E2ENT², frozen, and a gate between its two images."""
+
+    references = "any"
+    network = E2ENT2
+
+    def __init__(self, profile: Profile, **options):
+        """``options`` are the network's."""
+        super().__init__()
+        self.profile = profile
+        self.inner = self.network(profile, **options).requires_grad_(False)
+        self.gate = nn.Parameter(torch.zeros(2))
+
+    @property
+    def encoder(self) -> nn.Module:
+        """φ of the network."""
+        return self.inner.encoder
+
+    @property
+    def sisr(self) -> SISRBranch:
+        """The SISR branch of the network."""
+        return self.inner.sisr
+
+    def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
+        """As ``E2ENT2.forward``, with the gated image as ``sr``."""
+        with torch.no_grad():
+            out = self.inner(lr, ref, ref_down)
+        return out._replace(sr=out.sisr + self.opening(out.confidence) * (out.sr - out.sisr))
+
+    def opening(self, confidence: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 r*h r*w"]:
+        """g = σ(a + b · the mean over a window of log(1 − cos)), at high resolution."""
+        doubt = torch.log(1.0001 - confidence[:, None].float())
+        doubt = F.avg_pool2d(doubt, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+        a, b = REACH * self.gate
+        doubt = F.interpolate(doubt, scale_factor=self.profile.scale, mode="bilinear", align_corners=False)
+        return torch.sigmoid(a + b * doubt)
+
+
+class GatedSubcellE2ENT2(GatedE2ENT2):
+    """The same gate on the departure that matches between cells."""
+
+    network = SubcellE2ENT2

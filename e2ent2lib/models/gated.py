@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.models.e2ent2 import E2ENT2, Images, Outputs
-from e2ent2lib.models.sisr import SISRBranch
+from e2ent2lib.models.sisr import SISRBranch, bilinear
 from e2ent2lib.models.subcell import SubcellE2ENT2
 
 WINDOW = 5
@@ -56,12 +56,15 @@ class GatedE2ENT2(nn.Module):
         return out._replace(sr=out.sisr + self.opening(out.confidence) * (out.sr - out.sisr))
 
     def opening(self, confidence: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 r*h r*w"]:
-        """g = σ(a + b · the mean over a window of log(1 − cos)), at high resolution."""
-        doubt = torch.log(1.0001 - confidence[:, None].float())
-        doubt = F.avg_pool2d(doubt, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+        """g = σ(a + b · ``doubt``), at high resolution."""
         a, b = REACH * self.gate
-        doubt = F.interpolate(doubt, scale_factor=self.profile.scale, mode="bilinear", align_corners=False)
-        return torch.sigmoid(a + b * doubt)
+        return torch.sigmoid(a + b * bilinear(doubt(confidence), self.profile.scale))
+
+
+def doubt(confidence: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 h w"]:
+    """The mean of log(1 − cos) over the window around a cell; the surer the match, the lower."""
+    single = torch.log(1.0001 - confidence[:, None].float())
+    return F.avg_pool2d(single, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
 
 
 class GatedSubcellE2ENT2(GatedE2ENT2):

@@ -44,6 +44,6 @@ class SISRBranch(nn.Module):
         return self.reconstruct(self.encoder(lr), lr)
 
 
-def bilinear(lr: Float[Tensor, "b 3 h w"], scale: int) -> Float[Tensor, "b 3 r*h r*w"]:
+def bilinear(lr: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c r*h r*w"]:
     """I_in↑ of Eq. 7."""
     return F.interpolate(lr, scale_factor=scale, mode="bilinear", align_corners=False)

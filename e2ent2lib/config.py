@@ -61,8 +61,6 @@ class Profile:
     """Adam's step size (4.1)."""
     schedule: str = "constant"
     """"constant" (4.1) or "cosine" (to 0 over the run)."""
-    cycle: int | None = None
-    """Steps of stage 2 after which the cosine begins anew (Loshchilov & Hutter, SGDR, ICLR 2017); None: never."""
     weight_rec: float = 1e-2
     """Weight of L_rec, Eq. 8 (4.1)."""
     weight_adv: float = 1e-5
@@ -99,17 +97,16 @@ COMPACT = replace(
     max_offset=32,
     unrelated=0.3,
     steps_pretraining=12_000,
-    steps_gan=6_500,
-    steps_joint=6_500,
+    steps_gan=5_000,
+    steps_joint=5_000,
     steps_subcell=3_000,
     steps_gate=500,
-    steps_sisr=18_500,
+    steps_sisr=17_000,
     steps_single=2_800,
     steps_srgan=1_400,
     steps_reference=1_800,
     lr=1e-3,
     schedule="cosine",
-    cycle=5_000,
     precision="bf16-mixed",
     workers=0,
     cache=True,

@@ -38,8 +38,6 @@ class Recipe:
     """The model whose weights it starts from."""
     part: str = ""
     """The part of the network that takes those weights; "" is all of it."""
-    restarts: bool = False
-    """Whether its schedule begins anew after each of the profile's cycles."""
     keeps: str | None = None
     """The name under which it also saves its weights after ``steps_pretraining`` steps, for stage 2 to start from."""
     start_synthesis: bool = False
@@ -65,12 +63,7 @@ class Recipe:
 
 
 _OURS = Recipe(
-    steps="steps_joint",
-    adversarial="ragan",
-    start_from="sisr-pretrained",
-    part="sisr",
-    restarts=True,
-    start_synthesis=True,
+    steps="steps_joint", adversarial="ragan", start_from="sisr-pretrained", part="sisr", start_synthesis=True
 )
 _GATE = Recipe(steps="steps_gate", rec="mse", part="inner", unrelated=0.7)
 RECIPES = {
@@ -79,7 +72,7 @@ RECIPES = {
     "srresnet": Recipe(steps="steps_srgan", loss=SRResNetLoss),
     "srgan": Recipe(steps="steps_srgan", loss=SRGANLoss, adversarial="gan", start_from="srresnet"),
     "sisr": Recipe(steps="steps_sisr", keeps="sisr-pretrained"),
-    "sisr-gan": Recipe(steps="steps_gan", adversarial="ragan", start_from="sisr-pretrained", restarts=True),
+    "sisr-gan": Recipe(steps="steps_gan", adversarial="ragan", start_from="sisr-pretrained"),
     "srntt": Recipe(steps="steps_reference", loss=SRNTTLoss, adversarial="wgan-gp", start_from="srgan", part="content"),
     "stereosr": Recipe(steps="steps_reference", loss=StereoSRLoss, stereo=True),
     "passrnet": Recipe(steps="steps_reference", loss=PASSRnetLoss, stereo=True),

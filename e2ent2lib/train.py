@@ -153,16 +153,11 @@ def validate(model: nn.Module, crops: CropTwice) -> dict[str, float]:
     return dict(zip((f"val_{name}" for name in branches(model)), torch.tensor(scores).mean(0).tolist()))
 
 
-def learning_rate(profile: Profile, step: int, steps: int, cycle: int | None = None) -> float:
-    """Adam's step size at ``step`` of ``steps``: constant as in 4.1, or half a cosine to 0.
-
-    With ``cycle`` the cosine begins anew after so many steps; the last one is what is left, and ends at 0 too.
-    """
+def learning_rate(profile: Profile, step: int, steps: int) -> float:
+    """Adam's step size at ``step`` of ``steps``: constant as in 4.1, or half a cosine to 0."""
     if profile.schedule == "constant":
         return profile.lr
-    begin = min(step, steps - 1) // cycle * cycle if cycle else 0
-    length = min(cycle or steps, steps - begin)
-    return profile.lr * 0.5 * (1 + math.cos(math.pi * (step - begin) / length))
+    return profile.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def train(
@@ -296,11 +291,10 @@ def _loop(
     loader = DataLoader(crops, batch_size=profile.batch // fabric.world_size, num_workers=profile.workers)
     loader = fabric.setup_dataloaders(loader)
     bar = tqdm(total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero))
-    cycle = profile.cycle if recipe.restarts else None
     model, tick = players.generator.net.module, time.perf_counter()
     with stop_signal() as stop, bar:
         for batch in loader:
-            players.set_lr(learning_rate(profile, run["step"], steps, cycle))
+            players.set_lr(learning_rate(profile, run["step"], steps))
             losses = training_step(fabric, players, Crops(*batch), recipe, profile, run["step"])
             losses["stop"] = torch.tensor(float(stop.is_set()), device=fabric.device)
             # one exchange: the losses of the whole batch, and whether any process was told to stop, so that all do

@@ -207,7 +207,7 @@ def test_the_recipes_are_the_rows_of_the_tables():
         assert (gate.start_from, gate.part, gate.rec, gate.adversarial) == (name, "inner", "mse", None)
         assert gate.crops(TINY) == replace(TINY, unrelated=0.7)
     for name in ("e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001"):
-        start = {"start_from": "sisr-pretrained", "part": "sisr", "restarts": True, "start_synthesis": True}
+        start = {"start_from": "sisr-pretrained", "part": "sisr", "start_synthesis": True}
         assert RECIPES[name] == Recipe(steps="steps_joint", rec="l1", adversarial="ragan", **start)
     assert {*RECIPES, *MADE_BY} == set(MODELS)
     assert {name: r.keeps for name, r in RECIPES.items() if r.keeps} == {"sisr": "sisr-pretrained"}
@@ -358,33 +358,6 @@ def test_a_gate_is_trained_and_the_network_behind_it_is_not(photographs, first_s
     assert not differ(whole.state_dict(), gated.inner.state_dict())
     assert (gated.gate != 0).all()
     assert load_model("e2ent2-mse-gated", "smoke", tmp_path / "gated").card["started_from"]["model"] == "e2ent2-mse"
-
-
-def test_a_cycle_begins_the_cosine_anew_and_the_last_ends_with_the_run():
-    profile = replace(PAPER, schedule="cosine", lr=4e-4)
-    rates = [learning_rate(profile, step, 13, cycle=5) for step in range(14)]
-    one, rest = ([learning_rate(profile, step, n) for step in range(n)] for n in (5, 3))
-    np.testing.assert_allclose(rates, [*one, *one, *rest, 0], atol=1e-18)
-    assert [learning_rate(profile, step, 4, cycle=5) for step in range(4)] == [
-        learning_rate(profile, step, 4) for step in range(4)
-    ]
-    assert learning_rate(PAPER, 7, 13, cycle=5) == 1e-4
-
-
-@pytest.mark.parametrize("name, cycle", [("e2ent2-mse", 3), ("sisr", None)])
-def test_stage_2_runs_through_the_profiles_cycles_and_stage_1_does_not(
-    monkeypatch, photographs, first_stage, tmp_path, name, cycle
-):
-    seen, original = [], trainer.training_step
-
-    def watched(fabric, players, *rest):
-        seen.extend(g["lr"] for g in players.generator.adam.param_groups)
-        return original(fabric, players, *rest)
-
-    monkeypatch.setattr(trainer, "training_step", watched)
-    profile = replace(TINY, schedule="cosine", steps_joint=5, steps_sisr=5, cycle=3)
-    run(name, tmp_path, photographs, profile, start_from=first_stage if cycle else None)
-    np.testing.assert_allclose(seen, [learning_rate(profile, step, 5, cycle) for step in range(5)])
 
 
 def test_the_schedule_reaches_every_optimizer(monkeypatch, photographs, first_stage, tmp_path):

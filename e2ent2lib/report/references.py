@@ -20,7 +20,6 @@ NETWORKS = {
     "e2ent2-mse-related": "trained without unrelated references",
     "e2ent2-mse-gated": "gated (a departure)",
     "e2ent2-mse-subcell": "between cells (a departure)",
-    "e2ent2-mse-subcell-gated": "between cells, gated (a departure)",
 }
 EFFECT = "What the reference is worth: the same network with a related and with an unrelated one"
 METHODS = {"bicubic": "#999999", "sisr": "#222222", UNRELATED: COLOURS[1], "related": COLOURS[0]}

@@ -14,7 +14,6 @@ _OURS = [
     ("SISR, stage 1 (not in the paper)", "sisr"),
     ("E2ENT²-MSE, gated (a departure, not in the paper)", "e2ent2-mse-gated"),
     ("E2ENT²-MSE between cells (a departure, not in the paper)", "e2ent2-mse-subcell"),
-    ("E2ENT²-MSE between cells, gated (a departure, not in the paper)", "e2ent2-mse-subcell-gated"),
 ]
 EXTRA = {1: _OURS, 2: [("Bicubic (not in the paper)", "bicubic"), *_OURS]}
 """Rows beside the paper's, by table: (what it is called there, our name)."""

@@ -65,7 +65,7 @@ class Recipe:
 _OURS = Recipe(
     steps="steps_joint", adversarial="ragan", start_from="sisr-pretrained", part="sisr", start_synthesis=True
 )
-_GATE = Recipe(steps="steps_gate", rec="mse", part="inner", unrelated=0.7)
+_GATE = Recipe(steps="steps_gate", rec="mse", part="inner", unrelated=0.8)
 RECIPES = {
     "drcn": Recipe(steps="steps_single", loss=DRCNLoss),
     "enhancenet": Recipe(steps="steps_single", loss=EnhanceNetLoss, adversarial="gan"),

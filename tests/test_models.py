@@ -364,7 +364,7 @@ def test_a_gate_blends_the_two_images_of_its_network(network):
 
 def test_a_gate_opens_with_the_confidence_around_a_cell():
     model = GatedE2ENT2(SMOKE)
-    model.gate.data = torch.tensor([-0.03, -0.03])  # a = b = −3
+    model.gate.data = torch.tensor([0.0, -0.03])  # a = 0, b = −3
     model.requires_grad_(False)
     flat = model.opening(torch.full((1, 6, 8), 0.9))
     torch.testing.assert_close(flat, torch.full((1, 1, 24, 32), 1 / (1 + np.exp(3 + 3 * np.log(0.1001)))))

@@ -205,7 +205,7 @@ def test_the_recipes_are_the_rows_of_the_tables():
     for name in ("e2ent2-mse", "e2ent2-mse-subcell"):
         gate = RECIPES[f"{name}-gated"]
         assert (gate.start_from, gate.part, gate.rec, gate.adversarial) == (name, "inner", "mse", None)
-        assert gate.crops(TINY) == replace(TINY, unrelated=0.7)
+        assert gate.crops(TINY) == replace(TINY, unrelated=0.8)
     for name in ("e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001"):
         start = {"start_from": "sisr-pretrained", "part": "sisr", "start_synthesis": True}
         assert RECIPES[name] == Recipe(steps="steps_joint", rec="l1", adversarial="ragan", **start)

@@ -56,9 +56,9 @@ class GatedE2ENT2(nn.Module):
         return out._replace(sr=out.sisr + self.opening(out.confidence) * (out.sr - out.sisr))
 
     def opening(self, confidence: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 r*h r*w"]:
-        """g = σ(a + b · ``doubt``), at high resolution."""
-        a, b = REACH * self.gate
-        return torch.sigmoid(a + b * bilinear(doubt(confidence), self.profile.scale))
+        """g = σ(a + b · (1 + ``doubt``)), at high resolution."""
+        a, b = REACH * self.gate  # the 1 is there so that a and b hardly depend on each other: doubt is near −1
+        return torch.sigmoid(a + b * (1 + bilinear(doubt(confidence), self.profile.scale)))
 
 
 def doubt(confidence: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 h w"]:

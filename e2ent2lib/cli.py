@@ -83,6 +83,7 @@ def train(
     out: Path | None = None,
     start_from: Path | None = None,
     steps: int | None = None,
+    views: float | None = None,
     seed: int = 0,
     resume: bool = False,
     accelerator: str = "auto",
@@ -99,6 +100,7 @@ def train(
         out: folder of the run and the checkpoint; runs/MODEL-PROFILE if not given.
         start_from: folder of the model that this one starts from; runs/ or the shipped one if not given.
         steps: instead of the profile's number.
+        views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
         seed: of weights and crops.
         resume: go on with the run in ``out``.
         accelerator: cpu, gpu or auto.
@@ -109,6 +111,8 @@ def train(
     chosen = get_profile(profile)
     if model in trainer.RECIPES and steps is not None:
         chosen = replace(chosen, **{trainer.RECIPES[model].steps: steps})
+    if views is not None:
+        chosen = replace(chosen, views=views)
     out = out or Path(f"runs/{model}-{chosen.name}")
     trainer.train(
         model,

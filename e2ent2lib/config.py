@@ -39,6 +39,8 @@ class Profile:
     """The second crop only to the right of the first, in the same rows, by at most ``max_offset``: a rectified pair."""
     unrelated: float = 0.0
     """Fraction of references cut from another photograph; 0 in the paper."""
+    views: float = 0.0
+    """Fraction of references cut from the next view of the same scene, where there is one; 0 in the paper."""
     steps_pretraining: int = 222_222
     """Stage 1, from which stage 2 starts; 20 epochs of 100,000 images in batches of 9 (4.1)."""
     steps_gan: int = 222_222

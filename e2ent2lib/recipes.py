@@ -54,7 +54,7 @@ class Recipe:
     def crops(self, profile: Profile) -> Profile:
         """The profile as this row's crops need it."""
         if self.stereo:
-            return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0)
+            return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0, views=0.0)
         return profile if self.unrelated is None else replace(profile, unrelated=self.unrelated)
 
     def facts(self, loss: nn.Module) -> dict:

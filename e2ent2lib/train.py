@@ -286,8 +286,9 @@ def _loop(
 ) -> None:
     """Step until ``steps``; validate and save every ``checkpoint_every`` steps, at the end, and when interrupted."""
     form = recipe.crops(profile)
-    validation = CropTwice(images.validation, replace(form, unrelated=0.0), length=16, seed=1_000_003)
-    crops = CropTwice(images.train, form, length=steps * profile.batch, seed=seed, start=run["step"] * profile.batch)
+    validation = CropTwice(images.validation, replace(form, unrelated=0.0, views=0.0), length=16, seed=1_000_003)
+    length, done = steps * profile.batch, run["step"] * profile.batch
+    crops = CropTwice(images.train, form, length=length, seed=seed, start=done, scenes=images.scenes)
     loader = DataLoader(crops, batch_size=profile.batch // fabric.world_size, num_workers=profile.workers)
     loader = fabric.setup_dataloaders(loader)
     bar = tqdm(total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero))

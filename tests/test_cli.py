@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it writes, and what it says when something is wrong."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,12 @@ def test_data_list_and_check_know_what_is_here(monkeypatch, capsys, tmp_path):
     broken.write_bytes(broken.read_bytes()[:80])
     assert call(monkeypatch, "data", "check", "cufed5") == 2
     assert "007_3.png" in capsys.readouterr().err
+
+
+def test_train_takes_the_fraction_of_views(monkeypatch, tmp_path):
+    monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
+    call(monkeypatch, "train", "sisr", "--steps", "2", "--views", "0.4", "--out", tmp_path, "--accelerator", "cpu")
+    assert json.loads((tmp_path / "sisr.json").read_text(encoding="utf-8"))["profile"]["views"] == 0.4
 
 
 def test_train_writes_a_checkpoint_that_upscale_then_uses(monkeypatch, capsys, tmp_path):

@@ -24,7 +24,7 @@ from e2ent2lib.data import (
     photographs,
     training_images,
 )
-from e2ent2lib.data.crops import crop_beside
+from e2ent2lib.data.crops import crop_beside, crop_near, other_views
 from e2ent2lib.images import downscale, write_image
 
 few = settings(deadline=None, max_examples=30)
@@ -301,6 +301,46 @@ def test_related_references_keep_to_the_largest_offset():
     related = [(a, b) for i, a, j, b in map(crops.boxes, range(300)) if i == j]
     assert 100 < len(related) < 200
     assert all(max(abs(p - q) for p, q in zip(a, b)) <= SMALL.max_offset for a, b in related)
+
+
+def test_views_of_a_scene_are_references_of_each_other_near_the_same_place():
+    scenes = ["castle", "a", "castle", "b", "castle"]
+    assert other_views(scenes) == {0: 2, 2: 4, 4: 2} and other_views(["a", "b"]) == {}
+    profile = replace(SMALL, unrelated=0.2, views=0.5)
+    boxes = [CropTwice(PICTURES, profile, length=1000, scenes=scenes).boxes(n) for n in range(1000)]
+    of_castle = [(a, j, b) for i, a, j, b in boxes if i == 0]
+    views = [(a, b) for a, j, b in of_castle if j == 2]
+    assert 0.45 < len(views) / len(of_castle) < 0.65  # half of them, and a quarter of the fifth from anywhere
+    near = [max(abs(p - q) for p, q in zip(a, b)) <= SMALL.max_offset for a, b in views]
+    assert np.mean(near) > 0.85
+    assert sum(i != j for i, _, j, _ in boxes if i == 1) < 0.3 * sum(i == 1 for i, *_ in boxes)  # it has no other view
+
+
+@few
+@given(st.integers(16, 40), st.integers(16, 40), st.integers(0, 60), st.integers(0, 60), st.integers(0, 9))
+def test_a_box_near_a_place_lies_inside_an_image_of_any_size(height, width, y, x, reach):
+    box = crop_near((height, width), 16, (y, x), np.random.default_rng(0), reach)
+    for found, wanted, n in zip(box, (y, x), (height, width)):
+        assert 0 <= found <= n - 16
+        assert abs(found - min(wanted, n - 16)) <= reach
+
+
+def test_without_views_the_series_is_the_same_whether_scenes_are_known_or_not():
+    profile = replace(SMALL, unrelated=0.3)
+    known = CropTwice(PICTURES, profile, length=100, scenes=["castle"] * len(PICTURES))
+    unknown = CropTwice(PICTURES, profile, length=100)
+    assert [known.boxes(n) for n in range(100)] == [unknown.boxes(n) for n in range(100)]
+
+
+def test_the_scene_of_a_training_photograph_is_its_folder_in_scenes(tmp_path):
+    names = ("scenes/castle/0.png", "scenes/castle/1.png", "scenes/lund/0.png", "other/0.png", "other/1.png")
+    for seed, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / name, noise(40, 44, seed))
+    found = training_images(tmp_path, SMALL, progress=False)
+    assert len(found.scenes) == len(found.train) == 5
+    views = other_views(found.scenes)
+    assert sorted(found.scenes[i].split("/")[-1] for i in views) == ["castle", "castle"]
 
 
 def test_a_single_photograph_is_its_own_reference_even_if_unrelated_ones_are_asked_for():

@@ -44,11 +44,18 @@ def crop_twice(
     if min(size) < crop:
         raise ValueError(f"an image of {size[1]}×{size[0]} is smaller than a crop of {crop}×{crop}")
     first = tuple(int(rng.integers(n - crop + 1)) for n in size)
+    return first, crop_near(size, crop, first, rng, max_offset)
+
+
+def crop_near(
+    size: tuple[int, int], crop: int, place: Box, rng: np.random.Generator, max_offset: int | None = None
+) -> Box:
+    """A random box of an image of ``size``, at most ``max_offset`` pixels from ``place`` in each direction."""
     reach = max(size) if max_offset is None else max_offset
-    low = [max(0, a - reach) for a in first]
-    high = [min(n - crop, a + reach) for a, n in zip(first, size)]
-    second = tuple(int(rng.integers(a, b + 1)) for a, b in zip(low, high))
-    return first, second
+    place = tuple(min(a, n - crop) for a, n in zip(place, size))
+    low = [max(0, a - reach) for a in place]
+    high = [min(n - crop, a + reach) for a, n in zip(place, size)]
+    return tuple(int(rng.integers(a, b + 1)) for a, b in zip(low, high))
 
 
 def crop_beside(size: tuple[int, int], crop: int, rng: np.random.Generator, max_offset: int) -> tuple[Box, Box]:
@@ -74,11 +81,22 @@ class CropTwice(Dataset):
     """An endless, reproducible series of crop-twice pairs; item i depends on the seed and i alone.
 
     ``images`` are uint8 (H, W, 3) arrays or paths. No augmentation but translation (4.1). ``profile.unrelated`` is the
-    fraction of references cut from another photograph.
+    fraction of references cut from another photograph, ``profile.views`` of those cut from another view of the same
+    scene, near the same place; ``scenes`` names the scene of each image, and without it none has another view.
     """
 
-    def __init__(self, images: Sequence, profile: Profile, *, length: int, seed: int = 0, start: int = 0):
+    def __init__(
+        self,
+        images: Sequence,
+        profile: Profile,
+        *,
+        length: int,
+        seed: int = 0,
+        start: int = 0,
+        scenes: Sequence[str] | None = None,
+    ):
         self.images, self.profile, self.length, self.seed, self.start = images, profile, length, seed, start
+        self._view = other_views(scenes or [])
         self._recent: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -91,9 +109,13 @@ class CropTwice(Dataset):
         i = j = int(rng.integers(len(self.images)))
         draw = crop_beside if self.profile.stereo else crop_twice
         first, second = draw(self._size(i), crop, rng, self.profile.max_offset)
-        if rng.random() < self.profile.unrelated and len(self.images) > 1:
+        lot = rng.random()
+        if lot < self.profile.unrelated and len(self.images) > 1:
             j = (i + int(rng.integers(1, len(self.images)))) % len(self.images)
             second = crop_twice(self._size(j), crop, rng)[0]
+        elif lot < self.profile.unrelated + self.profile.views and i in self._view:
+            j = self._view[i]
+            second = crop_near(self._size(j), crop, first, rng, self.profile.max_offset)
         return i, first, j, second
 
     def __getitem__(self, item: int) -> Crops:
@@ -118,6 +140,16 @@ class CropTwice(Dataset):
         return self._image(i)[y : y + self.profile.crop, x : x + self.profile.crop]
 
 
+def other_views(scenes: Sequence[str]) -> dict[int, int]:
+    """For each image that has one, the next image of the same scene; of the last, the one before it."""
+    found = {}
+    for scene in dict.fromkeys(scenes):
+        shots = [i for i, name in enumerate(scenes) if name == scene]
+        if len(shots) > 1:
+            found |= dict(zip(shots, [*shots[1:], shots[-2]]))
+    return found
+
+
 def _to_chw(image: UInt8[np.ndarray, "h w 3"]) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
@@ -128,6 +160,8 @@ class TrainingImages(NamedTuple):
     train: list
     validation: list
     facts: dict
+    scenes: list[str]
+    """Of which scene each of ``train`` is a view: its folder if that lies in one called "scenes", else its name."""
 
 
 def training_images(source: str | os.PathLike, profile: Profile, *, progress: bool = True) -> TrainingImages:
@@ -155,7 +189,9 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
             marks.append(mark(pixels))
     _refuse_leaks(zip(usable, marks), progress)
     held = held_out(list(usable))
-    train = [image for name, image in usable.items() if name not in held]
+    names = [name for name in usable if name not in held]
+    train = [usable[name] for name in names]
+    scenes = [str(p.parent) if p.parent.parent.name == "scenes" else str(p) for p in map(Path, names)]
     if not train:
         raise ValueError(f"{source}: none of its {found} images has sides of at least {profile.crop} pixels")
     facts = {
@@ -167,7 +203,7 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
         "validation": sorted(held),
         "fingerprint": hashlib.sha256("".join(m.pixels for m in marks).encode()).hexdigest(),
     }
-    return TrainingImages(train, [usable[n] for n in sorted(held)] or train, facts)
+    return TrainingImages(train, [usable[n] for n in sorted(held)] or train, facts, scenes)
 
 
 def _refuse_evaluation_sets(paths: Iterable[Path]) -> None:

@@ -60,7 +60,7 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
     gains = {name: table.sub(table["sisr"], axis=0) for name, table in tables.items()}
     order = next(iter(gains.values()))["related"].sort_values().index
     rows = np.arange(len(order))
-    size = (4.2 + 3.4 * len(gains), 0.27 * len(order) + 2.3)
+    size = (3.6 + 2.7 * len(gains), 0.27 * len(order) + 2.3)
     figure, axes = plt.subplots(1, len(gains), figsize=size, sharex=True, sharey=True, squeeze=False)
     for axis, (network, gain) in zip(axes[0], gains.items()):
         gain = gain.reindex(order)

@@ -17,7 +17,7 @@ from e2ent2lib.report.plots import COLOURS, use_style
 USUAL = Protocol().reference
 NETWORKS = {
     "e2ent2-mse": "E2ENT²-MSE",
-    "e2ent2-mse-related": "trained without unrelated references",
+    "e2ent2-mse-related": "no unrelated one in training",
     "e2ent2-mse-gated": "gated (a departure)",
     "e2ent2-mse-subcell": "between cells (a departure)",
 }
@@ -70,7 +70,8 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
             mean = "" if name == "sisr" else f": mean {gain[name].mean():+.2f} {unit}"
             axis.scatter(gain[name], rows, color=colour, s=30, zorder=2, label=label + mean)
         axis.axvline(0, color="#222222", lw=0.8, zorder=0)
-        axis.set(xlabel=f"gain over SISR / {unit}", title=network)
+        axis.set(xlabel=f"gain over SISR / {unit}")
+        axis.set_title(network, fontsize=10)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -1.0 / size[1]), fontsize=8)
     axes[0, 0].set_yticks(rows, [f"{image} ({data})" for data, image in order], fontsize=8)
     figure.suptitle(title)

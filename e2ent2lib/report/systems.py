@@ -27,6 +27,7 @@ NAMES = SYSTEMS | {
     "passrnet": "PASSRnet",
     "feature-vgg": "Feature-VGG",
     "feature-presisr": "Feature-preSISR",
+    "e2ent2-mse-related": "E2ENT²-MSE, no unrelated reference in training",
     "e2ent2-mse-gated": "E2ENT²-MSE, gated",
     "e2ent2-mse-subcell": "E2ENT²-MSE between cells",
     "e2ent2-mse-subcell-gated": "E2ENT²-MSE between cells, gated",

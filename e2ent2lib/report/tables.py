@@ -12,6 +12,7 @@ from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
 
 _OURS = [
     ("SISR, stage 1 (not in the paper)", "sisr"),
+    ("E2ENT²-MSE, no unrelated reference in training (not in the paper)", "e2ent2-mse-related"),
     ("E2ENT²-MSE, gated (a departure, not in the paper)", "e2ent2-mse-gated"),
     ("E2ENT²-MSE between cells (a departure, not in the paper)", "e2ent2-mse-subcell"),
 ]

@@ -79,7 +79,7 @@ def beside(long: pd.DataFrame, metric: str = "psnr") -> Figure:
     """A panel a data set: the paper's number and the measured one of each method, as bars; an empty cell says so."""
     unit = {"psnr": "PSNR / dB", "ssim": "SSIM", "feature_distance": "feature distance (own scale)"}[metric]
     panels = list(long.groupby("data set", sort=False))
-    names = [name.replace(" (not", "\n(not") for name in long["method"].unique()]
+    names = [name.replace(" (not", "\n(not").replace(" (a", "\n(a") for name in long["method"].unique()]
     size = (min(14, 2.5 + 2.8 * len(panels)), 0.42 * len(names) + 1.4)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, (title, part) in zip(axes[0], panels):
@@ -91,7 +91,7 @@ def beside(long: pd.DataFrame, metric: str = "psnr") -> Figure:
         low, high = (f(both) for f in (np.nanmin, np.nanmax)) if not np.isnan(both).all() else (0, 1)
         room = (high - low) or 1
         start = 0 if metric == "feature_distance" else low - 0.4 * room  # decibels need no zero
-        axis.set(title=title, xlabel=unit, xlim=(start, high + 0.5 * room))
+        axis.set(title=title.replace(" (", "\n("), xlabel=unit, xlim=(start, high + 0.5 * room))
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

@@ -37,6 +37,7 @@ class GatedE2ENT2(nn.Module):
         super().__init__()
         self.profile = profile
         self.inner = self.network(profile, **options).requires_grad_(False)
+        self.alphas = self.inner.alphas
         self.gate = nn.Parameter(torch.zeros(2))
 
     @property

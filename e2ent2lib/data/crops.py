@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -142,12 +142,10 @@ class CropTwice(Dataset):
 
 def other_views(scenes: Sequence[str]) -> dict[int, int]:
     """For each image that has one, the next image of the same scene; of the last, the one before it."""
-    found = {}
-    for scene in dict.fromkeys(scenes):
-        shots = [i for i, name in enumerate(scenes) if name == scene]
-        if len(shots) > 1:
-            found |= dict(zip(shots, [*shots[1:], shots[-2]]))
-    return found
+    shots = defaultdict(list)
+    for i, scene in enumerate(scenes):
+        shots[scene].append(i)
+    return {i: j for s in shots.values() if len(s) > 1 for i, j in zip(s, [*s[1:], s[-2]])}
 
 
 def _to_chw(image: UInt8[np.ndarray, "h w 3"]) -> Tensor:

@@ -31,7 +31,13 @@ ALPHAS = {
     "e2ent2-alpha-100": (1.0, 0.0, 0.0),
     "e2ent2-alpha-010": (0.0, 1.0, 0.0),
     "e2ent2-alpha-001": (0.0, 0.0, 1.0),
+    "e2ent2-ablation": (0.25, 0.25, 0.5),
+    "e2ent2-error-sum": (0.25, 0.25, 0.5),
+    "e2ent2-noresidual": (0.25, 0.25, 0.5),
+    "e2ent2-plain-gan": (0.25, 0.25, 0.5),
 }
+OPTIONS = {"e2ent2-error-sum": {"error_down": "sum"}, "e2ent2-noresidual": {"residual": False}}
+"""In what else a network differs from E2ENT²'s."""
 DEPARTURES = {
     "e2ent2-mse-gated": GatedE2ENT2,
     "e2ent2-mse-subcell": SubcellE2ENT2,
@@ -72,7 +78,8 @@ def network_of(name: str) -> type[nn.Module]:
 def build_model(name: str, profile: Profile) -> nn.Module:
     """The untrained network of a model's name. Raises ValueError for a name that does not exist."""
     network = network_of(name)
-    model = network(profile, alphas=ALPHAS[name]) if name in ALPHAS else network(profile)
+    options = {"alphas": ALPHAS[name]} | OPTIONS.get(name, {}) if name in ALPHAS else {}
+    model = network(profile, **options)
     model.card = None  # an untrained model has no card, and refuses to run
     return model
 

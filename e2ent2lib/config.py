@@ -47,6 +47,8 @@ class Profile:
     """Stage 1 continued with the adversarial loss."""
     steps_joint: int = 222_222
     """Stage 2, SISR and RefSR together."""
+    steps_ablation: int = 222_222
+    """Stage 2 of each model of Tables 3 and 4: one budget for all, at ``compact`` a short one."""
     steps_subcell: int = 222_222
     """Stage 2 of the departure in ``models.subcell``, whose step takes twice as long at ``compact``."""
     steps_gate: int = 2_000
@@ -77,6 +79,8 @@ class Profile:
     """Keep the decoded photographs in memory."""
     checkpoint_every: int = 5_000
     """Steps between two validations, each of which saves the run."""
+    probe_every: int = 5_000
+    """The same for the models of Tables 3 and 4, whose encoders are looked at too, ``probes.probe``."""
 
     def blocks(self, published: int) -> int:
         """Residual blocks of a baseline that publishes so many: fewer in the ratio that the paper's own 16 are."""
@@ -101,6 +105,7 @@ COMPACT = replace(
     steps_pretraining=12_000,
     steps_gan=5_000,
     steps_joint=5_000,
+    steps_ablation=600,
     steps_subcell=3_000,
     steps_gate=500,
     steps_sisr=17_000,
@@ -113,6 +118,7 @@ COMPACT = replace(
     workers=0,
     cache=True,
     checkpoint_every=500,
+    probe_every=100,
 )
 SMOKE = replace(
     COMPACT,
@@ -129,6 +135,7 @@ SMOKE = replace(
     steps_pretraining=20,
     steps_gan=20,
     steps_joint=20,
+    steps_ablation=20,
     steps_subcell=20,
     steps_gate=20,
     steps_sisr=40,
@@ -137,6 +144,7 @@ SMOKE = replace(
     steps_reference=20,
     precision="32-true",
     checkpoint_every=5,
+    probe_every=10,
 )
 PROFILES = {p.name: p for p in (SMOKE, COMPACT, PAPER)}
 

@@ -44,6 +44,8 @@ class Recipe:
     """Whether ζ starts as the SISR branch's tail too, ``Synthesis.start_from``."""
     stereo: bool = False
     """Trained on crops that look like a rectified pair, since the method takes nothing else."""
+    probed: bool = False
+    """Whether training looks at the encoder too, ``probes.probe``, every ``probe_every`` steps: Tables 3 and 4."""
     unrelated: float | None = None
     """Fraction of references cut from another photograph, in place of the profile's; 0 in the paper."""
 
@@ -65,6 +67,7 @@ class Recipe:
 _OURS = Recipe(
     steps="steps_joint", adversarial="ragan", start_from="sisr-pretrained", part="sisr", start_synthesis=True
 )
+_ABLATION = replace(_OURS, steps="steps_ablation", probed=True)
 _GATE = Recipe(steps="steps_gate", rec="mse", part="inner", unrelated=0.8)
 RECIPES = {
     "drcn": Recipe(steps="steps_single", loss=DRCNLoss),
@@ -76,15 +79,19 @@ RECIPES = {
     "srntt": Recipe(steps="steps_reference", loss=SRNTTLoss, adversarial="wgan-gp", start_from="srgan", part="content"),
     "stereosr": Recipe(steps="steps_reference", loss=StereoSRLoss, stereo=True),
     "passrnet": Recipe(steps="steps_reference", loss=PASSRnetLoss, stereo=True),
-    "feature-vgg": Recipe(steps="steps_joint", adversarial="ragan"),
-    "feature-presisr": _OURS,
+    "feature-vgg": Recipe(steps="steps_ablation", adversarial="ragan", probed=True),
+    "feature-presisr": _ABLATION,
     "e2ent2-mse": replace(_OURS, rec="mse", adversarial=None),
     "e2ent2-mse-related": replace(_OURS, rec="mse", adversarial=None, unrelated=0.0),
     "e2ent2-mse-gated": replace(_GATE, start_from="e2ent2-mse"),
     "e2ent2-mse-subcell": replace(_OURS, rec="mse", adversarial=None, steps="steps_subcell"),
     "e2ent2-mse-subcell-gated": replace(_GATE, start_from="e2ent2-mse-subcell"),
     "e2ent2": _OURS,
-    "e2ent2-alpha-100": _OURS,
-    "e2ent2-alpha-010": _OURS,
-    "e2ent2-alpha-001": _OURS,
+    "e2ent2-alpha-100": _ABLATION,
+    "e2ent2-alpha-010": _ABLATION,
+    "e2ent2-alpha-001": _ABLATION,
+    "e2ent2-ablation": _ABLATION,
+    "e2ent2-error-sum": _ABLATION,
+    "e2ent2-noresidual": _ABLATION,
+    "e2ent2-plain-gan": replace(_ABLATION, adversarial="gan"),
 }

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from tqdm.auto import tqdm
 
 from e2ent2lib import provenance
@@ -29,6 +29,7 @@ from e2ent2lib.images import to_image, whole_file
 from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
 from e2ent2lib.metrics import psnr
 from e2ent2lib.models import Critic, branches, image_of
+from e2ent2lib.probes import probe
 from e2ent2lib.recipes import RECIPES, Recipe
 
 ADAM_EPS = 1e-10
@@ -284,7 +285,10 @@ def _loop(
     seed: int,
     progress: bool,
 ) -> None:
-    """Step until ``steps``; validate and save every ``checkpoint_every`` steps, at the end, and when interrupted."""
+    """Step until ``steps``; validate and save every ``checkpoint_every`` steps, at the end, and when interrupted.
+
+    A probed recipe does so every ``probe_every`` steps, and its history begins before the first one.
+    """
     form = recipe.crops(profile)
     validation = CropTwice(images.validation, replace(form, unrelated=0.0, views=0.0), length=16, seed=1_000_003)
     length, done = steps * profile.batch, run["step"] * profile.batch
@@ -293,6 +297,13 @@ def _loop(
     loader = fabric.setup_dataloaders(loader)
     bar = tqdm(total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero))
     model, tick = players.generator.net.module, time.perf_counter()
+    every = profile.probe_every if recipe.probed else profile.checkpoint_every
+
+    def look() -> dict[str, float]:
+        return validate(model, validation) | (_probe(model, validation, recipe, profile) if recipe.probed else {})
+
+    if recipe.probed and not run["step"]:
+        run["history"].append({"step": 0} | look())
     with stop_signal() as stop, bar:
         for batch in loader:
             players.set_lr(learning_rate(profile, run["step"], steps))
@@ -307,10 +318,10 @@ def _loop(
             if recipe.keeps and run["step"] == min(profile.steps_pretraining, steps):
                 seconds = run["seconds"] + time.perf_counter() - tick
                 run["kept"] = {"weights": _copy(model), "step": run["step"], "seconds": round(seconds)}
-            due = run["step"] % profile.checkpoint_every == 0 or run["step"] == steps
+            due = run["step"] % every == 0 or run["step"] == steps
             if due:
                 row = {name: sum(values) / len(values) for name, values in run["losses"].items()}
-                row |= {"step": run["step"]} | validate(model, validation)
+                row |= {"step": run["step"]} | look()
                 run["losses"].clear()
                 run["history"].append(row)
                 score = row[f"val_{branches(model)[-1]}"]
@@ -323,6 +334,13 @@ def _loop(
                 _save(fabric, saved, run, players)
             if stopping and run["step"] < steps:
                 raise KeyboardInterrupt(f"stopped after step {run['step']} of {steps}; go on with --resume")
+
+
+def _probe(model: nn.Module, validation: CropTwice, recipe: Recipe, profile: Profile) -> dict[str, float]:
+    """``probe`` on as many validation crops as a step of training takes."""
+    batch = default_collate([tuple(validation[i]) for i in range(min(profile.batch, len(validation)))])
+    device = next(model.parameters()).device
+    return probe(model, Crops(*(x.to(device) for x in batch)), recipe.rec)
 
 
 def _save_kept(name: str, profile: Profile, kept: dict, card: dict, out: Path) -> None:
@@ -371,7 +389,7 @@ def _card(name: str, profile: Profile, run: dict, seed: int) -> dict:
         "seconds": round(run["seconds"]),
         "threads": torch.get_num_threads(),
         "profile": asdict(profile),
-        "history": [{k: round(v, 6) for k, v in row.items()} for row in run["history"]],
+        "history": [{k: v if k == "step" else float(f"{v:.6g}") for k, v in row.items()} for row in run["history"]],
         "licence": "weights: MIT, as the project; the photographs keep their own terms",
         **provenance.here(),
     }

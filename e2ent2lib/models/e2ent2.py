@@ -18,9 +18,13 @@ Images = Float[Tensor, "b 3 h w"]
 class Synthesis(nn.Module):
     """ζ of Eq. 2 and 7 (Fig. 6): I_sr = I_in↑ + Res2([F ⊕ Res1(φ(I_in))])."""
 
-    def __init__(self, profile: Profile, features: int | None = None):
-        """``features`` are φ's channels, if they are not the profile's; a convolution then leads into Res1."""
+    def __init__(self, profile: Profile, features: int | None = None, residual: bool = True):
+        """``features`` are φ's channels, if they are not the profile's; a convolution then leads into Res1.
+
+        Without ``residual`` I_in↑ is left out, so that Res2 has to make the whole image.
+        """
         super().__init__()
+        self.residual = residual
         c, features = profile.channels, features or profile.channels
         self.scale = profile.scale
         self.res1 = nn.Sequential(residual_blocks(c, profile.res1_blocks), upsampling(c, profile.scale))
@@ -49,7 +53,8 @@ class Synthesis(nn.Module):
     def forward(self, swapped: Float[Tensor, "b c R*h R*w"], phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images:
         """I_sr, not clipped, from F, φ(I_in) and I_in."""
         fused = torch.cat([swapped, self.res1(phi_in)], dim=1)  # ⊕ of Eq. 7
-        return bilinear(lr, self.scale) + self.res2(fused)
+        made = self.res2(fused)
+        return bilinear(lr, self.scale) + made if self.residual else made
 
 
 class Outputs(NamedTuple):
@@ -77,11 +82,12 @@ class E2ENT2(nn.Module):
         alphas: tuple[float, float, float] = (0.25, 0.25, 0.5),
         norm: str = "l2",
         error_down: str = "mean",
+        residual: bool = True,
     ):
         super().__init__()
         self.profile, self.alphas, self.norm, self.error_down = profile, alphas, norm, error_down
         self.sisr = SISRBranch(profile)
-        self.synthesis = Synthesis(profile)
+        self.synthesis = Synthesis(profile, residual=residual)
 
     @property
     def encoder(self) -> nn.Module:

@@ -15,8 +15,8 @@ from e2ent2lib.matching import Matches, match, match_and_swap
 def gradients(model: nn.Module, batch: Crops, rec: str = "l1") -> dict[str, Tensor]:
     """The encoder's gradients of L_rec (Eq. 8) of I_sr, each as one vector; none for a frozen encoder.
 
-    "in", "ref_down" and "ref" go through F alone, by the first, second and third line of Eq. 5, each α at 1. "res1" goes
-    through φ(I_in) into Res1 and "sisr" through the SISR branch, which no α weighs. batch: images (B, 3, ·, ·) in [0, 1].
+    "in", "ref_down" and "ref" go through F alone, by the first, second and third line of Eq. 5, each α at 1; "res1"
+    goes through φ(I_in) into Res1, "sisr" through the SISR branch, and no α weighs those. Images in [0, 1].
     """
     weights = [w for w in model.encoder.parameters() if w.requires_grad]
     if not weights:
@@ -50,7 +50,7 @@ def self_match_rate(phi: Float[Tensor, "b c h w"], norm: str = "l1") -> float:
 
 
 def displacement(matches: Matches, key_width: int) -> tuple[np.ndarray, np.ndarray]:
-    """How far right and down each query position's patch lies in one reference of ``key_width`` cells; (h, w), cells."""
+    """How far right and down each query position's patch lies, in cells (h, w); ``key_width`` is the reference's."""
     index = matches.index[0].cpu().numpy()
     rows, columns = np.indices(index.shape)
     v, u = np.divmod(index, key_width - 2)

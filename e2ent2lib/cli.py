@@ -1,4 +1,4 @@
-"""The command ``e2ent2``: upscale, data, train, evaluate, report, reproduce."""
+"""The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
 
 import sys
 from dataclasses import replace
@@ -94,7 +94,8 @@ def train(
     Args:
         model: drcn, enhancenet, srresnet, srgan, sisr, sisr-gan, srntt, stereosr, passrnet, feature-vgg,
             feature-presisr, e2ent2-mse, e2ent2-mse-related, e2ent2-mse-gated, e2ent2-mse-subcell,
-            e2ent2-mse-subcell-gated, e2ent2, e2ent2-alpha-100, -010 or -001.
+            e2ent2-mse-subcell-gated, e2ent2, e2ent2-alpha-100, -010 or -001, e2ent2-ablation, e2ent2-error-sum,
+            e2ent2-noresidual or e2ent2-plain-gan.
         profile: smoke, compact or paper.
         data: "embedded", a name in data/ or in the folder E2ENT2_DATA, or a folder of photographs.
         out: folder of the run and the checkpoint; runs/MODEL-PROFILE if not given.
@@ -135,6 +136,7 @@ def run_evaluate(
     results: Path | None = None,
     weights: Path | None = None,
     protocol: Protocol = Protocol(),
+    perceptual: bool = False,
 ) -> None:
     """Measure models on a data set and write result files.
 
@@ -145,6 +147,7 @@ def run_evaluate(
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
         protocol: how it is measured; all but the reference of another protocol needs a folder of results of its own.
+        perceptual: measure VGG19's feature distance and LPIPS too, where their weights are at hand.
     """
     if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
         raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
@@ -152,7 +155,7 @@ def run_evaluate(
     if models == ("all",):
         models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
     for name in models:
-        rows = evaluate(name, data, profile=profile, folder=weights, protocol=protocol)
+        rows = evaluate(name, data, profile=profile, folder=weights, protocol=protocol, perceptual=perceptual)
         path = result_file(results or results_folder(), profile, dataset(data).name, name, protocol.reference)
         write_rows(path, rows)
         mean = sum(r["psnr"] for r in rows) / len(rows), sum(r["ssim"] for r in rows) / len(rows)
@@ -173,6 +176,44 @@ def report(profile: str | None = None, results: Path | None = None, out: Path = 
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
     for path in [*save_tables(stored, profile, out, QUICK), save_summary(stored, out)]:
+        print(path)
+
+
+def claims(
+    names: Positional[tuple[str, ...]] = (),
+    /,
+    measure: bool = False,
+    profile: str | None = None,
+    results: Path | None = None,
+    out: Path = Path("build/tables"),
+) -> None:
+    """The paper's claims, each with effect, interval over images, spread over seeds, and verdict.
+
+    Args:
+        names: of claims, such as alpha or residual; all if none is given.
+        measure: measure the shipped checkpoints that they compare again first, on the data sets that are here.
+        profile: smoke, compact or paper.
+        results: folder of result files; E2ENT2_RESULTS or data/results if not given.
+        out: folder for claims.csv and claims.md.
+    """
+    from e2ent2lib.report import verdicts
+    from e2ent2lib.report.oddities import oddities
+    from e2ent2lib.report.reproduce import data_here
+    from e2ent2lib.report.results import read_seeds
+
+    profile, folder = get_profile(profile).name, results or results_folder()
+    stored = read_seeds(folder, profile)
+    found = verdicts.judge_all(stored, profile, folder, names)
+    if measure:
+        here = data_here()
+        stored = verdicts.measured_again(found, stored, profile, here)
+        found = verdicts.judge_all(stored, profile, folder, names)
+        print(f"measured now on {', '.join(here)}; other seeds and other data sets as stored in {folder}\n")
+    print(verdicts.text(found))
+    if not names:
+        print("What is odd in the numbers the paper prints (notebook 11):")
+        print("\n".join(f"- {o.what}: {o.numbers}" for o in oddities()))
+    for path in verdicts.save(found, out):
         print(path)
 
 
@@ -201,6 +242,7 @@ def main() -> None:
         "train": train,
         "evaluate": run_evaluate,
         "report": report,
+        "claims": claims,
         "reproduce": run_reproduce,
     }
     try:

@@ -19,6 +19,7 @@ from e2ent2lib.images import crop_to_multiple, downscale, resize, to_image, to_p
 from e2ent2lib.inference import feature_distance, run, run_sisr
 from e2ent2lib.metrics import Measurable, Protocol, psnr, ssim
 from e2ent2lib.models import image_of
+from e2ent2lib.perceptual import perceptual_scores
 
 
 def evaluate(
@@ -28,14 +29,16 @@ def evaluate(
     profile: str | None = None,
     folder: str | os.PathLike | None = None,
     protocol: Protocol = Protocol(),
+    perceptual: bool = False,
     progress: bool = True,
 ) -> list[dict]:
     """PSNR, SSIM and feature distance of a model on each pair of a data set, with provenance.
 
     ``name`` is "bicubic", "landmark" or a model with a checkpoint of the profile (in ``folder`` if it is one of your
     own); ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the
-    protocol's. Raises as ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does
-    not have, a stereo method on other pairs, and a model trained with random VGG features.
+    protocol's. ``perceptual`` adds the scores of ``e2ent2lib.perceptual``, for which weights must be at hand.
+    Raises as ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have, a
+    stereo method on other pairs, and a model trained with random VGG features.
     """
     profile = get_profile(profile).name
     chosen = data_set(data, protocol)
@@ -57,11 +60,12 @@ def evaluate(
         "data_fingerprint": data_fingerprint(pairs, protocol),
         "protocol": asdict(protocol),
         "seed": None,  # nothing in the measurement is drawn at random
+        "training_seed": card.get("seed"),
         **provenance.here(),
         "code": code_fingerprint(),
     }
     bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
-    return [shared | measure(model, pair, protocol) for pair in bar]
+    return [shared | measure(model, pair, protocol, perceptual) for pair in bar]
 
 
 def can_measure(name: str, data: DataSet) -> bool:
@@ -88,7 +92,7 @@ def data_set(name: str, protocol: Protocol) -> DataSet:
     return dataset(name, level="all" if level == "all levels" else int(level))
 
 
-def measure(model: nn.Module | str, pair: Pair, protocol: Protocol) -> dict:
+def measure(model: nn.Module | str, pair: Pair, protocol: Protocol, perceptual: bool = False) -> dict:
     """The scores of one pair; ``model`` is a network, or the name of a system without weights."""
     hr, *refs = prepared(pair, protocol)
     lr = downscale(hr, kernel=protocol.resize)
@@ -105,6 +109,7 @@ def measure(model: nn.Module | str, pair: Pair, protocol: Protocol) -> dict:
         "ssim": ssim(sr, hr, protocol),
         "feature_distance": distance,
         "feature_distance_relative": relative,
+        **(perceptual_scores(sr, hr) if perceptual else {}),
         "seconds": round(seconds, 3),
     }
 

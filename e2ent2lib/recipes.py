@@ -44,8 +44,9 @@ class Recipe:
     """Whether ζ starts as the SISR branch's tail too, ``Synthesis.start_from``."""
     stereo: bool = False
     """Trained on crops that look like a rectified pair, since the method takes nothing else."""
-    probed: bool = False
-    """Whether training looks at the encoder too, ``probes.probe``, every ``probe_every`` steps: Tables 3 and 4."""
+    ablation: bool = False
+    """A row of Tables 3 and 4: training looks at the encoder too (``probes.probe``, every ``probe_every`` steps), and the
+    checkpoint is the last one: the best PSNR comes within the first steps, before the adversarial loss takes hold."""
     unrelated: float | None = None
     """Fraction of references cut from another photograph, in place of the profile's; 0 in the paper."""
 
@@ -67,7 +68,7 @@ class Recipe:
 _OURS = Recipe(
     steps="steps_joint", adversarial="ragan", start_from="sisr-pretrained", part="sisr", start_synthesis=True
 )
-_ABLATION = replace(_OURS, steps="steps_ablation", probed=True)
+_ABLATION = replace(_OURS, steps="steps_ablation", ablation=True)
 _GATE = Recipe(steps="steps_gate", rec="mse", part="inner", unrelated=0.8)
 RECIPES = {
     "drcn": Recipe(steps="steps_single", loss=DRCNLoss),
@@ -79,7 +80,7 @@ RECIPES = {
     "srntt": Recipe(steps="steps_reference", loss=SRNTTLoss, adversarial="wgan-gp", start_from="srgan", part="content"),
     "stereosr": Recipe(steps="steps_reference", loss=StereoSRLoss, stereo=True),
     "passrnet": Recipe(steps="steps_reference", loss=PASSRnetLoss, stereo=True),
-    "feature-vgg": Recipe(steps="steps_ablation", adversarial="ragan", probed=True),
+    "feature-vgg": Recipe(steps="steps_ablation", adversarial="ragan", ablation=True),
     "feature-presisr": _ABLATION,
     "e2ent2-mse": replace(_OURS, rec="mse", adversarial=None),
     "e2ent2-mse-related": replace(_OURS, rec="mse", adversarial=None, unrelated=0.0),

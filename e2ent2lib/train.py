@@ -180,7 +180,7 @@ def train(
 
     ``data`` is "embedded", a name in data/ or E2ENT2_DATA, or a folder of photographs; ``start_from`` the folder of the
     model it starts from. The run is saved at each validation and on Ctrl-C; ``resume`` goes on from there and ends as
-    an unbroken run does. The checkpoint is the one with the best validation PSNR; beside ``sisr`` its weights after
+    an unbroken run does. The checkpoint is the one with the best validation PSNR, of an ablation the last one; beside ``sisr`` its weights after
     ``steps_pretraining`` steps are written too, where stage 2 starts. Returns the model and the history.
     ``provisional`` and ``in_tables`` only mark the card: less training than meant, and too little for the tables.
     Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input.
@@ -213,8 +213,9 @@ def train(
         run |= _resume(saved, images.facts, players)
     out.mkdir(parents=True, exist_ok=True)
     _loop(fabric, players, recipe, profile, images, run, saved, getattr(profile, recipe.steps), seed, progress)
-    model.load_state_dict(run["best"])
-    card = _card(name, profile, run, seed) | {"provisional": provisional, "in_tables": in_tables}
+    if not recipe.ablation:
+        model.load_state_dict(run["best"])
+    card = _card(name, profile, run, seed, recipe) | {"provisional": provisional, "in_tables": in_tables}
     card |= {"started_from": started, "recipe": recipe.facts(players.loss), "vgg": vgg}
     if fabric.is_global_zero:
         save_model(model, card, out, name)
@@ -287,7 +288,7 @@ def _loop(
 ) -> None:
     """Step until ``steps``; validate and save every ``checkpoint_every`` steps, at the end, and when interrupted.
 
-    A probed recipe does so every ``probe_every`` steps, and its history begins before the first one.
+    An ablation does so every ``probe_every`` steps, and its history begins before the first one.
     """
     form = recipe.crops(profile)
     validation = CropTwice(images.validation, replace(form, unrelated=0.0, views=0.0), length=16, seed=1_000_003)
@@ -297,12 +298,12 @@ def _loop(
     loader = fabric.setup_dataloaders(loader)
     bar = tqdm(total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero))
     model, tick = players.generator.net.module, time.perf_counter()
-    every = profile.probe_every if recipe.probed else profile.checkpoint_every
+    every = profile.probe_every if recipe.ablation else profile.checkpoint_every
 
     def look() -> dict[str, float]:
-        return validate(model, validation) | (_probe(model, validation, recipe, profile) if recipe.probed else {})
+        return validate(model, validation) | (_probe(model, validation, recipe, profile) if recipe.ablation else {})
 
-    if recipe.probed and not run["step"]:
+    if recipe.ablation and not run["step"]:
         run["history"].append({"step": 0} | look())
     with stop_signal() as stop, bar:
         for batch in loader:
@@ -378,14 +379,15 @@ def stop_signal() -> Iterator[threading.Event]:
             signal.signal(s, handler)
 
 
-def _card(name: str, profile: Profile, run: dict, seed: int) -> dict:
+def _card(name: str, profile: Profile, run: dict, seed: int, recipe: Recipe) -> dict:
+    best = f"best mean PSNR on 16 validation crops: {run['best_psnr']:.2f} dB"
     return {
         "model": name,
         "data": run["data"],
         "seed": seed,
         "steps": run["step"],
-        "selected_step": run["best_step"],
-        "selection": f"best mean PSNR on 16 validation crops: {run['best_psnr']:.2f} dB",
+        "selected_step": run["step"] if recipe.ablation else run["best_step"],
+        "selection": f"none: the last step; {best}, at step {run['best_step']}" if recipe.ablation else best,
         "seconds": round(run["seconds"]),
         "threads": torch.get_num_threads(),
         "profile": asdict(profile),

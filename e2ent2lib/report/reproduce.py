@@ -14,10 +14,11 @@ from e2ent2lib.data.pairs import DATASETS, dataset
 from e2ent2lib.evaluate import can_measure, code_fingerprint, evaluate, references, up_to_date
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT, file_sha256
-from e2ent2lib.report import figures
+from e2ent2lib.report import figures, verdicts
+from e2ent2lib.report.claims import perceptual_models
 from e2ent2lib.report.notebooks import run_notebook
 from e2ent2lib.report.references import draw_effect, save_summary
-from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
+from e2ent2lib.report.results import differences, read_results, read_rows, read_seeds, result_file, write_rows
 from e2ent2lib.report.tables import METRICS, save_tables, table
 
 QUICK = "Re-rendered from the stored results; nothing was measured in this run."
@@ -44,9 +45,11 @@ def reproduce(
     results = read_results(folder, profile)
     tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
     save_summary(results, build / "tables")
+    verdicts.save(verdicts.judge_all(read_seeds(folder, profile), profile, folder), build / "tables")
     pictures = figures.draw_all(profile, ROOT / "figures", progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         pictures += draw_effect(results, ROOT / "figures")
+        pictures += verdicts.draw(read_seeds(folder, profile), profile, folder, ROOT / "figures")
     lines = [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
     lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")
@@ -67,7 +70,7 @@ def measure_all(folder: Path, profile: str, datasets: list[str], *, progress: bo
 
     RefSR models with an unrelated reference too, and on CUFED5 with all five levels.
     """
-    models = available_models(profile)
+    models, scored = available_models(profile), perceptual_models()
     work = [
         (model, data, reference)
         for data in datasets
@@ -79,7 +82,9 @@ def measure_all(folder: Path, profile: str, datasets: list[str], *, progress: bo
         bar.set_description(f"measuring {model} on {data}, {reference}")
         path, protocol = result_file(folder, profile, data, model, reference), Protocol(reference=reference)
         if not up_to_date(read_rows(path), model, data, profile, protocol):
-            write_rows(path, evaluate(model, data, profile=profile, protocol=protocol, progress=progress))
+            perceptual = model in scored and reference == Protocol().reference
+            options = {"protocol": protocol, "perceptual": perceptual, "progress": progress}
+            write_rows(path, evaluate(model, data, profile=profile, **options))
 
 
 def compare(measured: Path, stored: Path, profile: str) -> list[str]:

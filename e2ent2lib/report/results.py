@@ -1,6 +1,7 @@
 """Result files: one JSON line an image, one file a model and data set, in data/results/PROFILE/DATASET/MODEL.jsonl.
 
-Measured with other references than the usual ones: data/results/PROFILE/DATASET-level-2, DATASET-unrelated.
+Measured with other references than the usual ones: data/results/PROFILE/DATASET-level-2, DATASET-unrelated. Of models
+that were trained with other seeds: data/results/seed-1/PROFILE/DATASET/MODEL.jsonl, with their cards in seed-1/PROFILE.
 """
 
 import json
@@ -56,6 +57,23 @@ def read_results(folder: Path, profile: str) -> pd.DataFrame:
     rows = [row | {"reference": Protocol(**row["protocol"]).reference} for row in rows]
     named = ["model", "dataset", "label", "image", "psnr", "ssim", "in_tables", "reference", "file"]
     return pd.DataFrame([{"in_tables": True} | row for row in rows], columns=None if rows else named)
+
+
+def seed_folders(folder: Path) -> dict[int, Path]:
+    """Where the scores of other seeds' trainings are: seed-1, seed-2, … in ``folder``, else the committed ones."""
+    for place in (folder, ROOT / "data" / "results"):
+        found = {int(p.name.removeprefix("seed-")): p for p in sorted(place.glob("seed-[0-9]*"))}
+        if found:
+            return found
+    return {}
+
+
+def read_seeds(folder: Path, profile: str) -> pd.DataFrame:
+    """``read_results`` of all trainings; column ``training`` is the seed, 0 for the checkpoints that ship."""
+    frames = [read_results(folder, profile).assign(training=0)]
+    for seed, place in seed_folders(folder).items():
+        frames.append(read_results(place, profile).assign(training=seed))
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
 def differences(measured: list[dict], stored: list[dict], file: str) -> list[str]:

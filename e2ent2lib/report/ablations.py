@@ -1,0 +1,102 @@
+"""The models of Tables 3 and 4 over three seeds, and what each did while it trained. Notebooks 08, 09 and 11."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from e2ent2lib.checkpoints import shipped_card, shipped_folder
+from e2ent2lib.metrics import Protocol
+from e2ent2lib.recipes import RECIPES
+from e2ent2lib.report.plots import COLOURS
+from e2ent2lib.report.results import seed_folders
+
+NAMES = {
+    "feature-vgg": "Feature-VGG",
+    "feature-presisr": "Feature-preSISR",
+    "e2ent2-ablation": "(0.25, 0.25, 0.5)",
+    "e2ent2-alpha-100": "(1, 0, 0)",
+    "e2ent2-alpha-010": "(0, 1, 0)",
+    "e2ent2-alpha-001": "(0, 0, 1)",
+    "e2ent2-error-sum": "(0.25, 0.25, 0.5), E↓ sum",
+    "e2ent2-noresidual": "no I_in↑",
+    "e2ent2-plain-gan": "standard GAN",
+}
+"""What they are called in tables and figures; the α is that of E2ENT² wherever nothing else is said."""
+ALPHA_ROWS = ("e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001", "e2ent2-ablation", "e2ent2-error-sum")
+
+
+def over_seeds(results: pd.DataFrame, models: Iterable[str] = tuple(NAMES), metric: str = "psnr") -> pd.DataFrame:
+    """A line a model: its mean score by seed, their mean, and their spread (largest less smallest).
+
+    ``results`` as ``read_seeds`` gives them. Means are over the images that every model and seed was measured on, with
+    the usual reference; column ``images`` counts them.
+    """
+    here = results[results["model"].isin(list(models)) & (results["reference"] == Protocol().reference)]
+    wide = here.pivot_table(index=["dataset", "image"], columns=["model", "training"], values=metric).dropna()
+    lines = []
+    for model in (m for m in models if m in wide.columns.get_level_values(0)):
+        means = wide[model].mean()
+        line = {"model": model, "called": NAMES.get(model, model), "images": len(wide)}
+        line |= {f"seed {seed}": value for seed, value in means.items()}
+        lines.append(line | {"mean": means.mean(), "spread": means.max() - means.min()})
+    return pd.DataFrame(lines)
+
+
+def cards(model: str, profile: str, results: Path) -> dict[int, dict]:
+    """The cards of a model's trainings by seed; 0 is the shipped one. Empty if there is none."""
+    paths = {0: shipped_folder() / profile / f"{model}.json"}
+    paths |= {seed: place / profile / f"{model}.json" for seed, place in seed_folders(results).items()}
+    return {seed: json.loads(p.read_text(encoding="utf-8")) for seed, p in paths.items() if p.is_file()}
+
+
+def histories(models: Iterable[str], profile: str, results: Path) -> pd.DataFrame:
+    """What ``probes.probe`` and the validation saw while they trained: a line a model, seed and step."""
+    rows = [
+        {"model": model, "training": seed} | row
+        for model in models
+        for seed, card in cards(model, profile, results).items()
+        for row in card["history"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def training_figure(history: pd.DataFrame, columns: dict[str, str], title: str, log: Iterable[str] = ()) -> Figure:
+    """Columns of ``histories`` against steps: a panel a column ({column: label}), a colour a model.
+
+    A band is the range over seeds, the line in it their mean. ``log`` names the columns on a logarithmic axis.
+    """
+    figure, axes = plt.subplots(1, len(columns), figsize=(3.1 * len(columns), 3.2), squeeze=False)
+    for axis, (column, label) in zip(axes[0], columns.items()):
+        _panel(axis, history, column)
+        axis.set(xlabel="training step", title=label, yscale="log" if column in log else "linear")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    figure.suptitle(title)
+    return figure
+
+
+def _panel(axis: Axes, history: pd.DataFrame, column: str) -> None:
+    for (model, part), colour in zip(history.groupby("model", sort=False), COLOURS):
+        curve = part.dropna(subset=[column]).groupby("step")[column]
+        if len(curve):
+            axis.plot(curve.mean(), color=colour, label=NAMES.get(model, model))
+            axis.fill_between(curve.min().index, curve.min(), curve.max(), color=colour, alpha=0.2, lw=0)
+
+
+def budget(profile: str) -> str:
+    """One sentence: what every model of Tables 3 and 4 was trained with, from the cards that ship."""
+    found = {m: shipped_card(m, profile) for m in NAMES if (shipped_folder() / profile / f"{m}.json").is_file()}
+    found = {m: c for m, c in found.items() if RECIPES[m].ablation and c["steps"]}
+    if not found:
+        return "No model of Tables 3 and 4 has been trained yet."
+    steps = sorted({card["steps"] for card in found.values()})
+    minutes = [card["seconds"] / 60 for card in found.values()]
+    return (
+        f"Models of Tables 3 and 4: {', '.join(map(str, steps))} steps of joint training each, "
+        f"{min(minutes):.0f} to {max(minutes):.0f} minutes on one core, from one pre-trained SISR branch; "
+        "a short budget, equal for all, not that of Tables 1 and 2."
+    )

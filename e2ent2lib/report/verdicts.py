@@ -1,0 +1,316 @@
+"""The verdict on each claim of the paper: an effect, its interval over images, its spread over seeds. Notebook 11."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import bootstrap
+
+from e2ent2lib.data.pairs import dataset
+from e2ent2lib.evaluate import can_measure, evaluate
+from e2ent2lib.images import whole_file
+from e2ent2lib.metrics import Protocol
+from e2ent2lib.perceptual import SCORES, why_not
+from e2ent2lib.provenance import ROOT
+from e2ent2lib.report.ablations import cards
+from e2ent2lib.report.claims import CLAIMS, USUAL, Claim, Comparison, InTraining, Timing
+from e2ent2lib.report.figures import save as save_figure
+from e2ent2lib.report.plots import use_style
+
+REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced at this scale"
+NOT_SEPARABLE, NOT_TESTABLE = "not separable", "not testable here"
+WORST_FIRST = (NOT_REPRODUCED, NOT_TESTABLE, NOT_SEPARABLE, REPRODUCED)
+FEWEST = 5
+"""Images that an interval needs."""
+LENDER = "e2ent2-ablation"
+"""Whose spread over seeds stands in where a network was trained once."""
+UNITS = {"psnr": "dB"}
+LESS_IS_BETTER = ("feature_distance", "feature_distance_relative", *SCORES)
+TIMINGS = ROOT / "benchmarks" / "claims.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one comparison gave; ``why`` says what kept it from a verdict."""
+
+    claim: str
+    part: str
+    verdict: str
+    why: str = ""
+    unit: str = ""
+    images: int = 0
+    """Images, seeds or rounds that were paired."""
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """Bounds of the 95 % interval."""
+    spread: float | None = None
+    """Largest less smallest effect over the seeds, in the effect's unit."""
+    trainings: int = 1
+    borrowed: bool = False
+    """Whether the spread is ``LENDER``'s."""
+
+
+def verdict(effect: float, low: float | None, high: float | None, spread: float | None) -> tuple[str, str]:
+    """The verdict on one effect, and why if it is none.
+
+    Not separable if the interval [low, high] holds 0, or if the spread over seeds is at least as large as the effect;
+    else the sign decides.
+    """
+    if low is not None and low <= 0 <= high:
+        return NOT_SEPARABLE, "the interval over images holds 0"
+    if spread is not None and spread >= abs(effect):
+        return NOT_SEPARABLE, "the spread over seeds covers the effect"
+    return (REPRODUCED if effect > 0 else NOT_REPRODUCED), ""
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of a mean; 9,999 resamples, seed 0."""
+    found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def scores(results: pd.DataFrame, model: str, reference: str, metric: str, data: Iterable[str]) -> pd.DataFrame:
+    """A line an image, a column a training, of a model's scores; empty if there are none."""
+    if metric not in results:
+        return pd.DataFrame()
+    here = (results["model"] == model) & (results["reference"] == reference) & results["dataset"].isin(list(data))
+    keys = ["dataset", "image", "training"]
+    return results[here & results[metric].notna()].set_index(keys)[metric].astype(float).unstack()
+
+
+def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
+    """The effect by image and training; positive is what the paper says. Empty if a side has not been measured.
+
+    Trainings are paired by their seed as far as both sides have it. Two lines of one image fall together.
+    """
+    sides = zip((comparison.better, comparison.worse), comparison.references)
+    one, other = (scores(results, m, r, comparison.metric, comparison.data) for m, r in sides)
+    if one.empty or other.empty:
+        return pd.DataFrame()
+    sign = -1.0 if comparison.metric in LESS_IS_BETTER else 1.0
+    both = sign * (one - other)
+    return both.dropna(axis=1, how="all").dropna()
+
+
+def judge(claim: Claim, results: pd.DataFrame, profile: str, folder: Path) -> list[Finding]:
+    """A finding a part. ``results`` are ``read_seeds``'s, of ``folder``, where the cards of other seeds are too."""
+    judges = {Comparison: _judge_scores, InTraining: _judge_training, Timing: _judge_timing}
+    return [judges[type(part)](claim, part, results, profile, folder) for part in claim.parts]
+
+
+def _judge_scores(claim: Claim, part: Comparison, results: pd.DataFrame, profile: str, folder: Path) -> Finding:
+    say = partial(Finding, claim=claim.name, part=str(part), unit=UNITS.get(part.metric, ""))
+    effects = paired(part, results)
+    if len(effects) < FEWEST:
+        return say(verdict=NOT_TESTABLE, images=len(effects), why=_too_few(part, results, effects))
+    by_image, by_seed = effects.mean(axis=1).to_numpy(), effects.mean(axis=0)
+    effect, (low, high) = float(by_image.mean()), interval(by_image)
+    borrowed = len(by_seed) < 2
+    spread = _spread_of_lender(part, results, effects.index) if borrowed else float(by_seed.max() - by_seed.min())
+    found, why = verdict(effect + part.margin, low + part.margin, high + part.margin, spread)
+    numbers = {"effect": effect, "low": low, "high": high, "spread": spread}
+    return say(verdict=found, why=why, images=len(effects), trainings=len(by_seed), borrowed=borrowed, **numbers)
+
+
+def _too_few(part: Comparison, results: pd.DataFrame, effects: pd.DataFrame) -> str:
+    for model, reference in zip((part.better, part.worse), part.references):
+        if scores(results, model, reference, part.metric, part.data).empty:
+            missing = why_not(part.metric) if part.metric in SCORES else ""
+            option = " --perceptual" if part.metric in SCORES else ""
+            return missing or f"{model} has no {part.metric} here: e2ent2 evaluate --models {model}{option}"
+    known = f": {effects.stack().mean():+.2f} {UNITS.get(part.metric, '')}" if len(effects) else ""
+    return f"{len(effects)} image(s) of {', '.join(part.data)}{known}; an interval needs {FEWEST}"
+
+
+def _spread_of_lender(part: Comparison, results: pd.DataFrame, images: pd.Index) -> float | None:
+    """Range over seeds of ``LENDER``'s mean score on the same images: how far one training lies from the next."""
+    lent = scores(results, LENDER, USUAL, part.metric, part.data)
+    lent = lent.reindex(images).dropna() if len(lent) else lent
+    means = lent.mean(axis=0)
+    return float(means.max() - means.min()) if len(means) > 1 else None
+
+
+def _judge_training(claim: Claim, part: InTraining, results: pd.DataFrame, profile: str, folder: Path) -> Finding:
+    say = partial(Finding, claim=claim.name, part=str(part), unit="dB")
+    one, other = (cards(model, profile, folder) for model in (part.better, part.worse))
+    seeds = sorted(one.keys() & other.keys())
+    if len(seeds) < 2:
+        return say(verdict=NOT_TESTABLE, images=len(seeds), why="needs two seeds of both: e2ent2 train --seed")
+    measure = {"mean PSNR": mean_psnr, "setback": lambda history: -setback(history)}[part.measure]
+    effects = np.array([measure(one[s]["history"]) - measure(other[s]["history"]) for s in seeds])
+    effect, spread = float(effects.mean()), float(effects.max() - effects.min())
+    found, why = verdict(effect, None, None, spread)
+    return say(verdict=found, why=why, images=len(seeds), effect=effect, spread=spread, trainings=len(seeds))
+
+
+def mean_psnr(history: list[dict]) -> float:
+    """Mean validation PSNR of I_sr, in dB, over a training: the sooner it rises, the higher."""
+    return float(np.mean([row["val_ref"] for row in history if row["step"]]))
+
+
+def setback(history: list[dict]) -> float:
+    """How far the validation PSNR lies below the best one before it, in dB, on average over a training."""
+    curve = np.array([row["val_ref"] for row in history if row["step"]])
+    return float(np.mean(np.maximum.accumulate(curve) - curve))
+
+
+def _judge_timing(claim: Claim, part: Timing, results: pd.DataFrame, profile: str, folder: Path) -> Finding:
+    say = partial(Finding, claim=claim.name, part=str(part), unit="×")
+    ratios = json.loads(TIMINGS.read_text(encoding="utf-8"))["ratios"] if TIMINGS.is_file() else {}
+    if part.key not in ratios:
+        return say(verdict=NOT_TESTABLE, why="not measured: python benchmarks/claims.py")
+    logs = np.log(ratios[part.key])
+    effect, (low, high) = float(logs.mean()), interval(logs)
+    found, why = verdict(effect, low, high, None)
+    effect, low, high = (float(np.exp(x)) for x in (effect, low, high))
+    return say(verdict=found, why=why.replace("images", "rounds").replace("0", "1"), images=len(logs), effect=effect,
+               low=low, high=high)  # fmt: skip
+
+
+def overall(findings: Iterable[Finding]) -> str:
+    """A claim's verdict: that of its worst part."""
+    return min((f.verdict for f in findings), key=WORST_FIRST.index)
+
+
+def judge_all(
+    results: pd.DataFrame, profile: str, folder: Path, names: Iterable[str] = ()
+) -> dict[Claim, list[Finding]]:
+    """The findings of the named claims, or of all. Raises ValueError for a name that does not exist."""
+    known = {claim.name: claim for claim in CLAIMS}
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise ValueError(f"no claim is called {wrong[0]!r}; choose one of {', '.join(known)}")
+    chosen = [known[name] for name in names] or CLAIMS
+    return {claim: judge(claim, results, profile, folder) for claim in chosen}
+
+
+def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str, here: Iterable[str]) -> pd.DataFrame:
+    """``results`` with the scores of the shipped checkpoints that the claims need measured anew on the data sets here.
+
+    Those of other seeds, whose weights do not ship, and of data sets that are not here stay as they are stored.
+    """
+    needed = {
+        (model, reference, data, part.metric in SCORES)
+        for claim in claims
+        for part in claim.parts
+        if isinstance(part, Comparison)
+        for model, reference in zip((part.better, part.worse), part.references)
+        for data in set(part.data) & set(here)
+        if can_measure(model, dataset(data))
+    }
+    for model, reference, data, perceptual in sorted(needed):
+        protocol = Protocol(reference=reference)
+        rows = evaluate(model, data, profile=profile, protocol=protocol, perceptual=perceptual)
+        fresh = pd.DataFrame([row | {"reference": reference, "training": 0, "file": "measured now"} for row in rows])
+        keys = {"model": model, "reference": reference, "dataset": data, "training": 0}
+        stale = np.logical_and.reduce([results[key] == value for key, value in keys.items()])
+        results = pd.concat([results[~stale], fresh], ignore_index=True)
+    return results
+
+
+def summary(found: Mapping[Claim, list[Finding]]) -> pd.DataFrame:
+    """A line a part of a claim, with the claim's verdict in ``overall``."""
+    return pd.DataFrame(
+        {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(f) | {"caveat": c.caveat}
+        for c, fs in found.items()
+        for f in fs
+    )
+
+
+def numbers(f: Finding) -> str:
+    """Effect, interval and spread of a finding in one phrase; "" if there are none."""
+    if f.effect is None:
+        return ""
+    plus = "" if f.unit == "×" else "+"
+    unit = f" {f.unit}" if f.unit else ""
+    said = f"{f.effect:{plus}.3g}{unit}" if f.unit != "dB" else f"{f.effect:+.2f} dB"
+    if f.low is not None:
+        said += f" [{f.low:{plus}.3g}, {f.high:{plus}.3g}]" if f.unit != "dB" else f" [{f.low:+.2f}, {f.high:+.2f}]"
+    if f.spread is not None:
+        said += f", spread {f.spread:.2g}" + (f" ({LENDER}'s)" if f.borrowed else f" over {f.trainings} seeds")
+    return said
+
+
+def text(found: Mapping[Claim, list[Finding]]) -> str:
+    """All of it for a terminal: a claim a paragraph."""
+    lines = []
+    for claim, findings in found.items():
+        lines.append(f"{claim.name} ({claim.where}): {claim.says}\n  -> {overall(findings).upper()}")
+        for f in findings:
+            measured = f": {numbers(f)}, n = {f.images}" if f.effect is not None else ""
+            lines.append(f"  {f.part}{measured}; {f.verdict}" + (f" ({f.why})" if f.why else ""))
+        lines += [f"  note: {claim.caveat}"] * bool(claim.caveat) + [""]
+    return "\n".join(lines)
+
+
+def markdown(found: Mapping[Claim, list[Finding]]) -> str:
+    """A table to be read on the web: a line a part."""
+    rows, before = [], None
+    for claim, findings in found.items():
+        for f in findings:
+            first = claim is not before
+            rows.append(
+                {
+                    "claim": f"**{claim.says}** ({claim.where})" if first else "",
+                    "verdict": f"**{overall(findings)}**" if first else "",
+                    "compared": f.part,
+                    "effect [95 % interval], spread": numbers(f) or "–",
+                    "n": f.images or "–",
+                    "of this part": f.verdict + (f": {f.why}" if f.why else ""),
+                }
+            )
+            before = claim
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+def save(found: Mapping[Claim, list[Finding]], folder: Path) -> list[Path]:
+    """Write ``claims.csv`` and ``claims.md``, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, content in (("csv", summary(found).to_csv(index=False)), ("md", markdown(found) + "\n")):
+        with whole_file(folder / f"claims.{suffix}") as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return [folder / "claims.csv", folder / "claims.md"]
+
+
+VERDICT_COLOURS = {REPRODUCED: "#009E73", NOT_REPRODUCED: "#D55E00", NOT_SEPARABLE: "#888888"}
+
+
+def forest(found: Mapping[Claim, list[Finding]]) -> Figure:
+    """The effects in decibels, a line a comparison: point and interval, and as a grey bar the spread over seeds."""
+    shown = [(c, f) for c, fs in found.items() for f in fs if f.unit == "dB" and f.effect is not None]
+    figure, axis = plt.subplots(figsize=(10, 0.32 * len(shown) + 1.4))
+    for y, (_, f) in enumerate(shown):
+        colour = VERDICT_COLOURS[f.verdict]
+        if f.spread is not None:
+            axis.barh(y, 2 * f.spread, left=-f.spread, height=0.7, color="#E6E6E6", zorder=0)
+        if f.low is not None:
+            axis.hlines(y, f.low, f.high, color=colour, lw=2.5, zorder=1)
+        axis.scatter(f.effect, y, color=colour, s=34, zorder=2)
+    axis.axvline(0, color="#222222", lw=0.8)
+    axis.set_yticks(range(len(shown)), [f"{c.name}: {f.part}" for c, f in shown], fontsize=8)
+    axis.invert_yaxis()
+    axis.set(xlabel="effect / dB; right of 0 is what the paper says", title="The paper's claims, measured")
+    handles = [plt.Line2D([], [], color=c, marker="o", label=v) for v, c in VERDICT_COLOURS.items()]
+    handles.append(plt.Rectangle((0, 0), 1, 1, color="#E6E6E6", label="± spread over seeds"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def draw(results: pd.DataFrame, profile: str, source: Path, folder: Path) -> list[Path]:
+    """Write ``claims.png`` and ``.pdf``: ``forest`` of all claims; nothing if none can be tested."""
+    found = judge_all(results, profile, source)
+    if not any(f.unit == "dB" and f.effect is not None for fs in found.values() for f in fs):
+        return []
+    with plt.rc_context():
+        use_style()
+        figure = forest(found)
+        paths = save_figure(figure, "claims", folder)
+        plt.close(figure)
+    return paths

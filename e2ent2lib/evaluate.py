@@ -20,6 +20,7 @@ from e2ent2lib.inference import feature_distance, run, run_sisr
 from e2ent2lib.metrics import Measurable, Protocol, psnr, ssim
 from e2ent2lib.models import image_of
 from e2ent2lib.perceptual import perceptual_scores
+from e2ent2lib.recipes import RECIPES
 
 
 def evaluate(
@@ -77,7 +78,12 @@ def can_measure(name: str, data: DataSet) -> bool:
 
 
 def references(name: str, data: DataSet) -> list[str]:
-    """The references a system is measured with on a data set, as ``Protocol.reference`` names them; the usual first."""
+    """The references a system is measured with on a data set, as ``Protocol.reference`` names them; the usual first.
+
+    Ablations are compared with each other, with the usual reference alone.
+    """
+    if name in RECIPES and RECIPES[name].ablation:
+        return ["level 1"]
     levels = [f"level {n}" for n in range(1, 6)] if data.name == "cufed5" else ["level 1"]
     return [*levels, UNRELATED] if use_of_references(name) == "any" else levels[:1]
 

@@ -45,8 +45,8 @@ class Recipe:
     stereo: bool = False
     """Trained on crops that look like a rectified pair, since the method takes nothing else."""
     ablation: bool = False
-    """A row of Tables 3 and 4: training looks at the encoder too (``probes.probe``, every ``probe_every`` steps), and the
-    checkpoint is the last one: the best PSNR comes within the first steps, before the adversarial loss takes hold."""
+    """A row of Tables 3 and 4: training looks at the encoder too (``probes.probe``, every ``probe_every`` steps), and
+    its checkpoint is the last one: the best PSNR comes in the first steps, before the adversarial loss takes hold."""
     unrelated: float | None = None
     """Fraction of references cut from another photograph, in place of the profile's; 0 in the paper."""
 

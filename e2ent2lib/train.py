@@ -180,8 +180,9 @@ def train(
 
     ``data`` is "embedded", a name in data/ or E2ENT2_DATA, or a folder of photographs; ``start_from`` the folder of the
     model it starts from. The run is saved at each validation and on Ctrl-C; ``resume`` goes on from there and ends as
-    an unbroken run does. The checkpoint is the one with the best validation PSNR, of an ablation the last one; beside ``sisr`` its weights after
-    ``steps_pretraining`` steps are written too, where stage 2 starts. Returns the model and the history.
+    an unbroken run does. The checkpoint is the one with the best validation PSNR, of an ablation the last one; beside
+    ``sisr`` its weights after ``steps_pretraining`` steps are written too, where stage 2 starts. Returns the model and
+    the history.
     ``provisional`` and ``in_tables`` only mark the card: less training than meant, and too little for the tables.
     Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input.
     """

@@ -28,7 +28,9 @@ def vgg(monkeypatch):
         monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", "random")
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if "alpha" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in RECIPES if "alpha" not in name and name not in ("e2ent2-ablation", "e2ent2-error-sum")]
+)
 def test_thirty_steps_lower_the_loss_on_a_real_crop(name):
     recipe = RECIPES[name]
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from e2ent2lib.checkpoints import ALPHAS, MODELS, available_models, build_model, load_model, save_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.provenance import file_sha256
+from e2ent2lib.recipes import RECIPES
 
 CARD = {"model": "made up for a test", "provisional": False}
 
@@ -73,6 +74,9 @@ def test_the_networks_carry_the_alphas_of_their_names():
     for name, alphas in ALPHAS.items():
         assert build_model(name, SMOKE).alphas == alphas
     assert ALPHAS["e2ent2"] == (0.25, 0.25, 0.5) and ALPHAS["e2ent2-alpha-010"] == (0, 1, 0)
+    models = {name: build_model(name, SMOKE) for name in ALPHAS if name in RECIPES and RECIPES[name].ablation}
+    assert {name for name, m in models.items() if m.error_down == "sum"} == {"e2ent2-error-sum"}
+    assert {name for name, m in models.items() if not m.synthesis.residual} == {"e2ent2-noresidual"}
 
 
 def test_an_untrained_network_has_no_card():

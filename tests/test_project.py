@@ -18,6 +18,7 @@ from e2ent2lib.checkpoints import UNTRAINED
 from e2ent2lib.config import COMPACT
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.recipes import RECIPES
+from e2ent2lib.report.ablations import cards
 from e2ent2lib.report.notebooks import problems
 from e2ent2lib.report.paper import PRINTED
 from e2ent2lib.report.references import save_summary
@@ -124,7 +125,7 @@ def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Pa
 
 def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_group_the_same_crops():
     facts = [json.loads(p.read_text()) for p in sorted((ROOT / "weights/compact").glob("*.json"))]
-    facts = [f for f in facts if not f["provisional"] and f["model"] in RECIPES]
+    facts = [f for f in facts if f["model"] in RECIPES and not f["provisional"] and not RECIPES[f["model"]].ablation]
     rows = {model for _, model in EXTRA[1]} | {p.model for p in PRINTED if p.table in (1, 2)} - {*UNTRAINED}
     assert {f["model"] for f in facts} >= rows | {"srresnet"}
     same = {(f["data"]["fingerprint"], f["profile"]["channels"], f["selection"].rsplit(":", 1)[0]) for f in facts}
@@ -135,6 +136,25 @@ def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_gr
     assert all(len(found) == 1 for found in crops.values()), crops
     (sisr,), (joint,) = (crops[RECIPES[m].steps] for m in ("sisr", "e2ent2-mse"))
     assert sisr >= COMPACT.steps_pretraining * COMPACT.batch + joint
+
+
+def test_all_ablations_ship_one_seed_of_three_trained_alike_and_the_scores_of_all_are_kept():
+    results = ROOT / "data/results"
+    expected = sorted(p.relative_to(results / "compact").parent for p in (results / "compact").glob("*/sisr.jsonl"))
+    budgets = set()
+    for name in (n for n, recipe in RECIPES.items() if recipe.ablation):
+        found = cards(name, "compact", results)
+        assert [found[seed]["seed"] for seed in (0, 1, 2)] == [0, 1, 2] and len(found) == 3, name
+        assert all(not f["provisional"] and f["selected_step"] == f["steps"] for f in found.values())
+        started = {(f["started_from"] or {}).get("sha256") for f in found.values()}
+        pretrained = json.loads((ROOT / "weights/compact/sisr-pretrained.json").read_text())["sha256"]
+        assert started == ({None} if name == "feature-vgg" else {pretrained})
+        budgets |= {(f["steps"], f["profile"]["batch"], f["profile"]["crop"], f["threads"]) for f in found.values()}
+        for seed in (1, 2):
+            for data in expected:
+                rows = read_rows(results / f"seed-{seed}/compact" / data / f"{name}.jsonl")
+                assert {(r["training_seed"], r["checkpoint_sha256"]) for r in rows} == {(seed, found[seed]["sha256"])}
+    assert len(budgets) == 1, budgets
 
 
 def test_no_file_names_a_path_of_somebodys_machine():

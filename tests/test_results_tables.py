@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2ent2lib.metrics import Protocol
+from e2ent2lib.recipes import RECIPES
+from e2ent2lib.report.ablations import NAMES
 from e2ent2lib.report.paper import PRINTED, TITLES
 from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.tables import flat, notes, save_tables, table, wide
@@ -218,12 +220,6 @@ def test_numbers_of_another_profile_are_not_mixed_in(store, tmp_path):
     assert list(read_results(tmp_path / "results", "paper")["psnr"]) == [99.0]
 
 
-def test_the_distance_of_feature_presisr_is_the_pre_trained_sisrs_since_that_is_its_encoder(store):
-    found = line(table(3, store(row("sisr", feature_distance=12.345)), "compact"), "feature-presisr")
-    assert found["measured feature_distance"] == 12.34 or found["measured feature_distance"] == 12.35
-    assert pd.isna(found["measured psnr"])
-
-
 # ---- empty cells, provenance ----
 
 
@@ -246,10 +242,11 @@ def test_a_checkpoint_that_its_card_bars_stays_out_of_the_tables_and_the_cell_sa
     assert "srntt" not in str(long.loc[long["images"] > 0, "model"].tolist())
 
 
-@pytest.mark.parametrize("model", ["feature-vgg", "feature-presisr"])
-def test_the_distance_of_a_frozen_encoder_stands_while_its_scores_are_barred(store, model):
-    long = table(3, store(row("e2ent2"), row(model, in_tables=False, feature_distance=50.0)), "compact")
-    assert line(long, model)["measured feature_distance"] == 50 and pd.isna(line(long, model)["measured psnr"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_no_row_of_tables_1_and_2_is_an_ablation_and_all_of_tables_3_and_4_are(store, number):
+    ablations = {name for name, recipe in RECIPES.items() if recipe.ablation}
+    assert not ablations & set(table(number, store(row()), "compact")["model"])
+    assert set(table(number + 2, store(row()), "compact")["model"]) <= ablations == set(NAMES)
 
 
 def test_a_stereo_method_on_other_pairs_is_told_apart_from_a_missing_checkpoint(store):

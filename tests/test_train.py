@@ -28,10 +28,12 @@ TINY = replace(
     steps_sisr=6,
     steps_gan=2,
     steps_joint=2,
+    steps_ablation=2,
     steps_single=6,
     steps_srgan=4,
     steps_reference=2,
     checkpoint_every=2,
+    probe_every=2,
     precision="32-true",
 )
 
@@ -134,12 +136,14 @@ def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, 
     steps = getattr(TINY, recipe.steps)
     written = {f"{saved}.{end}" for saved in {name, recipe.keeps or name} for end in ("json", "safetensors")}
     assert {p.name for p in (tmp_path / "run").iterdir()} == written | {"state.pt"}
-    assert [row["step"] for row in history] == list(range(2, steps + 1, 2))
+    assert [row["step"] for row in history] == list(range(0 if recipe.ablation else 2, steps + 1, 2))
     branches = trainer.branches(build_model(name, TINY))
     terms = recipe.make_loss(TINY, branches).weights
     kinds = ["adv", "critic"] if recipe.adversarial else []
     expected = {f"{kind}_{b}" for kind in kinds for b in branches} | {f"val_{b}" for b in branches} | {"step"}
-    assert expected <= set(history[-1]) <= expected | set(terms)
+    seen = {k for k in history[-1] if k.startswith(("grad_", "cos_")) or k in ("self_match", "disparity")}
+    assert bool(seen) == recipe.ablation
+    assert expected <= set(history[-1]) - seen <= expected | set(terms)
     assert all(math.isfinite(v) for row in history for v in row.values())
 
     loaded = load_model(name, "smoke", tmp_path / "run")
@@ -206,11 +210,43 @@ def test_the_recipes_are_the_rows_of_the_tables():
         gate = RECIPES[f"{name}-gated"]
         assert (gate.start_from, gate.part, gate.rec, gate.adversarial) == (name, "inner", "mse", None)
         assert gate.crops(TINY) == replace(TINY, unrelated=0.8)
-    for name in ("e2ent2", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001"):
-        start = {"start_from": "sisr-pretrained", "part": "sisr", "start_synthesis": True}
-        assert RECIPES[name] == Recipe(steps="steps_joint", rec="l1", adversarial="ragan", **start)
+    start = {"start_from": "sisr-pretrained", "part": "sisr", "start_synthesis": True}
+    assert RECIPES["e2ent2"] == Recipe(steps="steps_joint", rec="l1", adversarial="ragan", **start)
+    ablation = replace(RECIPES["e2ent2"], steps="steps_ablation", ablation=True)
+    for name in ("ablation", "alpha-100", "alpha-010", "alpha-001", "error-sum", "noresidual"):
+        assert RECIPES[f"e2ent2-{name}"] == RECIPES["feature-presisr"] == ablation
+    assert RECIPES["e2ent2-plain-gan"] == replace(ablation, adversarial="gan")
+    assert RECIPES["feature-vgg"] == Recipe(steps="steps_ablation", adversarial="ragan", ablation=True)
     assert {*RECIPES, *MADE_BY} == set(MODELS)
     assert {name: r.keeps for name, r in RECIPES.items() if r.keeps} == {"sisr": "sisr-pretrained"}
+
+
+def test_an_ablation_ends_with_its_last_weights_and_the_look_at_it_changes_nothing(
+    monkeypatch, photographs, first_stages, tmp_path
+):
+    profile = replace(TINY, steps_ablation=4)
+    options = {"start_from": first_stages}
+    looked, history = run("e2ent2-ablation", tmp_path / "a", photographs, profile, **options)
+    assert [row["step"] for row in history] == [0, 2, 4]
+    assert history[0]["val_ref"] == pytest.approx(history[0]["val_sisr"], abs=0.01)  # ζ starts as the SISR branch
+    assert history[0]["grad_ref"] == 0 < history[-1]["grad_ref"]  # which takes nothing of F yet
+    state = torch.load(tmp_path / "a/state.pt", weights_only=True)
+    last = {k.removeprefix("_forward_module."): v for k, v in state["players"]["0"][0].items()}
+    assert not differ(weights(looked), {k.removeprefix("module."): v for k, v in last.items()})
+    assert looked.card["selected_step"] == 4 and looked.card["selection"].startswith("none: the last step")
+    monkeypatch.setattr(trainer, "probe", lambda *_: {})
+    blind, _ = run("e2ent2-ablation", tmp_path / "b", photographs, profile, **options)
+    assert not differ(weights(looked), weights(blind))
+
+
+def test_an_interrupted_ablation_ends_as_an_unbroken_one(monkeypatch, photographs, first_stages, tmp_path):
+    profile = replace(TINY, steps_ablation=4)
+    whole, history = run("e2ent2-alpha-010", tmp_path / "a", photographs, profile, start_from=first_stages)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patched, 3)
+        run("e2ent2-alpha-010", tmp_path / "b", photographs, profile, start_from=first_stages)
+    resumed, again = run("e2ent2-alpha-010", tmp_path / "b", photographs, profile, start_from=first_stages, resume=True)
+    assert not differ(weights(whole), weights(resumed)) and again == history
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)

@@ -18,7 +18,7 @@ from e2ent2lib.report import figures, verdicts
 from e2ent2lib.report.claims import perceptual_models
 from e2ent2lib.report.notebooks import run_notebook
 from e2ent2lib.report.references import draw_effect, save_summary
-from e2ent2lib.report.results import differences, read_results, read_rows, read_seeds, result_file, write_rows
+from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.tables import METRICS, save_tables, table
 
 QUICK = "Re-rendered from the stored results; nothing was measured in this run."
@@ -45,11 +45,13 @@ def reproduce(
     results = read_results(folder, profile)
     tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
     save_summary(results, build / "tables")
-    verdicts.save(verdicts.judge_all(read_seeds(folder, profile), profile, folder), build / "tables")
+    scores, source = verdicts.scores_for_claims(folder, profile)
+    found = verdicts.judge_all(scores, profile, source)
+    verdicts.save(found, build / "tables")
     pictures = figures.draw_all(profile, ROOT / "figures", progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         pictures += draw_effect(results, ROOT / "figures")
-        pictures += verdicts.draw(read_seeds(folder, profile), profile, folder, ROOT / "figures")
+        pictures += verdicts.draw(found, ROOT / "figures")
     lines = [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
     lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")

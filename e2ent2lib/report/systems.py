@@ -31,6 +31,7 @@ NAMES = SYSTEMS | {
     "e2ent2-mse-gated": "E2ENT²-MSE, gated",
     "e2ent2-mse-subcell": "E2ENT²-MSE between cells",
     "e2ent2-mse-subcell-gated": "E2ENT²-MSE between cells, gated",
+    "e2ent2-ablation": "E2ENT² at the ablations' budget",
 }
 """What a system is called in text."""
 

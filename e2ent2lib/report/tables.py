@@ -8,6 +8,7 @@ from e2ent2lib.checkpoints import MODELS, UNTRAINED, use_of_references
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.images import whole_file
 from e2ent2lib.metrics import Protocol
+from e2ent2lib.report.ablations import NAMES, budget
 from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
 
 _OURS = [
@@ -16,10 +17,12 @@ _OURS = [
     ("E2ENT²-MSE, gated (a departure, not in the paper)", "e2ent2-mse-gated"),
     ("E2ENT²-MSE between cells (a departure, not in the paper)", "e2ent2-mse-subcell"),
 ]
-EXTRA = {1: _OURS, 2: [("Bicubic (not in the paper)", "bicubic"), *_OURS]}
+EXTRA = {
+    1: _OURS,
+    2: [("Bicubic (not in the paper)", "bicubic"), *_OURS],
+    4: [("(0.25, 0.25, 0.5), E↓ as a sum (not in the paper)", "e2ent2-error-sum")],
+}
 """Rows beside the paper's, by table: (what it is called there, our name)."""
-FROZEN = ("feature-vgg", "feature-presisr")
-"""Their φ is frozen, so its feature distance is known before their synthesis is trained well."""
 METRICS = ("psnr", "ssim")
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
 
@@ -53,16 +56,11 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
 def _line(
     method: str, model: str, title: str, paper: Printed | None, results: pd.DataFrame, metrics: tuple[str, ...]
 ) -> dict:
-    here = results[results["label"] == title]
-    every = here[here["model"] == model]
-    rows = every[every["in_tables"].astype(bool)]
-    if model == "feature-presisr" and every.empty:
-        every = here[here["model"] == "sisr"]  # the same φ
+    rows = results[(results["label"] == title) & (results["model"] == model) & results["in_tables"].astype(bool)]
     line = {"method": method, "model": model, "data set": title, "images": len(rows)}
     for metric in metrics:
-        source = every if metric.startswith("feature_distance") and model in FROZEN else rows
         printed = getattr(paper, metric, None)
-        mean = round(float(source[metric].mean()), DIGITS[metric]) if len(source) else None
+        mean = round(float(rows[metric].mean()), DIGITS[metric]) if len(rows) else None
         both = printed is not None and mean is not None
         line[f"paper {metric}"] = printed
         line[f"measured {metric}"] = mean
@@ -134,6 +132,8 @@ def notes(long: pd.DataFrame) -> list[str]:
     lines = [
         f"Profile {long['profile'].iloc[0]}; 'paper' columns are the paper's, 'measured' are ours, means over images."
     ]
+    if set(measured["model"]) & set(NAMES):
+        lines.append(budget(long["profile"].iloc[0]))
     lines += [f"Protocol: {p}." for p in measured["protocol"].unique()]
     for title, part in measured.groupby("data set", sort=False):
         lines.append(f"{title}: {part['images'].max()} image(s), pixels {part['data_fingerprint'].iloc[0][:12]}.")

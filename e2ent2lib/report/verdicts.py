@@ -22,6 +22,7 @@ from e2ent2lib.report.ablations import cards
 from e2ent2lib.report.claims import CLAIMS, USUAL, Claim, Comparison, InTraining, Timing
 from e2ent2lib.report.figures import save as save_figure
 from e2ent2lib.report.plots import use_style
+from e2ent2lib.report.results import read_seeds
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced at this scale"
 NOT_SEPARABLE, NOT_TESTABLE = "not separable", "not testable here"
@@ -57,6 +58,14 @@ class Finding:
     """Whether the spread is ``LENDER``'s."""
 
 
+def scores_for_claims(folder: Path, profile: str) -> tuple[pd.DataFrame, Path]:
+    """``read_seeds`` of a folder of results, and the folder; of the committed one where it holds too few images."""
+    results = read_seeds(folder, profile)
+    if results[["dataset", "image"]].drop_duplicates().shape[0] >= FEWEST:
+        return results, folder
+    return read_seeds(ROOT / "data" / "results", profile), ROOT / "data" / "results"
+
+
 def verdict(effect: float, low: float | None, high: float | None, spread: float | None) -> tuple[str, str]:
     """The verdict on one effect, and why if it is none.
 
@@ -64,7 +73,7 @@ def verdict(effect: float, low: float | None, high: float | None, spread: float 
     else the sign decides.
     """
     if low is not None and low <= 0 <= high:
-        return NOT_SEPARABLE, "the interval over images holds 0"
+        return NOT_SEPARABLE, "its interval includes no effect"
     if spread is not None and spread >= abs(effect):
         return NOT_SEPARABLE, "the spread over seeds covers the effect"
     return (REPRODUCED if effect > 0 else NOT_REPRODUCED), ""
@@ -168,10 +177,10 @@ def _judge_timing(claim: Claim, part: Timing, results: pd.DataFrame, profile: st
         return say(verdict=NOT_TESTABLE, why="not measured: python benchmarks/claims.py")
     logs = np.log(ratios[part.key])
     effect, (low, high) = float(logs.mean()), interval(logs)
-    found, why = verdict(effect, low, high, None)
+    least = np.log(1 - part.margin)
+    found, why = verdict(effect - least, low - least, high - least, None)
     effect, low, high = (float(np.exp(x)) for x in (effect, low, high))
-    return say(verdict=found, why=why.replace("images", "rounds").replace("0", "1"), images=len(logs), effect=effect,
-               low=low, high=high)  # fmt: skip
+    return say(verdict=found, why=why, images=len(logs), effect=effect, low=low, high=high)
 
 
 def overall(findings: Iterable[Finding]) -> str:
@@ -303,9 +312,8 @@ def forest(found: Mapping[Claim, list[Finding]]) -> Figure:
     return figure
 
 
-def draw(results: pd.DataFrame, profile: str, source: Path, folder: Path) -> list[Path]:
+def draw(found: Mapping[Claim, list[Finding]], folder: Path) -> list[Path]:
     """Write ``claims.png`` and ``.pdf``: ``forest`` of all claims; nothing if none can be tested."""
-    found = judge_all(results, profile, source)
     if not any(f.unit == "dB" and f.effect is not None for fs in found.values() for f in fs):
         return []
     with plt.rc_context():

@@ -1,0 +1,305 @@
+"""Verdicts: the rule by hand, the numbers against a second way to compute them, and what moves a verdict."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from e2ent2lib.checkpoints import MODELS
+from e2ent2lib.provenance import ROOT
+from e2ent2lib.report import ablations, verdicts
+from e2ent2lib.report.claims import CLAIMS, Claim, Comparison, InTraining, Timing
+from e2ent2lib.report.oddities import oddities
+from e2ent2lib.report.results import read_seeds, seed_folders
+from e2ent2lib.report.verdicts import (
+    LENDER,
+    NOT_REPRODUCED,
+    NOT_SEPARABLE,
+    NOT_TESTABLE,
+    REPRODUCED,
+    interval,
+    judge,
+    overall,
+    paired,
+    verdict,
+)
+
+PART = Comparison(better="ours", worse="theirs", data=("toys",))
+CLAIM = Claim(name="toy", where="nowhere", says="ours is better", parts=(PART,))
+
+
+def frame(scores, metric="psnr", reference="level 1", data="toys"):
+    """Rows of {(model, seed): scores by image}."""
+    return pd.DataFrame(
+        {"model": m, "training": s, "dataset": data, "image": i, "reference": reference, metric: float(x)}
+        for (m, s), values in scores.items()
+        for i, x in enumerate(values)
+    )
+
+
+def finding(scores, part=PART, **options):
+    return judge(replace(CLAIM, parts=(part,)), frame(scores, **options), "compact", ROOT / "nowhere")[0]
+
+
+# ---- the rule ----
+
+
+@pytest.mark.parametrize(
+    "effect, low, high, spread, expected",
+    [
+        (1.0, 0.5, 1.5, 0.2, REPRODUCED),
+        (-1.0, -1.5, -0.5, 0.2, NOT_REPRODUCED),
+        (1.0, -0.1, 2.1, 0.2, NOT_SEPARABLE),  # the interval holds 0
+        (-1.0, -2.1, 0.0, 0.2, NOT_SEPARABLE),
+        (1.0, 0.5, 1.5, 1.0, NOT_SEPARABLE),  # the spread covers the effect
+        (-1.0, -1.5, -0.5, 1.1, NOT_SEPARABLE),
+        (1.0, 0.5, 1.5, None, REPRODUCED),
+        (0.3, None, None, 0.2, REPRODUCED),  # no images: the seeds alone
+        (-0.3, None, None, 0.4, NOT_SEPARABLE),
+    ],
+)
+def test_the_rule(effect, low, high, spread, expected):
+    found, why = verdict(effect, low, high, spread)
+    assert found == expected and bool(why) == (expected == NOT_SEPARABLE)
+
+
+number = st.floats(-10, 10)
+
+
+@given(number, st.floats(0.01, 5), st.floats(0, 5))
+def test_the_rule_treats_both_signs_alike(effect, half, spread):
+    flipped = {REPRODUCED: NOT_REPRODUCED, NOT_REPRODUCED: REPRODUCED, NOT_SEPARABLE: NOT_SEPARABLE}
+    found = verdict(effect, effect - half, effect + half, spread)[0]
+    assert verdict(-effect, -effect - half, -effect + half, spread)[0] == flipped[found]
+
+
+def test_a_claim_is_as_good_as_its_worst_part():
+    parts = [verdicts.Finding(claim="c", part="p", verdict=v) for v in (REPRODUCED, NOT_SEPARABLE)]
+    assert overall(parts) == NOT_SEPARABLE and overall(parts[:1]) == REPRODUCED
+    for worse in (NOT_TESTABLE, NOT_REPRODUCED):
+        parts.append(verdicts.Finding(claim="c", part="p", verdict=worse))
+        assert overall(parts) == worse
+
+
+# ---- one comparison ----
+
+
+def test_the_effect_is_the_mean_over_images_of_the_mean_over_seeds_and_the_spread_is_the_seeds_range():
+    ours = {("ours", 0): [3, 4, 5, 6, 7], ("ours", 1): [5, 6, 7, 8, 9], ("ours", 2): [3, 4, 5, 6, 7]}
+    theirs = {("theirs", s): [1, 2, 3, 4, 5] for s in range(3)}
+    f = finding(ours | theirs)
+    assert (f.effect, f.spread, f.images, f.trainings, f.borrowed) == (pytest.approx(8 / 3), 2.0, 5, 3, False)
+    assert (f.low, f.high) == (pytest.approx(8 / 3), pytest.approx(8 / 3)) and f.verdict == REPRODUCED
+    wider = finding(ours | {("ours", 1): [7, 8, 9, 10, 11]} | theirs)
+    assert wider.spread == 4.0 and wider.verdict == NOT_SEPARABLE and "spread" in wider.why
+
+
+def test_seeds_are_paired_as_far_as_both_have_them_and_only_images_that_all_have_count():
+    scores = {("ours", 0): [2, 3, 4, 5, 6], ("ours", 1): [9, 9, 9, 9, 9], ("theirs", 0): [1, 2, 3, 4, 5, 9]}
+    effects = paired(PART, frame(scores))
+    assert list(effects.columns) == [0] and effects[0].tolist() == [1.0] * 5
+
+
+def test_where_a_network_was_trained_once_the_spread_is_borrowed():
+    lent = {(LENDER, s): [s, s, s, s, s] for s in (0, 1, 2)}
+    one = {("ours", 0): [5, 6, 7, 8, 9], ("theirs", 0): [4, 5, 6, 7, 8]}
+    f = finding(one | lent)
+    assert (f.effect, f.spread, f.borrowed, f.verdict) == (1.0, 2.0, True, NOT_SEPARABLE)
+    f = finding(one)
+    assert f.spread is None and f.verdict == REPRODUCED
+
+
+@pytest.mark.parametrize("margin, expected", [(0.0, NOT_REPRODUCED), (0.5, REPRODUCED)])
+def test_no_worse_is_a_margin(margin, expected):
+    scores = {("ours", 0): [1.0, 2.1, 2.9, 4.0, 5.0], ("theirs", 0): [1.3, 2.3, 3.3, 4.3, 5.3]}
+    f = finding(scores, replace(PART, margin=margin))
+    assert f.effect == pytest.approx(-0.3, abs=0.02) and f.verdict == expected
+
+
+@pytest.mark.parametrize("metric", ["feature_distance_relative", "vgg_distance", "lpips"])
+def test_of_a_distance_less_is_better(metric):
+    scores = {("ours", 0): [1, 1.1, 1, 1.2, 1], ("theirs", 0): [2, 2, 2, 2, 2]}
+    f = finding(scores, replace(PART, metric=metric), metric=metric)
+    assert f.effect == pytest.approx(0.94) and f.verdict == REPRODUCED
+
+
+def test_too_few_images_and_scores_that_are_missing_are_not_testable_and_it_is_said_why():
+    few = finding({("ours", 0): [2], ("theirs", 0): [1]})
+    assert few.verdict == NOT_TESTABLE and "1 image(s) of toys: +1.00 dB; an interval needs 5" in few.why
+    none = finding({("ours", 0): [2]})
+    assert none.verdict == NOT_TESTABLE and "e2ent2 evaluate --models theirs" in none.why
+    assert few.effect is none.effect is None
+
+
+def test_the_interval_is_the_percentile_bootstraps():
+    values = np.random.default_rng(5).normal(0.3, 1.0, 12)
+    low, high = interval(values)
+    assert (low, high) == interval(values)  # the same at every run
+    means = np.random.default_rng(1).choice(values, (200_000, len(values))).mean(1)
+    right = np.quantile(means, (0.025, 0.975))
+    np.testing.assert_allclose((low, high), right, atol=0.03)
+
+
+# ---- trainings and timings ----
+
+
+def test_the_measures_of_a_training():
+    history = [{"step": 0, "val_ref": 99.0}] + [{"step": n, "val_ref": v} for n, v in enumerate((20, 22, 21, 23), 1)]
+    assert verdicts.mean_psnr(history) == 21.5  # what it started from does not count
+    assert verdicts.setback(history) == 0.25
+
+
+def test_trainings_are_paired_by_seed(monkeypatch):
+    curves = {"ours": {0: [3, 4], 1: [4, 5], 7: [0, 0]}, "theirs": {0: [1, 2], 1: [1, 2]}}
+
+    def cards(model, profile, folder):
+        return {
+            s: {"history": [{"step": n, "val_ref": v} for n, v in enumerate(c, 1)]} for s, c in curves[model].items()
+        }
+
+    monkeypatch.setattr(verdicts, "cards", cards)
+    part = InTraining(better="ours", worse="theirs", measure="mean PSNR")
+    f = judge(replace(CLAIM, parts=(part,)), pd.DataFrame(), "compact", ROOT)[0]
+    assert (f.effect, f.spread, f.images, f.verdict) == (2.5, 1.0, 2, REPRODUCED)
+
+
+def test_a_timing_is_a_geometric_mean_with_its_interval(monkeypatch, tmp_path):
+    path = tmp_path / "claims.json"
+    path.write_text(json.dumps({"ratios": {"fast": [2.0, 8.0], "same": [0.97, 0.98], "slow": [0.4, 0.5]}}))
+    monkeypatch.setattr(verdicts, "TIMINGS", path)
+    parts = Timing(key="fast"), Timing(key="same"), Timing(key="same", margin=0.05), Timing(key="slow"), Timing(key="?")
+    found = judge(replace(CLAIM, parts=parts), pd.DataFrame(), "compact", ROOT)
+    assert found[0].effect == pytest.approx(4.0) and 2 <= found[0].low <= found[0].high <= 8
+    assert [f.verdict for f in found] == [REPRODUCED, NOT_REPRODUCED, REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE]
+
+
+# ---- the paper's claims on the committed results ----
+
+
+@pytest.fixture(scope="module")
+def stored():
+    folder = ROOT / "data/results"
+    return read_seeds(folder, "compact"), folder
+
+
+@pytest.fixture(scope="module")
+def found(stored):
+    return verdicts.judge_all(stored[0], "compact", stored[1])
+
+
+def test_every_claim_compares_models_that_exist_and_has_a_name_of_its_own():
+    assert len({c.name for c in CLAIMS}) == len(CLAIMS)
+    for part in (p for c in CLAIMS for p in c.parts if isinstance(p, Comparison | InTraining)):
+        assert {part.better, part.worse} <= {*MODELS}
+
+
+def test_a_verdict_is_what_a_second_way_to_compute_it_gives(stored, found):
+    """From the result files alone, by another bootstrap."""
+    rng = np.random.default_rng(9)
+    for findings in found.values():
+        for f in (f for f in findings if f.unit == "dB" and f.low is not None and not f.borrowed):
+            claim = next(c for c in CLAIMS if c.name == f.claim)
+            part = next(p for p in claim.parts if str(p) == f.part)
+            gains = []
+            for seed, folder in {0: stored[1], **seed_folders(stored[1])}.items():
+                sides = []
+                for model in (part.better, part.worse):
+                    files = (folder / "compact").glob(f"*/{model}.jsonl")
+                    rows = [
+                        json.loads(x) for p in files for x in p.read_text().splitlines() if p.parent.name in part.data
+                    ]
+                    sides.append({(r["dataset"], r["image"]): r["psnr"] for r in rows})
+                if all(sides):
+                    assert sides[0].keys() == sides[1].keys(), (seed, part)
+                    gains.append([sides[0][k] - sides[1][k] for k in sorted(sides[0])])
+            gains = np.array(gains)
+            means = gains.mean(0)[rng.integers(0, gains.shape[1], (20_000, gains.shape[1]))].mean(1)
+            assert f.effect == pytest.approx(gains.mean()), f.part
+            assert f.spread == pytest.approx(np.ptp(gains.mean(1)))
+            low, high = np.quantile(means, (0.025, 0.975))
+            if not (min(abs(low), abs(high)) < 0.005):  # so near to 0 two bootstraps may differ
+                covered = low <= 0 <= high or f.spread >= abs(f.effect)
+                assert (f.verdict == NOT_SEPARABLE) == covered, f.part
+
+
+@pytest.mark.parametrize("name", ["relevant", "reference", "srntt", "stereo", "mse"])
+def test_a_sign_flipped_in_a_copy_of_the_results_flips_the_verdict(stored, found, name):
+    results, folder = stored
+    claim = next(c for c in CLAIMS if c.name == name)
+    before = found[claim]
+    assert overall(before) == REPRODUCED
+    flipped = results.copy()
+    part = claim.parts[0]
+    gain = paired(part, results).mean(axis=1)
+    mine = (results["model"] == part.better) & (results["reference"] == part.references[0])
+    for (data, image), value in gain.items():
+        here = mine & (results["dataset"] == data) & (results["image"] == image)
+        flipped.loc[here, part.metric] = results.loc[here, part.metric] - 2 * value
+    after = judge(claim, flipped, "compact", folder)
+    assert after[0].effect == pytest.approx(-before[0].effect) and after[0].verdict == NOT_REPRODUCED
+    assert overall(after) == NOT_REPRODUCED
+
+
+def test_levels_need_the_whole_of_cufed5(found):
+    claim = next(c for c in CLAIMS if c.name == "levels")
+    assert overall(found[claim]) == NOT_TESTABLE and all("1 image(s) of cufed5" in f.why for f in found[claim])
+
+
+def test_an_unknown_claim_is_refused(stored):
+    with pytest.raises(ValueError, match="no claim is called 'nonsense'"):
+        verdicts.judge_all(stored[0], "compact", stored[1], ["nonsense"])
+
+
+def test_what_is_written_holds_every_part_once(found, tmp_path):
+    csv, md = verdicts.save(found, tmp_path)
+    table = pd.read_csv(csv)
+    assert list(table["part"]) == [str(p) for c in CLAIMS for p in c.parts]
+    assert set(table["verdict"]) <= {REPRODUCED, NOT_REPRODUCED, NOT_SEPARABLE, NOT_TESTABLE}
+    assert table.loc[table["verdict"] == NOT_TESTABLE, "why"].notna().all()
+    assert all(c.says in md.read_text() for c in CLAIMS) and all(c.name in verdicts.text(found) for c in CLAIMS)
+
+
+def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored, monkeypatch):
+    results, _ = stored
+    claim = next(c for c in CLAIMS if c.name == "alpha")
+    asked = []
+
+    def evaluate(name, data, *, profile, protocol, perceptual):
+        asked.append((name, data, perceptual))
+        same = (results["model"] == name) & (results["dataset"] == data) & (results["reference"] == "level 1")
+        return results[same & (results["training"] == 0)].assign(psnr=lambda r: r["psnr"] + 1).to_dict("records")
+
+    monkeypatch.setattr(verdicts, "evaluate", evaluate)
+    again = verdicts.measured_again([claim], results, "compact", ["motorcycle"])
+    assert {a[0] for a in asked} == {p.better for p in claim.parts} | {p.worse for p in claim.parts}
+    assert {a[1:] for a in asked} == {("motorcycle", False)} and len(again) == len(results)
+    before, after = (paired(claim.parts[0], r) for r in (results, again))
+    pd.testing.assert_frame_equal(before, after)  # both sides moved by 1 dB
+    usual = (
+        (again["model"] == "e2ent2-ablation") & (again["dataset"] == "motorcycle") & (again["reference"] == "level 1")
+    )
+    scores = (
+        again[usual].set_index("training")["psnr"]
+        - verdicts.scores(results, "e2ent2-ablation", "level 1", "psnr", ["motorcycle"]).iloc[0]
+    )
+    assert scores.round(6).to_dict() == {0: 1.0, 1: 0.0, 2: 0.0}
+
+
+# ---- ablations, oddities ----
+
+
+def test_over_seeds_is_of_the_images_that_all_have():
+    results = frame({("a", 0): [1, 3], ("a", 1): [2, 4], ("b", 0): [5, 7, 9], ("b", 1): [5, 7, 9]})
+    found = ablations.over_seeds(results, ["a", "b"]).set_index("model")
+    assert found.loc["a", ["images", "seed 0", "seed 1", "mean", "spread"]].tolist() == [2, 2.0, 3.0, 2.5, 1.0]
+    assert found.loc["b", ["images", "mean", "spread"]].tolist() == [2, 6.0, 0.0]
+
+
+def test_the_printed_numbers_bear_every_oddity_out():
+    found = oddities()
+    assert len(found) == 6 and all(o.holds for o in found)
+    assert "0.37 and 1.34 dB" in found[1].numbers and "0.60 and 1.71 dB, 0.040 and 0.062" in found[1].numbers

@@ -8,7 +8,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
 NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
 
-.PHONY: help setup reproduce quick test test-all test-lowest lab notebooks lint lock
+.PHONY: help setup reproduce quick test test-all test-lowest claims lab notebooks lint lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -43,6 +43,9 @@ test-lowest:  ## the unit tests with the lowest versions that pyproject.toml all
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+claims: $(READY)  ## the paper's claims, each with its verdict, from the stored scores
+	$(BIN)/e2ent2 claims
 
 lab: $(READY)  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks

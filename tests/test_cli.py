@@ -54,6 +54,7 @@ def test_upscale_writes_four_times_the_size_with_references_of_other_sizes(shipp
         (("train", "sisr", "--data", "empty", "--out", "run"), "holds no images"),
         (("evaluate", "--models", "e2ent2", "--data", "nowhere"), "unknown data set"),
         (("data", "check"), "which data set"),
+        (("claims", "nonsense"), "no claim is called 'nonsense'; choose one of relevant"),
     ],
 )
 def test_an_error_is_one_message_that_names_it_and_nothing_is_left(shipped, monkeypatch, capsys, arguments, says):
@@ -106,3 +107,13 @@ def test_train_writes_a_checkpoint_that_upscale_then_uses(monkeypatch, capsys, t
     assert again.read_bytes() == out.read_bytes()
     assert call(monkeypatch, "train", "sisr", "--steps", "3", "--out", tmp_path / "smoke") == 2
     assert "--resume" in capsys.readouterr().err
+
+
+def test_claims_prints_and_writes_those_named_or_all(monkeypatch, capsys, tmp_path):
+    assert call(monkeypatch, "claims", "mse", "levels", "--profile", "compact", "--out", tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "-> REPRODUCED" in said and "-> NOT TESTABLE HERE" in said and "n = 19" in said
+    assert "odd in the numbers" not in said and (tmp_path / "claims.csv").is_file()
+    assert call(monkeypatch, "claims", "--profile", "compact", "--out", tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "odd in the numbers" in said and said.count("  -> ") > 15

@@ -279,6 +279,18 @@ def markdown(found: Mapping[Claim, list[Finding]]) -> str:
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 
+def overview(found: Mapping[Claim, list[Finding]]) -> str:
+    """A shorter table: a line a claim, with the part that decides."""
+    rows = []
+    for claim, findings in found.items():
+        f = min(findings, key=lambda f: WORST_FIRST.index(f.verdict))
+        decides = f"{f.part}: {numbers(f) or f.why}"
+        rows.append(
+            {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(findings), "what decides": decides}
+        )
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
 def save(found: Mapping[Claim, list[Finding]], folder: Path) -> list[Path]:
     """Write ``claims.csv`` and ``claims.md``, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -98,10 +98,13 @@ def test_the_effect_is_the_mean_over_images_of_the_mean_over_seeds_and_the_sprea
     assert wider.spread == 4.0 and wider.verdict == NOT_SEPARABLE and "spread" in wider.why
 
 
-def test_seeds_are_paired_as_far_as_both_have_them_and_only_images_that_all_have_count():
+def test_seeds_are_paired_as_far_as_both_have_them_on_the_images_of_the_first():
     scores = {("ours", 0): [2, 3, 4, 5, 6], ("ours", 1): [9, 9, 9, 9, 9], ("theirs", 0): [1, 2, 3, 4, 5, 9]}
     effects = paired(PART, frame(scores))
     assert list(effects.columns) == [0] and effects[0].tolist() == [1.0] * 5
+    more = {("theirs", 1): [1, 1, 1, 1, 1], ("ours", 3): [9], ("theirs", 3): [1]}  # seed 3 on one image: left out
+    effects = paired(PART, frame(scores | more))
+    assert list(effects.columns) == [0, 1] and effects[1].tolist() == [8.0] * 5
 
 
 def test_where_a_network_was_trained_once_the_spread_is_borrowed():
@@ -293,7 +296,7 @@ def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored,
 
 
 def test_over_seeds_is_of_the_images_that_all_have():
-    results = frame({("a", 0): [1, 3], ("a", 1): [2, 4], ("b", 0): [5, 7, 9], ("b", 1): [5, 7, 9]})
+    results = frame({("a", 0): [1, 3], ("a", 1): [2, 4], ("b", 0): [5, 7, 9], ("b", 1): [5, 7, 9], ("b", 2): [1]})
     found = ablations.over_seeds(results, ["a", "b"]).set_index("model")
     assert found.loc["a", ["images", "seed 0", "seed 1", "mean", "spread"]].tolist() == [2, 2.0, 3.0, 2.5, 1.0]
     assert found.loc["b", ["images", "mean", "spread"]].tolist() == [2, 6.0, 0.0]

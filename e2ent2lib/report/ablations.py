@@ -33,11 +33,13 @@ ALPHA_ROWS = ("e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001", "e2ent
 def over_seeds(results: pd.DataFrame, models: Iterable[str] = tuple(NAMES), metric: str = "psnr") -> pd.DataFrame:
     """A line a model: its mean score by seed, their mean, and their spread (largest less smallest).
 
-    ``results`` as ``read_seeds`` gives them. Means are over the images that every model and seed was measured on, with
-    the usual reference; column ``images`` counts them.
+    ``results`` as ``read_seeds`` gives them. Means are over the images that every model's first training was measured
+    on, with the usual reference; ``images`` counts them. A training that was not measured on all of them is left out.
     """
     here = results[results["model"].isin(list(models)) & (results["reference"] == Protocol().reference)]
-    wide = here.pivot_table(index=["dataset", "image"], columns=["model", "training"], values=metric).dropna()
+    wide = here.pivot_table(index=["dataset", "image"], columns=["model", "training"], values=metric)
+    first = [columns[0] for _, columns in wide.columns.groupby(wide.columns.get_level_values(0)).items()]
+    wide = wide.dropna(subset=first).dropna(axis=1)
     lines = []
     for model in (m for m in models if m in wide.columns.get_level_values(0)):
         means = wide[model].mean()

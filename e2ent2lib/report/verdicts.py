@@ -97,15 +97,16 @@ def scores(results: pd.DataFrame, model: str, reference: str, metric: str, data:
 def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
     """The effect by image and training; positive is what the paper says. Empty if a side has not been measured.
 
-    Trainings are paired by their seed as far as both sides have it. Two lines of one image fall together.
+    Trainings are paired by their seed. The images are those of the first pair, the shipped one; another seed counts if
+    it was measured on all of them.
     """
     sides = zip((comparison.better, comparison.worse), comparison.references)
     one, other = (scores(results, m, r, comparison.metric, comparison.data) for m, r in sides)
     if one.empty or other.empty:
         return pd.DataFrame()
     sign = -1.0 if comparison.metric in LESS_IS_BETTER else 1.0
-    both = sign * (one - other)
-    return both.dropna(axis=1, how="all").dropna()
+    both = (sign * (one - other)).dropna(axis=1, how="all")
+    return both[both.iloc[:, 0].notna()].dropna(axis=1) if both.shape[1] else both
 
 
 def judge(claim: Claim, results: pd.DataFrame, profile: str, folder: Path) -> list[Finding]:
@@ -141,7 +142,7 @@ def _too_few(part: Comparison, results: pd.DataFrame, effects: pd.DataFrame) -> 
 def _spread_of_lender(part: Comparison, results: pd.DataFrame, images: pd.Index) -> float | None:
     """Range over seeds of ``LENDER``'s mean score on the same images: how far one training lies from the next."""
     lent = scores(results, LENDER, USUAL, part.metric, part.data)
-    lent = lent.reindex(images).dropna() if len(lent) else lent
+    lent = lent.reindex(images).dropna(axis=1) if len(lent) else lent
     means = lent.mean(axis=0)
     return float(means.max() - means.min()) if len(means) > 1 else None
 

@@ -159,6 +159,7 @@ def _latex(body: str, footnotes: list[str]) -> str:
         ("–", "--"),
         ("−", "$-$"),
         ("φ", r"$\phi$"),
+        ("↓", r"$\downarrow$"),
     ):
         text = text.replace(letter, command)
     return text

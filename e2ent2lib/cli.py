@@ -196,7 +196,7 @@ def claims(
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder for claims.csv and claims.md.
     """
-    from e2ent2lib.report import verdicts
+    from e2ent2lib.report import claims_report, verdicts
     from e2ent2lib.report.oddities import oddities
     from e2ent2lib.report.reproduce import data_here
     from e2ent2lib.report.results import read_seeds
@@ -209,11 +209,12 @@ def claims(
         stored = verdicts.measured_again(found, stored, profile, here)
         found = verdicts.judge_all(stored, profile, folder, names)
         print(f"measured now on {', '.join(here)}; other seeds and other data sets as stored in {folder}\n")
-    print(verdicts.text(found))
+    print(claims_report.text(found))
     if not names:
         print("What is odd in the numbers the paper prints (notebook 11):")
         print("\n".join(f"- {o.what}: {o.numbers}" for o in oddities()))
-    for path in verdicts.save(found, out):
+    print(claims_report.RULE)
+    for path in claims_report.save(found, stored, out):
         print(path)
 
 

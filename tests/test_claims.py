@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from e2ent2lib.checkpoints import MODELS
 from e2ent2lib.provenance import ROOT
-from e2ent2lib.report import ablations, verdicts
+from e2ent2lib.report import ablations, claims_report, verdicts
 from e2ent2lib.report.claims import CLAIMS, Claim, Comparison, InTraining, Timing
 from e2ent2lib.report.oddities import oddities
 from e2ent2lib.report.results import read_seeds, seed_folders
@@ -257,13 +257,17 @@ def test_an_unknown_claim_is_refused(stored):
         verdicts.judge_all(stored[0], "compact", stored[1], ["nonsense"])
 
 
-def test_what_is_written_holds_every_part_once(found, tmp_path):
-    csv, md = verdicts.save(found, tmp_path)
+def test_what_is_written_holds_every_part_once(stored, found, tmp_path):
+    csv, md, images = claims_report.save(found, stored[0], tmp_path)
+    lines = pd.read_csv(images)
+    for f in (f for fs in found.values() for f in fs if f.unit == "dB" and f.low is not None):
+        mine = lines[(lines["claim"] == f.claim) & (lines["part"] == f.part)]
+        assert mine["effect"].mean() == pytest.approx(f.effect) and mine["training"].nunique() == f.trainings
     table = pd.read_csv(csv)
     assert list(table["part"]) == [str(p) for c in CLAIMS for p in c.parts]
     assert set(table["verdict"]) <= {REPRODUCED, NOT_REPRODUCED, NOT_SEPARABLE, NOT_TESTABLE}
     assert table.loc[table["verdict"] == NOT_TESTABLE, "why"].notna().all()
-    assert all(c.says in md.read_text() for c in CLAIMS) and all(c.name in verdicts.text(found) for c in CLAIMS)
+    assert all(c.says in md.read_text() for c in CLAIMS) and all(c.name in claims_report.text(found) for c in CLAIMS)
 
 
 def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored, monkeypatch):

@@ -18,7 +18,7 @@ from e2ent2lib.checkpoints import UNTRAINED
 from e2ent2lib.config import COMPACT
 from e2ent2lib.provenance import ROOT, file_sha256
 from e2ent2lib.recipes import RECIPES
-from e2ent2lib.report import verdicts
+from e2ent2lib.report import claims_report, verdicts
 from e2ent2lib.report.ablations import cards
 from e2ent2lib.report.notebooks import problems
 from e2ent2lib.report.paper import PRINTED, TITLES
@@ -189,7 +189,7 @@ def test_the_readme_shows_the_tables_of_the_committed_results(tmp_path: Path):
     save_summary(results, tmp_path)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     found = verdicts.judge_all(read_seeds(ROOT / "data" / "results", "compact"), "compact", ROOT / "data" / "results")
-    assert verdicts.overview(found) in readme, "e2ent2 claims"
+    assert claims_report.overview(found) in readme, "e2ent2 claims"
     for number in TITLES:
         assert (tmp_path / f"table{number}.md").read_text(encoding="utf-8") in readme, f"e2ent2 report, table {number}"
     assert (tmp_path / "reference_effect.md").read_text(encoding="utf-8") in readme, "e2ent2 report"

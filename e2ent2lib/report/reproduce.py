@@ -14,7 +14,7 @@ from e2ent2lib.data.pairs import DATASETS, dataset
 from e2ent2lib.evaluate import can_measure, code_fingerprint, evaluate, references, up_to_date
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT, file_sha256
-from e2ent2lib.report import figures, verdicts
+from e2ent2lib.report import claims_report, figures, verdicts
 from e2ent2lib.report.claims import perceptual_models
 from e2ent2lib.report.notebooks import run_notebook
 from e2ent2lib.report.references import draw_effect, save_summary
@@ -47,11 +47,11 @@ def reproduce(
     save_summary(results, build / "tables")
     scores, source = verdicts.scores_for_claims(folder, profile)
     found = verdicts.judge_all(scores, profile, source)
-    verdicts.save(found, build / "tables")
+    claims_report.save(found, scores, build / "tables")
     pictures = figures.draw_all(profile, ROOT / "figures", progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         pictures += draw_effect(results, ROOT / "figures")
-        pictures += verdicts.draw(found, ROOT / "figures")
+        pictures += claims_report.draw(found, ROOT / "figures")
     lines = [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
     lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")

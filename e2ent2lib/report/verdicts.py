@@ -1,27 +1,22 @@
 """The verdict on each claim of the paper: an effect, its interval over images, its spread over seeds. Notebook 11."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.stats import bootstrap
 
 from e2ent2lib.data.pairs import dataset
 from e2ent2lib.evaluate import can_measure, evaluate
-from e2ent2lib.images import whole_file
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.perceptual import SCORES, why_not
 from e2ent2lib.provenance import ROOT
 from e2ent2lib.report.ablations import cards
 from e2ent2lib.report.claims import CLAIMS, USUAL, Claim, Comparison, InTraining, Timing
-from e2ent2lib.report.figures import save as save_figure
-from e2ent2lib.report.plots import use_style
 from e2ent2lib.report.results import read_seeds
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced at this scale"
@@ -223,115 +218,3 @@ def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str,
         stale = np.logical_and.reduce([results[key] == value for key, value in keys.items()])
         results = pd.concat([results[~stale], fresh], ignore_index=True)
     return results
-
-
-def summary(found: Mapping[Claim, list[Finding]]) -> pd.DataFrame:
-    """A line a part of a claim, with the claim's verdict in ``overall``."""
-    return pd.DataFrame(
-        {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(f) | {"caveat": c.caveat}
-        for c, fs in found.items()
-        for f in fs
-    )
-
-
-def numbers(f: Finding) -> str:
-    """Effect, interval and spread of a finding in one phrase; "" if there are none."""
-    if f.effect is None:
-        return ""
-    plus = "" if f.unit == "×" else "+"
-    unit = f" {f.unit}" if f.unit else ""
-    said = f"{f.effect:{plus}.3g}{unit}" if f.unit != "dB" else f"{f.effect:+.2f} dB"
-    if f.low is not None:
-        said += f" [{f.low:{plus}.3g}, {f.high:{plus}.3g}]" if f.unit != "dB" else f" [{f.low:+.2f}, {f.high:+.2f}]"
-    if f.spread is not None:
-        said += f", spread {f.spread:.2g}" + (f" ({LENDER}'s)" if f.borrowed else f" over {f.trainings} seeds")
-    return said
-
-
-def text(found: Mapping[Claim, list[Finding]]) -> str:
-    """All of it for a terminal: a claim a paragraph."""
-    lines = []
-    for claim, findings in found.items():
-        lines.append(f"{claim.name} ({claim.where}): {claim.says}\n  -> {overall(findings).upper()}")
-        for f in findings:
-            measured = f": {numbers(f)}, n = {f.images}" if f.effect is not None else ""
-            lines.append(f"  {f.part}{measured}; {f.verdict}" + (f" ({f.why})" if f.why else ""))
-        lines += [f"  note: {claim.caveat}"] * bool(claim.caveat) + [""]
-    return "\n".join(lines)
-
-
-def markdown(found: Mapping[Claim, list[Finding]]) -> str:
-    """A table to be read on the web: a line a part."""
-    rows, before = [], None
-    for claim, findings in found.items():
-        for f in findings:
-            first = claim is not before
-            rows.append(
-                {
-                    "claim": f"**{claim.says}** ({claim.where})" if first else "",
-                    "verdict": f"**{overall(findings)}**" if first else "",
-                    "compared": f.part,
-                    "effect [95 % interval], spread": numbers(f) or "–",
-                    "n": f.images or "–",
-                    "of this part": f.verdict + (f": {f.why}" if f.why else ""),
-                }
-            )
-            before = claim
-    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
-
-
-def overview(found: Mapping[Claim, list[Finding]]) -> str:
-    """A shorter table: a line a claim, with the part that decides."""
-    rows = []
-    for claim, findings in found.items():
-        f = min(findings, key=lambda f: WORST_FIRST.index(f.verdict))
-        decides = f"{f.part}: {numbers(f) or f.why}"
-        rows.append(
-            {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(findings), "what decides": decides}
-        )
-    return pd.DataFrame(rows).to_markdown(index=False)
-
-
-def save(found: Mapping[Claim, list[Finding]], folder: Path) -> list[Path]:
-    """Write ``claims.csv`` and ``claims.md``, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, content in (("csv", summary(found).to_csv(index=False)), ("md", markdown(found) + "\n")):
-        with whole_file(folder / f"claims.{suffix}") as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    return [folder / "claims.csv", folder / "claims.md"]
-
-
-VERDICT_COLOURS = {REPRODUCED: "#009E73", NOT_REPRODUCED: "#D55E00", NOT_SEPARABLE: "#888888"}
-
-
-def forest(found: Mapping[Claim, list[Finding]]) -> Figure:
-    """The effects in decibels, a line a comparison: point and interval, and as a grey bar the spread over seeds."""
-    shown = [(c, f) for c, fs in found.items() for f in fs if f.unit == "dB" and f.effect is not None]
-    figure, axis = plt.subplots(figsize=(10, 0.32 * len(shown) + 1.4))
-    for y, (_, f) in enumerate(shown):
-        colour = VERDICT_COLOURS[f.verdict]
-        if f.spread is not None:
-            axis.barh(y, 2 * f.spread, left=-f.spread, height=0.7, color="#E6E6E6", zorder=0)
-        if f.low is not None:
-            axis.hlines(y, f.low, f.high, color=colour, lw=2.5, zorder=1)
-        axis.scatter(f.effect, y, color=colour, s=34, zorder=2)
-    axis.axvline(0, color="#222222", lw=0.8)
-    axis.set_yticks(range(len(shown)), [f"{c.name}: {f.part}" for c, f in shown], fontsize=8)
-    axis.invert_yaxis()
-    axis.set(xlabel="effect / dB; right of 0 is what the paper says", title="The paper's claims, measured")
-    handles = [plt.Line2D([], [], color=c, marker="o", label=v) for v, c in VERDICT_COLOURS.items()]
-    handles.append(plt.Rectangle((0, 0), 1, 1, color="#E6E6E6", label="± spread over seeds"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
-    return figure
-
-
-def draw(found: Mapping[Claim, list[Finding]], folder: Path) -> list[Path]:
-    """Write ``claims.png`` and ``.pdf``: ``forest`` of all claims; nothing if none can be tested."""
-    if not any(f.unit == "dB" and f.effect is not None for fs in found.values() for f in fs):
-        return []
-    with plt.rc_context():
-        use_style()
-        figure = forest(found)
-        paths = save_figure(figure, "claims", folder)
-        plt.close(figure)
-    return paths

@@ -1,0 +1,161 @@
+"""The verdicts as text, tables and a figure: ``e2ent2 claims``, README, notebook 11."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from e2ent2lib.images import whole_file
+from e2ent2lib.report.claims import Claim, Comparison
+from e2ent2lib.report.figures import save as save_figure
+from e2ent2lib.report.plots import use_style
+from e2ent2lib.report.verdicts import (
+    LENDER,
+    NOT_REPRODUCED,
+    NOT_SEPARABLE,
+    REPRODUCED,
+    WORST_FIRST,
+    Finding,
+    overall,
+    paired,
+)
+
+RULE = f"""Effect: the difference, averaged over seeds, then over images; positive is what the paper says. Interval:
+95 % percentile bootstrap over images, 9,999 resamples. Spread: largest less smallest effect over the seeds; where a
+network was trained once, that of {LENDER}'s mean score on the same images. Not separable: the interval includes no
+effect, or the spread is at least as large as the effect; else the sign decides. A claim is as good as its worst part."""
+"""How a verdict is made."""
+Found = Mapping[Claim, list[Finding]]
+"""What ``verdicts.judge_all`` returns."""
+
+
+def summary(found: Found) -> pd.DataFrame:
+    """A line a part of a claim: the claim's verdict in ``overall``, what was compared, and its ``Finding``."""
+    return pd.DataFrame(
+        {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(p) | asdict(f)
+        for c, fs in found.items()
+        for p, f in zip(c.parts, fs)
+    )
+
+
+def by_image(found: Found, results: pd.DataFrame) -> pd.DataFrame:
+    """The effects behind all comparisons of scores: a line an image and training."""
+    lines = [
+        {"claim": claim.name, "part": str(part), "dataset": data, "image": image, "training": seed, "effect": effect}
+        for claim in found
+        for part in claim.parts
+        if isinstance(part, Comparison)
+        for (data, image, seed), effect in paired(part, results).stack().items()
+    ]
+    return pd.DataFrame(lines)
+
+
+def numbers(f: Finding) -> str:
+    """Effect, interval and spread of a finding in one phrase; "" if there are none."""
+    if f.effect is None:
+        return ""
+    plus = "" if f.unit == "×" else "+"
+    unit = f" {f.unit}" if f.unit else ""
+    said = f"{f.effect:{plus}.3g}{unit}" if f.unit != "dB" else f"{f.effect:+.2f} dB"
+    if f.low is not None:
+        said += f" [{f.low:{plus}.3g}, {f.high:{plus}.3g}]" if f.unit != "dB" else f" [{f.low:+.2f}, {f.high:+.2f}]"
+    if f.spread is not None:
+        said += f", spread {f.spread:.2g}" + (f" ({LENDER}'s)" if f.borrowed else f" over {f.trainings} seeds")
+    return said
+
+
+def text(found: Found) -> str:
+    """All of it for a terminal: a claim a paragraph."""
+    lines = []
+    for claim, findings in found.items():
+        lines.append(f"{claim.name} ({claim.where}): {claim.says}\n  -> {overall(findings).upper()}")
+        for f in findings:
+            measured = f": {numbers(f)}, n = {f.images}" if f.effect is not None else ""
+            lines.append(f"  {f.part}{measured}; {f.verdict}" + (f" ({f.why})" if f.why else ""))
+        lines += [f"  note: {claim.caveat}"] * bool(claim.caveat) + [""]
+    return "\n".join(lines)
+
+
+def markdown(found: Found) -> str:
+    """A table to be read on the web: a line a part."""
+    rows, before = [], None
+    for claim, findings in found.items():
+        for f in findings:
+            first = claim is not before
+            rows.append(
+                {
+                    "claim": f"**{claim.says}** ({claim.where}); {claim.caveat}".rstrip("; ") if first else "",
+                    "verdict": f"**{overall(findings)}**" if first else "",
+                    "compared": f.part,
+                    "effect [95 % interval], spread": numbers(f) or "–",
+                    "n": f.images or "–",
+                    "of this part": f.verdict + (f": {f.why}" if f.why else ""),
+                }
+            )
+            before = claim
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+def overview(found: Found) -> str:
+    """A shorter table: a line a claim, with the part that decides."""
+    rows = []
+    for claim, findings in found.items():
+        f = min(findings, key=lambda f: WORST_FIRST.index(f.verdict))
+        decides = f"{f.part}: {numbers(f) or f.why}"
+        rows.append(
+            {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(findings), "what decides": decides}
+        )
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def save(found: Found, results: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write ``claims.csv``, ``claims.md`` and ``claims_by_image.csv``, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "claims.csv": summary(found).to_csv(index=False),
+        "claims.md": f"{RULE}\n\n{markdown(found)}\n",
+        "claims_by_image.csv": by_image(found, results).to_csv(index=False),
+    }
+    for name, content in files.items():
+        with whole_file(folder / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return [folder / name for name in files]
+
+
+VERDICT_COLOURS = {REPRODUCED: "#009E73", NOT_REPRODUCED: "#D55E00", NOT_SEPARABLE: "#888888"}
+
+
+def forest(found: Found) -> Figure:
+    """The effects in decibels, a line a comparison: point and interval, and as a grey bar the spread over seeds."""
+    shown = [(c, f) for c, fs in found.items() for f in fs if f.unit == "dB" and f.effect is not None]
+    figure, axis = plt.subplots(figsize=(10, 0.32 * len(shown) + 1.4))
+    for y, (_, f) in enumerate(shown):
+        colour = VERDICT_COLOURS[f.verdict]
+        if f.spread is not None:
+            axis.barh(y, 2 * f.spread, left=-f.spread, height=0.7, color="#E6E6E6", zorder=0)
+        if f.low is not None:
+            axis.hlines(y, f.low, f.high, color=colour, lw=2.5, zorder=1)
+        axis.scatter(f.effect, y, color=colour, s=34, zorder=2)
+    axis.axvline(0, color="#222222", lw=0.8)
+    axis.set_yticks(range(len(shown)), [f"{c.name}: {f.part}" for c, f in shown], fontsize=8)
+    axis.invert_yaxis()
+    axis.set(xlabel="effect / dB; right of 0 is what the paper says", title="The paper's claims, measured")
+    handles = [plt.Line2D([], [], color=c, marker="o", label=v) for v, c in VERDICT_COLOURS.items()]
+    handles.append(plt.Rectangle((0, 0), 1, 1, color="#E6E6E6", label="± spread over seeds"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def draw(found: Found, folder: Path) -> list[Path]:
+    """Write ``claims.png`` and ``.pdf``: ``forest`` of all claims; nothing if none can be tested."""
+    if not any(f.unit == "dB" and f.effect is not None for fs in found.values() for f in fs):
+        return []
+    with plt.rc_context():
+        use_style()
+        figure = forest(found)
+        paths = save_figure(figure, "claims", folder)
+        plt.close(figure)
+    return paths

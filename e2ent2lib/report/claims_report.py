@@ -26,7 +26,8 @@ from e2ent2lib.report.verdicts import (
 RULE = f"""Effect: the difference, averaged over seeds, then over images; positive is what the paper says. Interval:
 95 % percentile bootstrap over images, 9,999 resamples. Spread: largest less smallest effect over the seeds; where a
 network was trained once, that of {LENDER}'s mean score on the same images. Not separable: the interval includes no
-effect, or the spread is at least as large as the effect; else the sign decides. A claim is as good as its worst part."""
+effect, or the spread is at least as large as the effect; else the sign decides. A claim is as good as its worst
+part."""
 """How a verdict is made."""
 Found = Mapping[Claim, list[Finding]]
 """What ``verdicts.judge_all`` returns."""

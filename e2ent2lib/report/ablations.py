@@ -67,15 +67,17 @@ def histories(models: Iterable[str], profile: str, results: Path) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def training_figure(history: pd.DataFrame, columns: dict[str, str], title: str, log: Iterable[str] = ()) -> Figure:
+def training_figure(history: pd.DataFrame, columns: dict[str, str], title: str, *, log: bool = False) -> Figure:
     """Columns of ``histories`` against steps: a panel a column ({column: label}), a colour a model.
 
-    A band is the range over seeds, the line in it their mean. ``log`` names the columns on a logarithmic axis.
+    A band is the range over seeds, the line in it their mean. ``log``: one logarithmic axis for all, without zeros.
     """
-    figure, axes = plt.subplots(1, len(columns), figsize=(3.1 * len(columns), 3.2), squeeze=False)
+    size = (3.2 * len(columns), 3.3)
+    figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False, sharey=log)
+    history = history.replace({column: 0.0 for column in columns}, float("nan")) if log else history
     for axis, (column, label) in zip(axes[0], columns.items()):
         _panel(axis, history, column)
-        axis.set(xlabel="training step", title=label, yscale="log" if column in log else "linear")
+        axis.set(xlabel="training step", title=label, yscale="log" if log else "linear")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
     figure.suptitle(title)
     return figure

@@ -1,0 +1,195 @@
+"""A blind user study to be run with people (4.2, Fig. 8): the order of trials, the answers as a file, their analysis.
+
+The paper says who was compared and that respondents preferred its images; how it asked, how many, and how often is not
+said. Ours: two pictures of one scene side by side, one by E2ENT² and one by another system, no names, "which looks
+better?". No widgets here. Notebook 13.
+"""
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
+
+from e2ent2lib.report.plots import COLOURS
+
+OURS = "e2ent2"
+CATCH = ("hr", "bicubic")
+"""A trial whose answer is plain: the photograph itself beside its bicubic enlargement."""
+FEWEST_RIGHT = 2 / 3
+"""A participant who answers fewer of the catch trials rightly is left out; fixed before any answer was given."""
+CONSENT = """You will see pairs of pictures of the same scene and choose the one that looks better to you. It takes
+about {minutes} minutes. Taking part is voluntary; you may stop at any moment, and what you answered until then is kept.
+Stored are your choices, how long each took, and a number that stands for you; nothing else about you. By going on you
+agree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One question: an image, the two systems, and which of them is at the left."""
+
+    number: int
+    image: str
+    left: str
+    right: str
+    catch: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A line of a participant's file."""
+
+    participant: str
+    seed: int
+    number: int
+    image: str
+    left: str
+    right: str
+    catch: bool
+    choice: str
+    """"left" or "right"."""
+    milliseconds: int
+
+
+def trials(images: Sequence[str], others: Sequence[str], seed: int, ours: str = OURS) -> list[Trial]:
+    """Every image with every other system once, in an order of the seed, our system at the left in half of them.
+
+    About one trial in ten is a catch trial, at least one. Raises ValueError without images or systems.
+    """
+    if not images or not others:
+        raise ValueError("a study needs at least one image and one system beside ours")
+    rng = np.random.default_rng(seed)
+    pairs = [(image, ours, other) for image, other in product(images, others)]
+    catches = [(images[i % len(images)], *CATCH) for i in range(max(1, round(len(pairs) / 10)))]
+    questions = pairs + catches
+    left_first = rng.permutation(np.arange(len(pairs)) % 2 == 0).tolist() + rng.integers(0, 2, len(catches)).tolist()
+    order = rng.permutation(len(questions))
+    found = []
+    for number, i in enumerate(order):
+        image, one, other = questions[i]
+        left, right = (one, other) if left_first[i] else (other, one)
+        found.append(Trial(number=number, image=image, left=left, right=right, catch=bool(i >= len(pairs))))
+    return found
+
+
+def answer_file(folder: Path, participant: str) -> Path:
+    """Where a participant's answers go. Raises ValueError for a name that could leave the folder."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", participant):
+        raise ValueError(f"participant {participant!r}: use up to 40 letters, digits, - and _")
+    return folder / f"{participant}.csv"
+
+
+class Session:
+    """One participant's way through the trials; each answer is on disk before the next question is asked.
+
+    Begun anew or gone on with: a file of the same participant and seed is continued, one of another seed is refused
+    with FileExistsError, so that no answers are overwritten.
+    """
+
+    def __init__(self, folder: Path, participant: str, plan: Sequence[Trial], seed: int):
+        self.path, self.participant, self.plan, self.seed = answer_file(folder, participant), participant, plan, seed
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [f.name for f in fields(Answer)]
+        try:
+            with self.path.open("x", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(names)
+            self.answers: list[Answer] = []
+        except FileExistsError:
+            self.answers = read_answers(self.path)
+            asked = [(a.seed, a.number, a.image, a.left, a.right) for a in self.answers]
+            due = [(seed, t.number, t.image, t.left, t.right) for t in plan[: len(asked)]]
+            if asked != due:
+                raise FileExistsError(
+                    f"{self.path}: holds answers to another order of questions; choose another participant number"
+                ) from None
+
+    @property
+    def trial(self) -> Trial | None:
+        """The question that is next; None after the last one."""
+        return self.plan[len(self.answers)] if len(self.answers) < len(self.plan) else None
+
+    def answer(self, choice: str, milliseconds: int) -> None:
+        """Store the answer to ``trial``. Raises ValueError for any other choice, or after the last question."""
+        if self.trial is None:
+            raise ValueError("the study is over")
+        if choice not in ("left", "right"):
+            raise ValueError(f"choice {choice!r}: 'left' or 'right'")
+        given = Answer(
+            participant=self.participant, seed=self.seed, choice=choice, milliseconds=milliseconds, **asdict(self.trial)
+        )
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, [f.name for f in fields(Answer)]).writerow(asdict(given))
+            file.flush()
+            os.fsync(file.fileno())
+        self.answers.append(given)
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """The answers of one file. Raises ValueError that names a file and line that is no answer."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = []
+    for line, row in enumerate(rows, 2):
+        try:
+            numbers = {name: int(row[name]) for name in ("seed", "number", "milliseconds")}
+            if None in row.values() or row["choice"] not in ("left", "right") or row["catch"] not in ("True", "False"):
+                raise ValueError
+            found.append(Answer(**row | numbers | {"catch": row["catch"] == "True"}))
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{path}, line {line}: not an answer of this study; move the file elsewhere") from None
+    return found
+
+
+def read_study(folder: Path) -> pd.DataFrame:
+    """All answers of a folder, a line each; empty if there are none."""
+    answers = [asdict(a) for path in sorted(folder.glob("*.csv")) for a in read_answers(path)]
+    return pd.DataFrame(answers, columns=[f.name for f in fields(Answer)])
+
+
+def attentive(answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers of participants who passed their catch trials, ``FEWEST_RIGHT``."""
+    chosen = answers["left"].where(answers["choice"] == "left", answers["right"])
+    right = (chosen == CATCH[0])[answers["catch"].astype(bool)].groupby(answers["participant"]).mean()
+    return answers[answers["participant"].isin(right.index[right >= FEWEST_RIGHT])]
+
+
+def preferences(answers: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
+    """A line a system: how many comparisons with ours, how often ours was preferred, share, 95 % Wilson interval, p.
+
+    p is the two-sided binomial test against a coin. Catch trials do not count; answers are taken as independent.
+    """
+    asked = answers[~answers["catch"].astype(bool)]
+    other = asked["left"].where(asked["left"] != ours, asked["right"])
+    chosen = asked["left"].where(asked["choice"] == "left", asked["right"])
+    lines = []
+    for system, won in (chosen == ours).groupby(other):
+        test = binomtest(int(won.sum()), len(won), 0.5)
+        low, high = test.proportion_ci(method="wilson")
+        counts = {"system": system, "comparisons": len(won), "preferred": int(won.sum())}
+        lines.append(counts | {"share": won.mean(), "low": low, "high": high, "p": test.pvalue})
+    columns = ["system", "comparisons", "preferred", "share", "low", "high", "p"]
+    return pd.DataFrame(lines, columns=columns).sort_values("share", ignore_index=True)
+
+
+def figure8(found: pd.DataFrame, participants: int) -> Figure:
+    """Fig. 8 from ``preferences``: how often ours was preferred to each system; without answers it says so."""
+    figure, axis = plt.subplots(figsize=(7, 1.2 + 0.45 * max(1, len(found))))
+    if len(found):
+        share = 100 * found["share"]
+        error = np.stack([share - 100 * found["low"], 100 * found["high"] - share])
+        axis.barh(found["system"], share, xerr=error, color=COLOURS[0], ecolor="#555555", height=0.6)
+        axis.axvline(50, color="#222222", lw=0.8, ls="--")
+    else:
+        axis.text(0.5, 0.5, "no responses collected yet", transform=axis.transAxes, ha="center", color="#777777")
+        axis.set(yticks=[])
+    title = f"User study: ours against each system, {participants} participants"
+    axis.set(xlim=(0, 100), xlabel="ours preferred / % of comparisons; bars are 95 % intervals", title=title)
+    return figure

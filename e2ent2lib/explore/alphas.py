@@ -1,0 +1,98 @@
+"""What the α explorer shows, computed: three error maps, and the encoder's gradient by layer, for any α at once.
+
+The gradient is linear in α (Eq. 6), so the three gradients at unit α and their dot products say all: of a layer with
+Gram matrix G it is √(αᵀGα) long. Nothing is computed anew when α moves. No widgets here. Notebook 12.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from e2ent2lib.data.crops import Crops
+from e2ent2lib.images import to_tensor
+from e2ent2lib.models import E2ENT2
+from e2ent2lib.probes import gradients
+from e2ent2lib.report.examples import Example
+from e2ent2lib.report.match_figures import error_maps
+
+Alphas = tuple[float, float, float]
+CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]])
+"""Of the triangle: where α1, α2 and α3 are 1; its sides are 1 long."""
+WAYS = ("in", "ref_down", "ref")
+
+
+class Gradient(NamedTuple):
+    """The encoder's gradient through F under one α."""
+
+    layers: dict[str, float]
+    """Its length in each convolution."""
+    length: float
+    cosine: float
+    """To the true gradient, α = (0, 0, 1)."""
+    cosine_to_direct: float
+    """To what reaches the encoder through Res1 and the SISR branch, which no α weighs."""
+
+
+class AlphaState:
+    """A network on one example: everything that α scales, at unit α. Leaves the network's weights as they are."""
+
+    def __init__(self, model: E2ENT2, example: Example, rec: str = "l1"):
+        images = (to_tensor(x) for x in (example.hr, example.lr, example.ref, example.ref_down))
+        frozen = [p.requires_grad for p in model.encoder.parameters()]
+        model.encoder.requires_grad_(True)
+        found = gradients(model, Crops(*images), rec)
+        for weight, before in zip(model.encoder.parameters(), frozen):
+            weight.requires_grad_(before)
+        self._unit = torch.stack([found[way] for way in WAYS]).double()
+        self._direct = (found["res1"] + found["sisr"]).double()
+        sizes = [(name.rsplit(".", 1)[0], weight.numel()) for name, weight in model.encoder.named_parameters()]
+        parts = self._unit.split([size for _, size in sizes], dim=1)
+        self.grams: dict[str, Float[np.ndarray, "3 3"]] = {}
+        for (layer, _), part in zip(sizes, parts):  # a convolution's weight and bias count as one
+            self.grams[layer] = self.grams.get(layer, 0) + (part @ part.T).numpy()
+        errors = error_maps(model, example)
+        self.errors = {
+            way: e[0].norm(dim=0).numpy() for way, e in zip(WAYS, (errors.at_in, errors.at_ref_down, errors.at_ref))
+        }
+        """Length over channels of the three error maps of Eq. 5, each α at 1."""
+
+    @property
+    def gram(self) -> Float[np.ndarray, "3 3"]:
+        """Of the whole encoder."""
+        return sum(self.grams.values())
+
+    def at(self, alphas: Alphas) -> Gradient:
+        """The gradient under an α; lengths are those of the loss that was given."""
+        a = np.array(alphas, dtype=float)
+        layers = {name: float(np.sqrt(max(0.0, a @ g @ a))) for name, g in self.grams.items()}
+        whole = torch.from_numpy(a) @ self._unit
+        cosines = (torch.cosine_similarity(whole, other, dim=0).item() for other in (self._unit[2], self._direct))
+        return Gradient(layers, float(whole.norm()), *cosines)
+
+    def summary(self, alphas: Alphas) -> str:
+        """An α in one sentence."""
+        found, true = self.at(alphas), self.at((0, 0, 1))
+        shown = ", ".join(f"{a:g}" for a in alphas)
+        return (
+            f"α = ({shown}): the encoder's gradient through F is {found.length / true.length:.2f} times as long as the "
+            f"true one's, cosine to it {found.cosine:.2f}; beside Res1 and the SISR branch "
+            f"{found.length / self._direct.norm().item():.2f} times theirs"
+        )
+
+
+def place(alphas: Alphas) -> tuple[float, float]:
+    """Where an α lies in the triangle; it is scaled to a sum of 1. Raises ValueError for (0, 0, 0) or below 0."""
+    a = np.array(alphas, dtype=float)
+    if a.min() < 0 or a.sum() <= 0:
+        raise ValueError(f"α = {alphas}: none may be below 0, and not all may be 0")
+    x, y = a / a.sum() @ CORNERS
+    return float(x), float(y)
+
+
+def alphas_at(x: float, y: float) -> Alphas:
+    """The α of a place; one outside the triangle is moved to its border."""
+    system = np.vstack([CORNERS.T, np.ones(3)])
+    a = np.clip(np.linalg.solve(system, [x, y, 1.0]), 0, None)
+    return tuple(float(n) for n in a / a.sum())

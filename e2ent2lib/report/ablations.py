@@ -101,6 +101,6 @@ def budget(profile: str) -> str:
     minutes = [card["seconds"] / 60 for card in found.values()]
     return (
         f"Models of Tables 3 and 4: {', '.join(map(str, steps))} steps of joint training each, "
-        f"{min(minutes):.0f} to {max(minutes):.0f} minutes on one core, from one pre-trained SISR branch; "
-        "a short budget, equal for all, not that of Tables 1 and 2."
+        f"{min(minutes):.0f} to {max(minutes):.0f} minutes on one core beside other work, from one pre-trained SISR "
+        "branch; a short budget, equal for all, not that of Tables 1 and 2."
     )

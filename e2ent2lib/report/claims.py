@@ -194,12 +194,14 @@ CLAIMS = (
         where="3.5",
         says="RaGAN trains faster than a standard GAN",
         parts=(InTraining(better=_MIX, worse="e2ent2-plain-gan", measure="mean PSNR"),),
+        caveat="judged by validation PSNR over training, at which an adversary pulls the more the better its critic",
     ),
     Claim(
         name="ragan-stable",
         where="3.5",
         says="RaGAN trains more stably than a standard GAN",
         parts=(InTraining(better=_MIX, worse="e2ent2-plain-gan", measure="setback"),),
+        caveat="setback: how far a validation lies below the best one before it, on average",
     ),
     Claim(
         name="ragan-perceptual",

@@ -43,6 +43,8 @@ def lpips(a: Image, b: Image) -> float:
 
 SCORES = {"vgg_distance": vgg_distance, "lpips": lpips}
 """By the names they have in result files."""
+NEEDS = {"vgg_distance": "VGG19's weights", "lpips": "AlexNet's weights in torch's cache, and the package torchmetrics"}
+"""What a score takes that does not ship."""
 
 
 def why_not(score: str) -> str:

@@ -13,7 +13,7 @@ from scipy.stats import bootstrap
 from e2ent2lib.data.pairs import dataset
 from e2ent2lib.evaluate import can_measure, evaluate
 from e2ent2lib.metrics import Protocol
-from e2ent2lib.perceptual import SCORES, why_not
+from e2ent2lib.perceptual import NEEDS, SCORES
 from e2ent2lib.provenance import ROOT
 from e2ent2lib.report.ablations import cards
 from e2ent2lib.report.claims import CLAIMS, USUAL, Claim, Comparison, InTraining, Timing
@@ -127,9 +127,8 @@ def _judge_scores(claim: Claim, part: Comparison, results: pd.DataFrame, profile
 def _too_few(part: Comparison, results: pd.DataFrame, effects: pd.DataFrame) -> str:
     for model, reference in zip((part.better, part.worse), part.references):
         if scores(results, model, reference, part.metric, part.data).empty:
-            missing = why_not(part.metric) if part.metric in SCORES else ""
-            option = " --perceptual" if part.metric in SCORES else ""
-            return missing or f"{model} has no {part.metric} here: e2ent2 evaluate --models {model}{option}"
+            more = f" --perceptual, with {NEEDS[part.metric]}" if part.metric in SCORES else ""
+            return f"{model} has no {part.metric} yet: e2ent2 evaluate --models {model}{more}"
     known = f": {effects.stack().mean():+.2f} {UNITS.get(part.metric, '')}" if len(effects) else ""
     return f"{len(effects)} image(s) of {', '.join(part.data)}{known}; an interval needs {FEWEST}"
 

@@ -142,8 +142,12 @@ def forest(found: Found) -> Figure:
         axis.scatter(f.effect, y, color=colour, s=34, zorder=2)
     axis.axvline(0, color="#222222", lw=0.8)
     axis.set_yticks(range(len(shown)), [f"{c.name}: {f.part}" for c, f in shown], fontsize=8)
-    axis.invert_yaxis()
-    axis.set(xlabel="effect / dB; right of 0 is what the paper says", title="The paper's claims, measured")
+    axis.set_xscale("symlog", linthresh=0.1, linscale=0.8)  # hundredths of a decibel and whole ones on one axis
+    ticks = [-0.3, -0.1, 0, 0.1, 0.3, 1, 3]
+    axis.set_xticks(ticks, [f"{t:+g}" if t else "0" for t in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="effect / dB, linear up to ±0.1; right of 0 is what the paper says", ylim=(len(shown) - 0.5, -0.5))
+    axis.set_title("The paper's claims, measured")
     handles = [plt.Line2D([], [], color=c, marker="o", label=v) for v, c in VERDICT_COLOURS.items()]
     handles.append(plt.Rectangle((0, 0), 1, 1, color="#E6E6E6", label="± spread over seeds"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)

@@ -18,7 +18,7 @@ from e2ent2lib.report.results import seed_folders
 NAMES = {
     "feature-vgg": "Feature-VGG",
     "feature-presisr": "Feature-preSISR",
-    "e2ent2-ablation": "(0.25, 0.25, 0.5)",
+    "e2ent2-ablation": "E2ENT², (0.25, 0.25, 0.5)",
     "e2ent2-alpha-100": "(1, 0, 0)",
     "e2ent2-alpha-010": "(0, 1, 0)",
     "e2ent2-alpha-001": "(0, 0, 1)",

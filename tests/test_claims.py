@@ -180,6 +180,13 @@ def test_a_timing_is_a_geometric_mean_with_its_interval(monkeypatch, tmp_path):
     assert [f.verdict for f in found] == [REPRODUCED, NOT_REPRODUCED, REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE]
 
 
+def test_the_timings_that_claims_name_are_those_that_were_measured():
+    stored = json.loads(verdicts.TIMINGS.read_text())
+    named = {part.key for claim in CLAIMS for part in claim.parts if isinstance(part, Timing)}
+    assert named == set(stored["ratios"]) and "+changes" not in stored["commit"]
+    assert all(len(values) >= 5 and min(values) > 0 for values in stored["ratios"].values())
+
+
 # ---- the paper's claims on the committed results ----
 
 

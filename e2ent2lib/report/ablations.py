@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from e2ent2lib.checkpoints import shipped_card, shipped_folder
 from e2ent2lib.metrics import Protocol
-from e2ent2lib.recipes import RECIPES
 from e2ent2lib.report.plots import COLOURS
 from e2ent2lib.report.results import seed_folders
 
@@ -94,7 +93,6 @@ def _panel(axis: Axes, history: pd.DataFrame, column: str) -> None:
 def budget(profile: str) -> str:
     """One sentence: what every model of Tables 3 and 4 was trained with, from the cards that ship."""
     found = {m: shipped_card(m, profile) for m in NAMES if (shipped_folder() / profile / f"{m}.json").is_file()}
-    found = {m: c for m, c in found.items() if RECIPES[m].ablation and c["steps"]}
     if not found:
         return "No model of Tables 3 and 4 has been trained yet."
     steps = sorted({card["steps"] for card in found.values()})

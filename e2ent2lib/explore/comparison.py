@@ -1,0 +1,123 @@
+"""What the comparer shows, computed: one picture by any system of the tables, scores of a crop, difference maps.
+
+Of the motorcycle the results ship, ``data/results/explorer/``; ``python -m e2ent2lib.explore.comparison`` makes them
+anew. No widgets here. Notebook 12.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from e2ent2lib import provenance
+from e2ent2lib.checkpoints import UNTRAINED, available_models, shipped_card, use_of_references
+from e2ent2lib.explore.photos import Photos, pairs_here
+from e2ent2lib.images import downscale, read_image, whole_file
+from e2ent2lib.inference import super_resolve
+from e2ent2lib.metrics import psnr, ssim
+from e2ent2lib.report.ablations import NAMES as ABLATIONS
+from e2ent2lib.report.examples import Pixels, Window, cut
+from e2ent2lib.report.results import read_rows, result_file, results_folder
+from e2ent2lib.report.systems import NAMES
+
+TRUTH, INPUT = "hr", "lr"
+CALLED = {TRUTH: "HR (truth)", INPUT: "LR input"} | NAMES | {n: f"{t} (ablation)" for n, t in ABLATIONS.items()}
+SHIP = (
+    "bicubic", "drcn", "enhancenet", "srgan", "sisr", "sisr-gan", "landmark", "srntt", "stereosr", "passrnet",
+    "e2ent2-mse", "e2ent2", "e2ent2-mse-gated", "e2ent2-mse-subcell",
+)  # fmt: skip
+"""The rows of Tables 1 and 2, and the departures."""
+LEAST = 11
+"""Pixels a side that SSIM needs."""
+
+
+class Comparison:
+    """One pair of photographs, the first of them made small and enlarged again by any system, each once."""
+
+    def __init__(self, photos: Photos, shipped: Path | None = None, profile: str = "compact"):
+        self.hr, self.ref, self.profile = photos.hr, photos.ref, profile
+        self.lr = downscale(self.hr)
+        rows, columns = (np.arange(n) // 4 for n in self.hr.shape[:2])
+        self.images = {TRUTH: self.hr, INPUT: self.lr[rows][:, columns]}  # its pixels as squares
+        self.systems = [name for name in available_models(profile) if photos.stereo or not _needs_stereo(name)]
+        self.systems = [name for name in self.systems if name in CALLED]
+        if shipped is not None:
+            self.images |= read_shipped(shipped, profile)
+
+    def image(self, name: str) -> Pixels:
+        """The picture by a system; computed on the first call. Raises as ``super_resolve``."""
+        if name not in self.images:
+            self.images[name] = super_resolve(self.lr, self.ref, model=name, profile=self.profile)
+        return self.images[name]
+
+    def difference(self, one: str, other: str, gain: int = 4) -> Pixels:
+        """|one − other| of each channel, ``gain`` times, so that a fault of 1 in 64 is white."""
+        return (np.abs(self.image(one).astype(int) - self.image(other)) * gain).clip(0, 255).astype(np.uint8)
+
+    def score(self, name: str, box: Window) -> tuple[float, float]:
+        """PSNR in dB and SSIM of a crop against the truth, by the default protocol. SSIM needs 11×11, else NaN."""
+        one, truth = cut(self.image(name), box), cut(self.hr, box)
+        return psnr(one, truth), ssim(one, truth) if min(truth.shape[:2]) >= LEAST else float("nan")
+
+    def summary(self, one: str, other: str, box: Window) -> str:
+        """The crop by two systems in one sentence."""
+        x, y, width, height = box
+
+        def said(name: str) -> str:
+            if name == TRUTH:
+                return CALLED[name]
+            decibels, similarity = self.score(name, box)
+            return f"{CALLED[name]} {decibels:.2f} dB / {similarity:.3f}"
+
+        return f"crop x {x}, y {y}, {width}×{height} pixels: {said(one)}; {said(other)} (PSNR / SSIM, RGB)"
+
+
+def expected_seconds(name: str, pixels: int, profile: str = "compact") -> float:
+    """About how long a system takes for a picture of so many pixels, from the stored measurement; NaN if there is none.
+
+    As many seconds a pixel as the motorcycle took on the machine that measured it.
+    """
+    rows = read_rows(result_file(results_folder(), profile, "motorcycle", name))
+    return rows[0]["seconds"] * pixels / (740 * 500) if rows else float("nan")
+
+
+def shipped_results() -> Path:
+    """Where the motorcycle's pictures by each system are."""
+    return results_folder() / "explorer" / "motorcycle"
+
+
+def read_shipped(folder: Path, profile: str) -> dict[str, Pixels]:
+    """The stored pictures whose checkpoint is still the one that ships."""
+    facts = folder / "provenance.json"
+    stored = json.loads(facts.read_text(encoding="utf-8"))["systems"] if facts.is_file() else {}
+    names = [n for n in available_models(profile) if n in stored and stored[n]["checkpoint_sha256"] == _hash(n, profile)]
+    return {name: read_image(folder / f"{name}.webp") for name in names if (folder / f"{name}.webp").is_file()}
+
+
+def save_shipped(folder: Path, names: tuple[str, ...] = SHIP, profile: str = "compact") -> None:
+    """Enlarge the motorcycle by each system; lossless WebP files, and where they come from in provenance.json."""
+    comparison = Comparison(pairs_here()["motorcycle"](), profile=profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    systems, everything = {}, (0, 0, comparison.hr.shape[1], comparison.hr.shape[0])
+    for name in tqdm(names, unit="system"):
+        with whole_file(folder / f"{name}.webp") as temporary:
+            Image.fromarray(comparison.image(name)).save(temporary, lossless=True, quality=100, method=6)
+        decibels, similarity = comparison.score(name, everything)
+        systems[name] = {"checkpoint_sha256": _hash(name, profile), "psnr": decibels, "ssim": similarity}
+    facts = {"profile": profile, "data": "motorcycle", **provenance.here(), "systems": systems}
+    with whole_file(folder / "provenance.json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _hash(name: str, profile: str) -> str | None:
+    return None if name in UNTRAINED else shipped_card(name, profile)["sha256"]
+
+
+def _needs_stereo(name: str) -> bool:
+    return use_of_references(name) == "stereo"
+
+
+if __name__ == "__main__":
+    save_shipped(shipped_results())

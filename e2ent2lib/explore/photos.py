@@ -1,0 +1,87 @@
+"""The photographs that the explorers show: pairs that are here, a reader's own, brought to a size that answers at once."""
+
+import io
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from e2ent2lib.data.pairs import DATASETS, dataset
+from e2ent2lib.evaluate import prepared
+from e2ent2lib.images import EXTENSIONS, as_rgb, crop_to_multiple
+from e2ent2lib.report.examples import Pixels, cut
+
+LONGEST = 760
+"""Pixels of the longer side of what is shown; larger photographs are reduced."""
+SMALLEST = 48
+"""Pixels of the shorter side: twelve cells, with room for a few patches."""
+PART = (208, 172, 320, 240)
+"""Of the motorcycle's left view, x, y, width, height; small enough that all four encoders answer at once."""
+PART_OF_REFERENCE = (160, 160, 384, 272)
+
+
+class Photos(NamedTuple):
+    """A truth and its reference, sides multiples of 4."""
+
+    hr: Pixels
+    ref: Pixels
+    stereo: bool = False
+    """Whether the two are a rectified pair of one size."""
+    note: str = ""
+    """What was done to them, to be shown."""
+
+
+def pairs_here() -> dict[str, partial]:
+    """{title: function that gives the ``Photos``} of the motorcycle, a part of it, and all pairs of data sets here."""
+    found = {}
+    for data in DATASETS.values():
+        for index, pair in enumerate(data.lister()):
+            if pair.ref_sources and not data.for_choice:
+                title = data.title if data.total == 1 else f"{data.title} {pair.name}"
+                found[title] = partial(_pair, data.name, index)
+    return {"motorcycle": found.pop("motorcycle"), "motorcycle, a part": part} | found
+
+
+def part() -> Photos:
+    """The engine and what is around it, with a larger box of the right view as reference."""
+    pair = dataset("motorcycle").pairs()[0]
+    return Photos(cut(pair.hr(), PART), cut(pair.refs()[0], PART_OF_REFERENCE))
+
+
+def _pair(name: str, index: int) -> Photos:
+    data = dataset(name)
+    return photos(*prepared(data.lister()[index]), stereo=data.stereo)
+
+
+def photos(hr: Pixels, ref: Pixels, *, stereo: bool = False) -> Photos:
+    """Two pictures ready to be shown. Raises ValueError for one with a side under ``SMALLEST``."""
+    (hr, note), (ref, note_ref) = fitted(hr, "the photograph"), fitted(ref, "the reference")
+    return Photos(hr, ref, stereo and hr.shape == ref.shape, " ".join(n for n in (note, note_ref) if n))
+
+
+def fitted(image: UInt8[np.ndarray, "h w 3"], name: str, longest: int = LONGEST) -> tuple[Pixels, str]:
+    """The picture with its longer side reduced to ``longest``, sides cropped to multiples of 4; and what was done."""
+    height, width = image.shape[:2]
+    note = ""
+    if max(height, width) > longest:
+        size = [max(1, round(n * longest / max(height, width))) for n in (width, height)]
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+        note = f"{name} was reduced from {width}×{height} to {size[0]}×{size[1]}, so scores differ from the tables'."
+    if min(image.shape[:2]) < SMALLEST:
+        raise ValueError(f"{name} of {width}×{height}: here both sides need {SMALLEST} pixels; e2ent2 upscale takes it")
+    return crop_to_multiple(image), note
+
+
+def read_upload(name: str, content: bytes) -> Pixels:
+    """The photograph in an uploaded file's bytes, as ``as_rgb`` has it. Raises ValueError that names the file."""
+    try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        known = ", ".join(e[1:] for e in EXTENSIONS)
+        raise ValueError(f"{name}: not an image this project can read; expected one of {known}") from None
+    except Exception as error:  # a damaged or a very large file
+        raise ValueError(f"{name}: cannot be opened ({error}); save it anew, or smaller") from error
+    with image:
+        return as_rgb(image, name)

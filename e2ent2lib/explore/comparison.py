@@ -92,7 +92,9 @@ def read_shipped(folder: Path, profile: str) -> dict[str, Pixels]:
     """The stored pictures whose checkpoint is still the one that ships."""
     facts = folder / "provenance.json"
     stored = json.loads(facts.read_text(encoding="utf-8"))["systems"] if facts.is_file() else {}
-    names = [n for n in available_models(profile) if n in stored and stored[n]["checkpoint_sha256"] == _hash(n, profile)]
+    names = [
+        n for n in available_models(profile) if n in stored and stored[n]["checkpoint_sha256"] == _hash(n, profile)
+    ]
     return {name: read_image(folder / f"{name}.webp") for name in names if (folder / f"{name}.webp").is_file()}
 
 

@@ -89,6 +89,15 @@ class MatchState:
             swapped=self.ref[4 * y - 4 : 4 * y + 8, 4 * x - 4 : 4 * x + 8],
         )
 
+    def choosers(self, row: int, column: int) -> Int[np.ndarray, "k 2"]:
+        """Q of Eq. 5: the places of the input that chose the patch around (row, column) of I_ref↓; K is how many.
+
+        A cell of the border stands for the patch nearest to it.
+        """
+        height, width = self._key.shape[2:]
+        v, u = min(max(row - 1, 0), height - 3), min(max(column - 1, 0), width - 3)
+        return Choosers(self.matches)(v * (width - 2) + u).numpy()
+
     def _middle(self, index: int) -> tuple[int, int]:
         """The middle cell of a patch."""
         v, u = divmod(index, self._key.shape[3] - 2)

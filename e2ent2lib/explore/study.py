@@ -6,6 +6,7 @@ better?". No widgets here. Notebook 13.
 """
 
 import csv
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
+from e2ent2lib.provenance import ROOT
 from e2ent2lib.report.plots import COLOURS
+from e2ent2lib.report.systems import NAMES
 
 OURS = "e2ent2"
 CATCH = ("hr", "bicubic")
@@ -80,6 +83,16 @@ def trials(images: Sequence[str], others: Sequence[str], seed: int, ours: str = 
     return found
 
 
+def seed_of(participant: str) -> int:
+    """The order of questions that belongs to a participant, so that one who comes back finds the same."""
+    return int.from_bytes(hashlib.sha256(participant.encode()).digest()[:4], "big")
+
+
+def study_folder() -> Path:
+    """Where answers are kept: ``E2ENT2_STUDY`` if set, else ``data/study``, which git ignores."""
+    return Path(os.environ.get("E2ENT2_STUDY") or ROOT / "data" / "study")
+
+
 def answer_file(folder: Path, participant: str) -> Path:
     """Where a participant's answers go. Raises ValueError for a name that could leave the folder."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", participant):
@@ -117,9 +130,15 @@ class Session:
         return self.plan[len(self.answers)] if len(self.answers) < len(self.plan) else None
 
     def answer(self, choice: str, milliseconds: int) -> None:
-        """Store the answer to ``trial``. Raises ValueError for any other choice, or after the last question."""
+        """Store the answer to ``trial``.
+
+        Raises ValueError for any other choice, or after the last question, and FileExistsError if the same participant
+        has answered elsewhere meanwhile.
+        """
         if self.trial is None:
             raise ValueError("the study is over")
+        if len(read_answers(self.path)) != len(self.answers):
+            raise FileExistsError(f"{self.path}: has answers given on another page; go on there, or open this one anew")
         if choice not in ("left", "right"):
             raise ValueError(f"choice {choice!r}: 'left' or 'right'")
         given = Answer(
@@ -185,10 +204,18 @@ def figure8(found: pd.DataFrame, participants: int) -> Figure:
     if len(found):
         share = 100 * found["share"]
         error = np.stack([share - 100 * found["low"], 100 * found["high"] - share])
-        axis.barh(found["system"], share, xerr=error, color=COLOURS[0], ecolor="#555555", height=0.6)
+        axis.barh(
+            [NAMES.get(name, name) for name in found["system"]],
+            share,
+            xerr=error,
+            color=COLOURS[0],
+            ecolor="#555555",
+            height=0.6,
+        )
         axis.axvline(50, color="#222222", lw=0.8, ls="--")
     else:
-        axis.text(0.5, 0.5, "no responses collected yet", transform=axis.transAxes, ha="center", color="#777777")
+        said = "no responses collected yet; of the paper's bars its text gives no numbers, so none are drawn"
+        axis.text(0.5, 0.5, said, transform=axis.transAxes, ha="center", color="#777777", fontsize=9)
         axis.set(yticks=[])
     title = f"User study: ours against each system, {participants} participants"
     axis.set(xlim=(0, 100), xlabel="ours preferred / % of comparisons; bars are 95 % intervals", title=title)

@@ -1,0 +1,223 @@
+"""The α explorer (Eq. 5 and 6, Table 4): what (α1, α2, α3) does to the error maps and to the encoder's gradient."""
+
+import ipywidgets as w
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from e2ent2lib.checkpoints import ALPHAS
+from e2ent2lib.explore.alphas import FIRST_STEPS, PAPER, WAYS, AlphaState, first_steps, place
+from e2ent2lib.explore.drawing import bars, curves, heat, png
+from e2ent2lib.explore.explorer import Explorer, choice, row
+from e2ent2lib.explore.inputs import Picture, Triangle
+from e2ent2lib.explore.job import Job
+from e2ent2lib.report.ablations import over_seeds
+from e2ent2lib.report.examples import Pixels, engine, example_model
+from e2ent2lib.report.paper import PRINTED
+from e2ent2lib.report.plots import COLOURS
+from e2ent2lib.report.results import read_seeds, results_folder
+
+POINTS = {
+    name: ALPHAS[name] for name in ("e2ent2-ablation", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
+}
+"""Table 4's columns: the only α that were trained."""
+SHORT = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2", "ref": "E at φ(I_ref), × α3"}
+PLACES = {"in": "lr", "ref_down": "ref_down", "ref": "ref"}
+
+
+class AlphaExplorer(Explorer):
+    """A triangle of α; nothing is computed anew when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
+
+    def __init__(self, alphas: tuple[float, float, float] = PAPER):
+        self.example, self._first = engine(), tuple(alphas)
+        self.model = example_model("compact")
+        self.state_of = AlphaState(self.model, self.example)
+        self._curves: dict[tuple, list[float]] = {}
+        self.points = measured_points()
+        layout, style = w.Layout(width="110px"), {"description_width": "auto"}
+        self.numbers = [
+            w.BoundedFloatText(a, min=0, max=1, step=0.05, description=f"α{i}", layout=layout, style=style)
+            for i, a in enumerate(alphas, 1)
+        ]
+        presets = {_said(a) + (" the paper's" if a == PAPER else ""): a for a in POINTS.values()}
+        self.preset = choice("of Table 4", {"choose": None} | presets | {"(1, 1, 1) Fig. 5": (1.0, 1.0, 1.0)})
+        self.sum_to_one = w.Checkbox(True, description="sum to 1", indent=False, layout=w.Layout(width="auto"))
+        self.triangle = Triangle(pins=[{"alphas": list(a), "text": f"{self.points.loc[n, 'psnr']:.2f}"} for n, a in
+                                       POINTS.items() if n in self.points.index])  # fmt: skip
+        shapes = {way: e.shape for way, e in self.state_of.errors.items()}
+        self.maps = {way: Picture(title=SHORT[way], width=round(6.5 * shapes["in"][1]) + 40) for way in WAYS}
+        self.layers, self.table, self.steps = w.HTML(), w.HTML(_table(self.points)), w.HTML()
+        self.go = w.Button(
+            description=f"train {FIRST_STEPS} steps", tooltip="train the first steps of stage 2 under this α"
+        )
+        self.job = Job(self.guarded)
+        left = w.VBox([self.triangle, row(*self.numbers), row(self.sum_to_one, self.preset), self.table])
+        right = w.VBox([row(*self.maps.values()), row(self.layers, w.VBox([self.steps, row(self.go, self.job)]))])
+        left.layout.flex, right.layout.flex = "1 1 320px", "2 1 480px"
+        for part in (left, right):
+            part.layout.min_width = "0"
+        box = row(left, right)
+        box.layout.align_items = "flex-start"
+        super().__init__(
+            "α explorer",
+            "Eq. 5 sends the error at F back on three ways, weighed by α1, α2, α3. Drag the point: the maps show how much "
+            "error reaches each image's features, the bars how long the gradient of each of the encoder's layers is.",
+            [box],
+        )
+        self._set(self._first)
+        self._draw_steps()
+        self.on(self.triangle, lambda: self._set(tuple(self.triangle.alphas)), "alphas")
+        for i, box in enumerate(self.numbers):
+            self.on(box, lambda i=i: self._typed(i))
+        self.on(self.preset, self._preset)
+        self.on(self.sum_to_one, lambda: self._typed(0))
+        self.go.on_click(lambda _: self.guarded(self._train))
+
+    def state(self) -> dict:
+        """What it takes to make this one again."""
+        return {"alphas": self.alphas}
+
+    def summary(self) -> str:
+        """The α in one sentence; whether it was trained."""
+        trained = [n for n, a in POINTS.items() if np.allclose(a, self.alphas, atol=0.005)]
+        if trained and trained[0] in self.points.index:
+            known = f"; trained so: {self.points.loc[trained[0], 'psnr']:.2f} dB (mean of seeds, Table 4's protocol)"
+        else:
+            known = "; nothing was trained at this α, and nothing is interpolated"
+        return self.state_of.summary(self.alphas) + known
+
+    def figure(self) -> Figure:
+        """Triangle, error maps, gradient by layer."""
+        figure, axes = plt.subplots(1, 5, figsize=(12, 3.6), width_ratios=(1.3, 1, 1, 1, 1.6), layout="constrained")
+        _draw_triangle(axes[0], self.alphas, self.points)
+        for axis, way in zip(axes[1:4], WAYS):
+            axis.imshow(self._heat(way))
+            axis.set_title(SHORT[way], fontsize=9)
+            axis.axis("off")
+        here, paper = self.state_of.at(self.alphas).layers, self.state_of.at(PAPER).layers
+        axes[4].barh(list(here), list(here.values()), color=COLOURS[0], label="this α")
+        axes[4].plot(
+            list(paper.values()), range(len(paper)), "|", color=COLOURS[1], ms=12, mew=2.5, label="the paper's α"
+        )
+        axes[4].invert_yaxis()
+        axes[4].legend(fontsize=7)
+        axes[4].tick_params(labelsize=7)
+        axes[4].set_title("length of each layer's gradient", fontsize=9)
+        figure.supxlabel(self.summary(), x=0.01, ha="left", fontsize=8.5, wrap=True)
+        return figure
+
+    def _set(self, alphas: tuple[float, float, float]) -> None:
+        """Show an α; all controls follow."""
+        if min(alphas) < 0 or sum(alphas) <= 0:
+            raise ValueError(f"α = {_said(alphas)}: none may be below 0, and not all may be 0")
+        self.alphas = tuple(round(float(a), 3) for a in alphas)
+        with self.quietly():
+            self.triangle.alphas = list(self.alphas)
+            for box, a in zip(self.numbers, self.alphas):
+                box.value = a
+        for way in WAYS:
+            self.maps[way].data = png(self._heat(way))
+            total = self._strength(way).sum()
+            self.maps[way].description = f"{SHORT[way]}: lengths of the error add up to {total:.3g}"
+        here, paper = self.state_of.at(self.alphas), self.state_of.at(PAPER)
+        self.layers.value = bars(
+            here.layers, paper.layers, "length of each layer's gradient", ("this α", "the paper's α")
+        )
+        self.say("")
+        self.tell()
+
+    def _typed(self, changed: int) -> None:
+        """A number was typed; where they sum to 1 the other two make room, in their proportion."""
+        alphas = [box.value for box in self.numbers]
+        if self.sum_to_one.value and abs(sum(alphas) - 1) > 0.002:
+            others = [i for i in range(3) if i != changed]
+            rest, room = sum(alphas[i] for i in others), 1 - alphas[changed]
+            for i in others:
+                alphas[i] = alphas[i] / rest * room if rest else room / 2
+        if not np.allclose(alphas, self.alphas, atol=0.002):
+            self._set(tuple(alphas))
+
+    def _preset(self) -> None:
+        if self.preset.value is not None:
+            self.sum_to_one.value = abs(sum(self.preset.value) - 1) < 0.01
+            self._set(self.preset.value)
+
+    def _strength(self, way: str) -> np.ndarray:
+        return self.state_of.errors[way] * self.alphas[WAYS.index(way)]
+
+    def _heat(self, way: str) -> Pixels:
+        """One scale for all three, so that they can be compared; the root, for most of the error is in few places."""
+        high = max(np.quantile(e, 0.995) for e in self.state_of.errors.values())
+        return heat(np.sqrt(self._strength(way)), float(np.sqrt(high)))
+
+    def _train(self) -> None:
+        """The first steps under this α, and under the paper's if they have not been trained yet."""
+        wanted = [a for a in dict.fromkeys((PAPER, self.alphas)) if len(self._curves.get(a, ())) <= FIRST_STEPS]
+        for alphas in wanted:
+            self._curves[alphas] = []
+        self._shown = self.alphas
+        items = ((a, value) for a in wanted for value in first_steps(a, self.example))
+
+        def show(item: tuple) -> None:
+            self._curves[item[0]].append(item[1])
+            self._draw_steps()
+
+        self.job.run(items, len(wanted) * (FIRST_STEPS + 1), show, "training")
+        self._draw_steps()
+
+    def _draw_steps(self) -> None:
+        shown = getattr(self, "_shown", None)
+        series = {} if shown is None else {f"α = {_said(shown)}": self._curves[shown]}
+        if shown is not None and shown != PAPER:
+            series[f"the paper's {_said(PAPER)}"] = self._curves[PAPER]
+        title = "first training steps of stage 2"
+        note = "" if series else "<div>press “train”: live, about 5 s for each of the two curves</div>"
+        self.steps.value = curves(series, title, "PSNR / dB of this example", FIRST_STEPS) + note
+
+
+def measured_points() -> pd.DataFrame:
+    """Table 4 by our models' names: the paper's PSNR, ours (mean over seeds) and its spread; ours alone if measured."""
+    measured = over_seeds(read_seeds(results_folder(), "compact"), POINTS)
+    if not len(measured):
+        return pd.DataFrame(columns=["psnr", "spread", "images"])
+    return measured.set_index("model").rename(columns={"mean": "psnr"})[["psnr", "spread", "images"]]
+
+
+def _table(points: pd.DataFrame) -> str:
+    """Table 4's four points as HTML."""
+    names = {"e2ent2-ablation": "e2ent2"}
+    printed = {p.model: p.psnr for p in PRINTED if p.table == 4}
+    lines = []
+    for name, alphas in POINTS.items():
+        ours = f"{points.loc[name, 'psnr']:.2f} ({points.loc[name, 'spread']:.2f})" if name in points.index else "–"
+        lines.append(
+            f"<tr><td>{_said(alphas)}</td><td>{printed.get(names.get(name, name), float('nan')):.2f}</td><td>{ours}</td></tr>"
+        )
+    images = f"{points['images'].iloc[0]:.0f} pictures" if len(points) else "not measured"
+    return (
+        "<table style='border-spacing:10px 1px'><caption style='text-align:left;font-weight:600'>Table 4, PSNR / dB: the four "
+        "α that were trained</caption><tr><th align=left>α</th><th align=left>the paper's, CUFED5</th><th align=left>ours, "
+        f"{images} (spread of 3 seeds)</th></tr>{''.join(lines)}</table>"
+    )
+
+
+def _said(alphas: tuple[float, float, float]) -> str:
+    return f"({', '.join(f'{a:g}' for a in alphas)})"
+
+
+def _draw_triangle(axis: plt.Axes, alphas: tuple[float, float, float], points: pd.DataFrame) -> None:
+    corners = [place(a) for a in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0))]
+    axis.plot(*zip(*corners), color="0.4")
+    for name, text, shift in zip(points.index, points["psnr"], (-12, -12, -12, 6)):
+        x, y = place(POINTS[name])
+        axis.plot(x, y, "o", color=COLOURS[0])
+        axis.annotate(
+            f"{text:.2f} dB", (x, y), (0, shift if y < 0.6 else 6), textcoords="offset points", ha="center", fontsize=7
+        )
+    axis.plot(*place(alphas), "o", color=COLOURS[1], ms=10, mec="white")
+    for (x, y), name, side in zip(corners, ("α1", "α2", "α3"), ("right", "left", "center")):
+        axis.annotate(name, (x, y), (0, 16 if y > 0.5 else -1), textcoords="offset points", ha=side, fontsize=9)
+    axis.set(aspect="equal", title="α; measured points of Table 4", xlim=(-0.2, 1.2), ylim=(-0.2, 1.05))
+    axis.title.set_fontsize(9)
+    axis.axis("off")

@@ -1,0 +1,186 @@
+"""The feature-distance explorer (Table 3): how far F is from φ(HR), where, in which layer, by which encoder."""
+
+import ipywidgets as w
+import numpy as np
+from matplotlib.figure import Figure
+
+from e2ent2lib.explore.distances import FORMS, OUTPUT, DistanceState, by_picture
+from e2ent2lib.explore.drawing import Panel, bars, face, heat, mark, png, strip
+from e2ent2lib.explore.explorer import OWN, Explorer, choice, number, row
+from e2ent2lib.explore.inputs import Picture
+from e2ent2lib.explore.matches import FEATURES
+from e2ent2lib.explore.photos import Photos, pairs_here, photos
+from e2ent2lib.report.examples import Pixels
+
+LARGEST = 6
+
+
+class DistanceExplorer(Explorer):
+    """A pair through four encoders. ``DistanceExplorer(**explorer.state())`` is its twin."""
+
+    def __init__(
+        self,
+        pair: str = "motorcycle, a part",
+        features: str = "end-to-end",
+        layer: str = OUTPUT,
+        form: str = FORMS[0],
+        place: tuple[int, int] | None = None,
+    ):
+        self._pairs, self._own, self._states = pairs_here(), {}, {}
+        self.pair = choice("photographs", [*self._pairs, OWN], pair)
+        self.features = choice("encoder φ", list(FEATURES), features)
+        self.layer = choice("layer", [layer], layer, "of the encoder; φ is its output")
+        self.form = choice("distance", list(FORMS), form, "scale-free: divided by the mean length of φ(HR)")
+        self.row, self.column = number("row", 0, 999), number("column", 0, 999)
+        self.truth = Picture(title="HR: point at a place", pointable=True, width=380)
+        self.swapped = Picture(title="F as pixels: the reference's, swapped", pointable=True, width=380)
+        self.map = Picture(pointable=True, width=380)
+        self.here, self.worst = w.HTML(), w.HTML()
+        self.next = w.Button(description="next largest", tooltip="go to the place with the next largest distance")
+        self.by_layer, self.by_encoder, self.by_picture = w.HTML(), w.HTML(), w.HTML()
+        files = [
+            self.file(f"your {what}", lambda x, what=what: self._take(what, x)) for what in ("photograph", "reference")
+        ]
+        super().__init__(
+            "Feature-distance explorer",
+            "Table 3 says how far the swapped features F are from φ(HR), as one number. Here it is as a map: bright is far.",
+            [
+                row(self.pair, self.features, self.layer, self.form, self.row, self.column, self.next),
+                row(*files),
+                row(self.truth, self.swapped, self.map),
+                self.here,
+                self.worst,
+                row(self.by_layer, self.by_encoder, self.by_picture),
+            ],
+        )
+        self._load()
+        self.layer.value = layer
+        self._show()
+        self._go(*(place or self.now.largest(self.layer.value, 1)[0]))
+        self.on(self.pair, self._load)
+        for control in (self.features, self.layer, self.form):
+            self.on(control, self._show)
+        for picture in (self.truth, self.swapped, self.map):
+            self.on(picture, lambda picture=picture: self._go(*picture.place), "place")
+        for control in (self.row, self.column):
+            self.on(control, lambda: self._go(self.row.value, self.column.value))
+        self.next.on_click(lambda _: self.guarded(self._next))
+
+    @property
+    def now(self) -> DistanceState:
+        """The chosen encoder's distances."""
+        return self._states[self.features.value]
+
+    def state(self) -> dict:
+        """What it takes to make this one again."""
+        named = {n: getattr(self, n).value for n in ("pair", "features", "layer", "form")}
+        return named | {"place": (self.row.value, self.column.value)}
+
+    def summary(self) -> str:
+        """The picture's distance, and that of the place."""
+        layer, form = self.layer.value, self.form.value
+        here = self.now.map(layer, form)[self.row.value, self.column.value]
+        mean = self.now.mean(layer, form)
+        return (
+            f"{self.features.value}, {layer}: feature distance {mean:.3g} over the picture ({form}); {here:.3g} at row "
+            f"{self.row.value}, column {self.column.value}, {here / mean:.1f} times the mean" if mean else
+            f"{self.features.value}, {layer}: no distance anywhere"
+        )  # fmt: skip
+
+    def figure(self) -> Figure:
+        """The three pictures, and the places with the largest distances."""
+        images = (self.now.hr, self.now.pixels, self._heat())
+        panels = [
+            Panel(p.title.split(":")[0], i, p.grid, p.marks)
+            for p, i in zip((self.truth, self.swapped, self.map), images)
+        ]
+        return face(panels + [Panel(f"no. {t}", i) for t, i in self._patches(3).items()], self.summary(), 3, 11)
+
+    def _photos(self) -> Photos:
+        if self.pair.value != OWN:
+            return self._pairs[self.pair.value]()
+        if len(self._own) < 2:
+            raise ValueError("choose your photograph and your reference, with the two buttons below")
+        return photos(self._own["photograph"], self._own["reference"])
+
+    def _load(self) -> None:
+        """Other photographs, through all encoders."""
+        chosen = self._photos()
+        states = {}
+        for name in FEATURES:
+            with self.busy(f"{name}: features, matches and distances, {len(states) + 1} of {len(FEATURES)}"):
+                states[name] = DistanceState(chosen, name)
+        self._states = states
+        self.say(chosen.note)
+        self.truth.data, grid = png(chosen.hr), [n // 4 for n in chosen.hr.shape[:2]]
+        with self.quietly():
+            self.row.max, self.column.max = grid[0] - 1, grid[1] - 1
+        self.truth.grid = self.swapped.grid = self.map.grid = grid
+        self._show()
+        self._go(*self.now.largest(self.layer.value, 1)[0])
+
+    def _show(self) -> None:
+        """Another encoder, layer or form of the same photographs."""
+        if list(self.layer.options) != list(self.now.maps):
+            chosen = self.layer.value
+            with self.quietly():
+                self.layer.options = list(self.now.maps)
+                self.layer.value = chosen if chosen in self.now.maps else OUTPUT
+        layer, form = self.layer.value, self.form.value
+        self.swapped.data, self.map.data = png(self.now.pixels), png(self._heat())
+        self.map.title = f"|F − φ(HR)| in {layer}: bright from {self._high():.3g}"
+        means = {name: self.now.mean(name, form) for name in self.now.maps}
+        self.by_layer.value = bars(means, {}, f"{self.features.value}: by layer", ("distance, " + form, ""))
+        every = {name: state.mean(OUTPUT, form) for name, state in self._states.items()}
+        self.by_encoder.value = bars(every, {}, "by encoder, φ", ("distance, " + form, ""))
+        stored = by_picture(self.features.value, form).head(10)
+        if len(stored):
+            self.by_picture.value = bars(dict(stored), {}, "stored scores: largest ten pictures", (form, ""))
+        else:
+            self.by_picture.value = "<p>No stored scores of this encoder.</p>"
+        self.worst.value = "<b>largest distances</b>: HR beside what was swapped in" + strip(
+            self._patches(LARGEST), 120
+        )
+        self._go(self.row.value, self.column.value)
+
+    def _go(self, y: int, x: int) -> None:
+        """Show a place."""
+        y, x = min(y, self.row.max), min(x, self.column.max)
+        with self.quietly():
+            self.row.value, self.column.value = y, x
+            for picture in (self.truth, self.swapped, self.map):
+                picture.place, picture.marks = [y, x], [mark("best", x - 1, y - 1, 3, 3)]
+        value = self.now.map(self.layer.value, self.form.value)[y, x]
+        self.here.value = "<b>this place</b>" + strip({f"HR | swapped in: {value:.3g}": self._two(y, x)}, 120)
+        self.tell()
+
+    def _next(self) -> None:
+        places = self.now.largest(self.layer.value, LARGEST)
+        here = (self.row.value, self.column.value)
+        self._go(*places[(places.index(here) + 1) % len(places) if here in places else 0])
+
+    def _patches(self, count: int) -> dict[str, Pixels]:
+        values = self.now.map(self.layer.value, self.form.value)
+        places = self.now.largest(self.layer.value, count)
+        return {f"{i}: {values[p]:.3g}, row {p[0]}, column {p[1]}": self._two(*p) for i, p in enumerate(places, 1)}
+
+    def _two(self, y: int, x: int, reach: int = 8) -> Pixels:
+        """What lies around a cell in HR, and in the swapped reference below it, so that a strip's tiles are square."""
+        found = []
+        for image in (self.now.hr, self.now.pixels):
+            padded = np.pad(image, ((reach, reach), (2 * reach, 2 * reach), (0, 0)), mode="edge")
+            found.append(padded[4 * y : 4 * y + 4 + 2 * reach, 4 * x + reach // 2 : 4 * x + 4 + 3 * reach + reach // 2])
+        return np.concatenate([found[0], np.full_like(found[0][:2], 255), found[1]])
+
+    def _high(self) -> float:
+        return float(np.quantile(self.now.map(self.layer.value, self.form.value), 0.995))
+
+    def _heat(self) -> Pixels:
+        return heat(self.now.map(self.layer.value, self.form.value), self._high())
+
+    def _take(self, what: str, image: Pixels) -> None:
+        self._own[what] = image
+        if self.pair.value != OWN:
+            self.pair.value = OWN
+        else:
+            self._load()

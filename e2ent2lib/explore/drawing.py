@@ -1,0 +1,144 @@
+"""Pictures and charts that are drawn anew while a reader drags: PNG from arrays, bars and curves as SVG.
+
+Matplotlib takes a tenth of a second and more for each, so it draws only the explorers' static faces.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from e2ent2lib.report.examples import Pixels
+from e2ent2lib.report.plots import COLOURS
+
+MARKS = {"here": "#111111", "best": COLOURS[1], "rival": COLOURS[0], "chooser": COLOURS[4]}
+"""Colours of marks, as in js/explore.css."""
+
+
+_TAG = {"pad": 0.8, "ec": "none"}
+
+
+class Panel(NamedTuple):
+    """A picture of a static face: its marks are {x, y, w, h, kind, text} in cells of the grid (rows, columns)."""
+
+    title: str
+    image: Pixels
+    grid: Sequence[int] = (1, 1)
+    marks: Sequence[Mapping] = ()
+
+
+def png(image: Pixels) -> bytes:
+    """The picture as PNG, for a browser."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
+
+
+def heat(values: Float[np.ndarray, "h w"], high: float, low: float = 0.0) -> Pixels:
+    """Values as colours, dark for ``low`` and bright for ``high``; what lies outside is clipped."""
+    span = (high - low) or 1.0
+    steps = (np.nan_to_num((values - low) / span).clip(0, 1) * 255).astype(np.uint8)
+    return _MAGMA[steps]
+
+
+_MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+
+
+def mark(kind: str, x: float, y: float, w: float, h: float, text: str = "") -> dict:
+    """A mark for ``inputs.Picture`` and ``Panel``."""
+    return {"kind": kind, "x": x, "y": y, "w": w, "h": h, "text": text}
+
+
+def strip(patches: Mapping[str, Pixels], size: int = 84) -> str:
+    """Small patches in a row, each enlarged to ``size`` CSS pixels with its caption below; HTML."""
+    cells = []
+    for caption, patch in patches.items():
+        data = base64.b64encode(png(patch)).decode()
+        cells.append(
+            f'<figure style="margin:0;width:{size}px"><img alt="{escape(caption)}" src="data:image/png;base64,{data}" '
+            f'style="width:{size}px;height:{size}px;image-rendering:pixelated;border:1px solid #888">'
+            f'<figcaption style="font-size:12px;line-height:1.25">{escape(caption)}</figcaption></figure>'
+        )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:10px">{"".join(cells)}</div>'
+
+
+def bars(values: Mapping[str, float], beside: Mapping[str, float], title: str, legend: tuple[str, str]) -> str:
+    """Horizontal bars with a tick where the compared value lies; SVG. ``legend`` names the bars and the ticks."""
+    high = max([*values.values(), *beside.values(), 1e-12])
+    rows = []
+    for i, (name, value) in enumerate(values.items()):
+        y = 22 * i + 44
+        rows.append(f'<text x="128" y="{y + 13}" text-anchor="end">{escape(name)}</text>')
+        rows.append(f'<rect x="134" y="{y + 2}" width="{220 * value / high:.1f}" height="14" fill="{COLOURS[0]}"/>')
+        if name in beside:
+            x = 134 + 220 * beside[name] / high
+            rows.append(f'<path d="M{x:.1f} {y - 1}v20" stroke="{COLOURS[1]}" stroke-width="3"/>')
+        rows.append(f'<text x="{140 + 220 * value / high:.1f}" y="{y + 13}">{value:.3g}</text>')
+    key = (
+        f'<rect x="134" y="24" width="12" height="10" fill="{COLOURS[0]}"/><text x="150" y="33">{escape(legend[0])}</text>'
+        f'<path d="M264 22v14" stroke="{COLOURS[1]}" stroke-width="3"/><text x="270" y="33">{escape(legend[1])}</text>'
+    )
+    return _svg(420, 50 + 22 * len(values), title, key + "".join(rows))
+
+
+def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: int) -> str:
+    """Lines against training steps, the first value at step 0; SVG."""
+    values = [v for line in series.values() for v in line]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    span = (high - low) or 1.0
+    parts = [f'<path d="M50 30V180H400" fill="none" stroke="currentColor" stroke-width="1"/>']
+    for value, y in ((high, 36), (low, 180)):
+        parts.append(f'<text x="45" y="{y}" text-anchor="end">{value:.1f}</text>')
+    for (name, line), colour, dash, y in zip(series.items(), COLOURS, ("", "6 3"), (120, 138)):
+        points = " ".join(
+            f"{50 + 350 * i / steps:.1f},{180 - 145 * (value - low) / span:.1f}" for i, value in enumerate(line)
+        )
+        stroke = f'fill="none" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"'
+        parts.append(f'<polyline points="{points}" {stroke}/><path d="M190 {y}h26" {stroke}/>')
+        last = f": {line[-1]:.2f}" if line else ""
+        parts.append(f'<text x="222" y="{y + 5}">{escape(name)}{last}</text>')
+    parts.append(f'<text x="225" y="200" text-anchor="middle">training step (0 to {steps}); up: {escape(unit)}</text>')
+    return _svg(420, 210, title, "".join(parts))
+
+
+def _svg(width: int, height: int, title: str, body: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}" style="width:100%;'
+        f'max-width:{width}px;font:13px system-ui,sans-serif;fill:currentColor"><text x="4" y="14" font-weight="600">'
+        f"{escape(title)}</text>{body}</svg>"
+    )
+
+
+def face(panels: Sequence[Panel], text: str, columns: int, width: float = 10) -> Figure:
+    """Panels with their marks and a text below: what a page without a kernel shows of an explorer."""
+    rows = -(-len(panels) // columns)
+    shape = max(p.image.shape[0] / p.image.shape[1] for p in panels)
+    size = (width, rows * (width / columns * shape + 0.35) + 0.6)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, panel in zip(axes.flat, panels):
+        rows_, columns_ = panel.grid if tuple(panel.grid) != (1, 1) else panel.image.shape[:2]
+        axis.imshow(panel.image, extent=(0, columns_, rows_, 0), interpolation="nearest")
+        axis.set_title(panel.title, fontsize=9)
+        for m in panel.marks:
+            place, colour = ((m["x"], m["y"]), m["w"], m["h"]), MARKS[m["kind"]]
+            filled = m["kind"] == "chooser"
+            axis.add_patch(Rectangle(*place, fill=filled, fc=colour, ec="white", lw=1 if filled else 3.5))
+            if not filled:
+                axis.add_patch(Rectangle(*place, fill=False, ec=colour, lw=1.8))
+            if m["text"]:
+                axis.annotate(
+                    m["text"], (m["x"] + m["w"], m["y"]), fontsize=7, color="white", bbox=_TAG | {"fc": colour}
+                )
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=8.5, wrap=True)
+    return figure

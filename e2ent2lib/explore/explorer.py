@@ -1,0 +1,142 @@
+"""What all explorers have in common: a heading, a readout, a line for errors, and a face without a kernel."""
+
+import base64
+import io
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
+
+import ipywidgets as w
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from e2ent2lib.explore.inputs import File
+from e2ent2lib.explore.photos import read_upload
+from e2ent2lib.report.examples import Pixels
+
+OWN = "photographs of your own"
+
+
+class Explorer(w.VBox):
+    """Controls, pictures and a readout. ``figure()`` is its static face, ``summary()`` says in words what it shows.
+
+    No ``Output`` and no ``interact``: what they print a page does not keep.
+    """
+
+    _quiet = False
+
+    def __init__(self, title: str, what: str, children: list[w.Widget]):
+        self.readout, self.status = w.HTML(), w.HTML()
+        head = w.HTML(f"<h3 style='margin:0'>{escape(title)}</h3><p style='margin:2px 0 6px'>{escape(what)}</p>")
+        super().__init__([_STYLE(), head, self.status, *children, self.readout])
+        self.add_class("e2-explorer")
+
+    def on(self, control: w.Widget, call: Callable[[], None], trait: str = "value") -> None:
+        """Call ``call`` when a control's trait changes; an error goes to the status line, for it is shown nowhere."""
+        control.observe(lambda _: None if self._quiet else self.guarded(call), trait)
+
+    @contextmanager
+    def quietly(self) -> Iterator[None]:
+        """While controls follow what is shown already, their changes are not heard."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    def guarded(self, call: Callable[..., None], *arguments: object) -> None:
+        """Call it; what it raises is told in the status line, and the explorer stays as it was."""
+        try:
+            call(*arguments)
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            self.say(str(error) or type(error).__name__, problem=True)
+        except Exception as error:
+            traceback.print_exc()  # into the log
+            self.say(f"this should not happen: {type(error).__name__}: {error}", problem=True)
+
+    def say(self, text: str, *, problem: bool = False) -> None:
+        """Put a text into the status line; empty for none."""
+        look = "background:#fbe3d6;border-left:4px solid #D55E00" if problem else "background:#e3eef7"
+        box = f'<div role="status" style="{look};color:#222;padding:4px 10px">{escape(text)}</div>'
+        self.status.value = box if text else ""
+
+    def tell(self) -> None:
+        """Put ``summary()`` into the readout, where screen readers hear it."""
+        self.readout.value = f'<p role="status" aria-live="polite" style="margin:6px 0">{escape(self.summary())}</p>'
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Say that something takes longer while it does."""
+        self.say(f"⏳ {what} …")
+        yield
+        self.say("")
+
+    def file(self, label: str, take: Callable[[Pixels], None]) -> File:
+        """A control for a photograph of the reader's own; ``take`` gets its pixels."""
+        control = File(label=label)
+
+        def heard(name: str, content: bytes) -> None:
+            control.said = ""
+            try:
+                image = read_upload(name, content)
+            except ValueError as error:
+                control.said = "not taken"
+                self.say(str(error), problem=True)
+                return
+            control.said = f"{name}: {image.shape[1]}×{image.shape[0]}"
+            self.guarded(take, image)
+
+        control.on_file(heard)
+        return control
+
+    def summary(self) -> str:
+        """What is shown, in words."""
+        raise NotImplementedError
+
+    def figure(self) -> Figure:
+        """What is shown, as a figure."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **kwargs):
+        found = super()._repr_mimebundle_(**kwargs)
+        figure, buffer = self.figure(), io.BytesIO()
+        figure.savefig(buffer, format="jpeg", dpi=100, pil_kwargs={"quality": 88})
+        plt.close(figure)
+        return found | {"image/jpeg": base64.b64encode(buffer.getvalue()).decode(), "text/plain": self.summary()}
+
+
+def row(*children: w.Widget) -> w.Box:
+    """Widgets side by side, below each other where there is no room."""
+    return w.Box(list(children), layout=w.Layout(display="flex", flex_flow="row wrap", gap="6px 20px"))
+
+
+def choice(label: str, options: list | dict, value: object = None, tip: str = "") -> w.Dropdown:
+    """A labelled list to choose from."""
+    chosen = {} if value is None else {"value": value}
+    layout = w.Layout(width="auto", max_width="100%", min_width="0")
+    options = list(options.items()) if isinstance(options, dict) else options
+    return w.Dropdown(
+        description=label,
+        options=options,
+        tooltip=tip or label,
+        layout=layout,
+        style={"description_width": "auto"},
+        **chosen,
+    )
+
+
+def number(label: str, value: int, high: int) -> w.BoundedIntText:
+    """A labelled whole number from 0 to ``high``."""
+    layout = w.Layout(width="130px")
+    return w.BoundedIntText(value, 0, high, description=label, layout=layout, style={"description_width": "auto"})
+
+
+def _STYLE() -> w.HTML:
+    """Keeps pictures inside a phone's width."""
+    return w.HTML(
+        "<style>.e2-explorer{max-width:1200px}.e2-explorer,.e2-explorer .widget-box{overflow:visible;min-width:0}"
+        ".e2-explorer .widget-html-content{line-height:1.4;white-space:normal}.e2-explorer .widget-html{height:auto;"
+        "max-width:100%}.e2-explorer .jupyter-widgets{margin:2px 0}.e2-explorer select{min-width:0;max-width:100%}"
+        ".e2-explorer .widget-dropdown{max-width:100%}</style>"
+    )

@@ -6,9 +6,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
+EXPLORE_PORT ?= 8866
+STUDY_PORT ?= 8867
+# loopback only; notebooks/voila.json leaves out what is for readers of the notebook
+VOILA := ../$(BIN)/voila --no-browser
 NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
 
-.PHONY: help setup reproduce quick test test-all test-lowest claims lab notebooks lint lock
+.PHONY: help setup reproduce quick test test-all test-lowest claims lab explore study notebooks lint lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -49,6 +53,15 @@ claims: $(READY)  ## the paper's claims, each with its verdict, from the stored 
 
 lab: $(READY)  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks
+
+explore: $(READY)  ## the explorers as a page without code, and the user study on a page of its own (Ctrl-C ends both)
+	@echo "explorers: http://localhost:$(EXPLORE_PORT)   user study: http://localhost:$(STUDY_PORT)   (each page needs about 20 s)"
+	@cd notebooks && { $(VOILA) --port=$(STUDY_PORT) 13_user_study.ipynb & study=$$!; trap "kill $$study" EXIT; \
+	  $(VOILA) --port=$(EXPLORE_PORT) 12_explore.ipynb; }
+
+study: $(READY)  ## the user study alone, for participants; answers go to data/study
+	@echo "user study: http://localhost:$(STUDY_PORT)"
+	@cd notebooks && $(VOILA) --port=$(STUDY_PORT) 13_user_study.ipynb
 
 notebooks: $(READY)  ## execute all notebooks in place and normalise their outputs, before a commit
 	$(BIN)/python -m e2ent2lib.report.notebooks $(NOTEBOOKS)

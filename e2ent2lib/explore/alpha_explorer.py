@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from e2ent2lib.checkpoints import ALPHAS
 from e2ent2lib.explore.alphas import FIRST_STEPS, PAPER, WAYS, AlphaState, first_steps, place
 from e2ent2lib.explore.drawing import bars, curves, heat, png
-from e2ent2lib.explore.explorer import Explorer, choice, row
+from e2ent2lib.explore.explorer import CHART, Explorer, choice, row
 from e2ent2lib.explore.inputs import Picture, Triangle
 from e2ent2lib.explore.job import Job
 from e2ent2lib.report.ablations import over_seeds
@@ -23,7 +23,6 @@ POINTS = {
 }
 """Table 4's columns: the only α that were trained."""
 SHORT = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2", "ref": "E at φ(I_ref), × α3"}
-PLACES = {"in": "lr", "ref_down": "ref_down", "ref": "ref"}
 
 
 class AlphaExplorer(Explorer):
@@ -45,15 +44,16 @@ class AlphaExplorer(Explorer):
         self.sum_to_one = w.Checkbox(True, description="sum to 1", indent=False, layout=w.Layout(width="auto"))
         self.triangle = Triangle(pins=[{"alphas": list(a), "text": f"{self.points.loc[n, 'psnr']:.2f}"} for n, a in
                                        POINTS.items() if n in self.points.index])  # fmt: skip
-        shapes = {way: e.shape for way, e in self.state_of.errors.items()}
-        self.maps = {way: Picture(title=SHORT[way], width=round(6.5 * shapes["in"][1]) + 40) for way in WAYS}
-        self.layers, self.table, self.steps = w.HTML(), w.HTML(_table(self.points)), w.HTML()
+        self.maps = {way: Picture(title=SHORT[way], width=212) for way in WAYS}
+        self.layers, self.steps = w.HTML(layout=CHART), w.HTML()
         self.go = w.Button(
             description=f"train {FIRST_STEPS} steps", tooltip="train the first steps of stage 2 under this α"
         )
         self.job = Job(self.guarded)
-        left = w.VBox([self.triangle, row(*self.numbers), row(self.sum_to_one, self.preset), self.table])
-        right = w.VBox([row(*self.maps.values()), row(self.layers, w.VBox([self.steps, row(self.go, self.job)]))])
+        left = w.VBox([self.triangle, w.HTML(_table(self.points))])
+        right = w.VBox(
+            [row(*self.maps.values()), row(self.layers, w.VBox([self.steps, row(self.go, self.job)], layout=CHART))]
+        )
         left.layout.flex, right.layout.flex = "1 1 320px", "2 1 480px"
         for part in (left, right):
             part.layout.min_width = "0"
@@ -61,9 +61,9 @@ class AlphaExplorer(Explorer):
         box.layout.align_items = "flex-start"
         super().__init__(
             "α explorer",
-            "Eq. 5 sends the error at F back on three ways, weighed by α1, α2, α3. Drag the point: the maps show how much "
-            "error reaches each image's features, the bars how long the gradient of each of the encoder's layers is.",
-            [box],
+            "Eq. 5 sends the error at F back on three ways, weighed by α1, α2, α3. Drag the point: the maps show how "
+            "much error reaches each image's features, the bars how long the gradient of each layer of the encoder is.",
+            [row(*self.numbers, self.sum_to_one, self.preset), box],
         )
         self._set(self._first)
         self._draw_steps()
@@ -122,7 +122,7 @@ class AlphaExplorer(Explorer):
             self.maps[way].description = f"{SHORT[way]}: lengths of the error add up to {total:.3g}"
         here, paper = self.state_of.at(self.alphas), self.state_of.at(PAPER)
         self.layers.value = bars(
-            here.layers, paper.layers, "length of each layer's gradient", ("this α", "the paper's α")
+            here.layers, paper.layers, "length of each layer's gradient", "this α", "the paper's α"
         )
         self.say("")
         self.tell()
@@ -171,9 +171,9 @@ class AlphaExplorer(Explorer):
         series = {} if shown is None else {f"α = {_said(shown)}": self._curves[shown]}
         if shown is not None and shown != PAPER:
             series[f"the paper's {_said(PAPER)}"] = self._curves[PAPER]
-        title = "first training steps of stage 2"
-        note = "" if series else "<div>press “train”: live, about 5 s for each of the two curves</div>"
-        self.steps.value = curves(series, title, "PSNR / dB of this example", FIRST_STEPS) + note
+        title = "first training steps of stage 2, PSNR of this example"
+        wait = f"<b>{title}</b><br>press “train”: live, about 5 s for each of two curves, this α and the paper's"
+        self.steps.value = curves(series, title, "PSNR / dB", FIRST_STEPS) if series else wait
 
 
 def measured_points() -> pd.DataFrame:
@@ -186,20 +186,17 @@ def measured_points() -> pd.DataFrame:
 
 def _table(points: pd.DataFrame) -> str:
     """Table 4's four points as HTML."""
-    names = {"e2ent2-ablation": "e2ent2"}
     printed = {p.model: p.psnr for p in PRINTED if p.table == 4}
     lines = []
     for name, alphas in POINTS.items():
         ours = f"{points.loc[name, 'psnr']:.2f} ({points.loc[name, 'spread']:.2f})" if name in points.index else "–"
-        lines.append(
-            f"<tr><td>{_said(alphas)}</td><td>{printed.get(names.get(name, name), float('nan')):.2f}</td><td>{ours}</td></tr>"
-        )
+        lines.append(f"<tr><td>{_said(alphas)}</td><td>{printed.get(name, float('nan')):.2f}</td><td>{ours}</td></tr>")
     images = f"{points['images'].iloc[0]:.0f} pictures" if len(points) else "not measured"
-    return (
-        "<table style='border-spacing:10px 1px'><caption style='text-align:left;font-weight:600'>Table 4, PSNR / dB: the four "
-        "α that were trained</caption><tr><th align=left>α</th><th align=left>the paper's, CUFED5</th><th align=left>ours, "
-        f"{images} (spread of 3 seeds)</th></tr>{''.join(lines)}</table>"
+    head = (
+        "<table style='border-spacing:10px 1px'><caption style='text-align:left;font-weight:600'>Table 4, PSNR / dB: "
+        "the four α that were trained</caption><tr><th align=left>α</th><th align=left>the paper's, CUFED5</th>"
     )
+    return f"{head}<th align=left>ours, {images} (spread of 3 seeds)</th></tr>{''.join(lines)}</table>"
 
 
 def _said(alphas: tuple[float, float, float]) -> str:

@@ -18,6 +18,7 @@ from e2ent2lib.checkpoints import load_model
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.crops import Crops, CropTwice
 from e2ent2lib.data.pairs import embedded_photographs
+from e2ent2lib.explore.distances import layer_name
 from e2ent2lib.images import to_image, to_tensor
 from e2ent2lib.metrics import psnr
 from e2ent2lib.models import E2ENT2
@@ -64,6 +65,7 @@ class AlphaState:
         parts = self._unit.split([size for _, size in sizes], dim=1)
         self.grams: dict[str, Float[np.ndarray, "3 3"]] = {}
         for (layer, _), part in zip(sizes, parts):  # a convolution's weight and bias count as one
+            layer = layer_name(layer)
             self.grams[layer] = self.grams.get(layer, 0) + (part @ part.T).numpy()
         errors = error_maps(model, example)
         self.errors = {

@@ -15,7 +15,7 @@ from e2ent2lib.report.examples import CROP, Pixels, Window, cut
 
 
 class Comparer(Explorer):
-    """Two systems on one pair. ``box`` is what is seen, (x, y, width, height); ``Comparer(**explorer.state())`` a twin."""
+    """Two systems on one pair; ``box`` is what is seen, (x, y, width, height). ``Comparer(**c.state())`` is c again."""
 
     def __init__(
         self, pair: str = "motorcycle", left: str = "bicubic", right: str = "e2ent2-mse", box: Window | None = None
@@ -25,7 +25,7 @@ class Comparer(Explorer):
         self.left, self.right = choice("left", [left]), choice("right", [right])
         self._shown = (left, right)
         self.mode = choice("shown as", ["wipe", "side by side", "difference"])
-        self.wipe, self.job, self.every = Wipe(), Job(self.guarded), w.HTML()
+        self.wipe, self.job, self.every = Wipe(layout=w.Layout(max_width="900px")), Job(self.guarded), w.HTML()
         self.all = w.Button(description="what is seen, by every system", layout=w.Layout(width="auto"))
         files = [
             self.file(f"your {what}", lambda x, what=what: self._take(what, x)) for what in ("photograph", "reference")
@@ -34,9 +34,7 @@ class Comparer(Explorer):
             "SR comparer",
             "A photograph made four times smaller and enlarged again, by any two systems of the tables.",
             [
-                row(self.pair, self.left, self.right, self.mode),
-                row(*files),
-                self.job,
+                w.VBox([row(self.pair, self.left, self.right, self.mode), row(*files), self.job]),
                 self.wipe,
                 row(self.all),
                 self.every,

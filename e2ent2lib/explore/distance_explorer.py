@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from e2ent2lib.explore.distances import FORMS, OUTPUT, DistanceState, by_picture
 from e2ent2lib.explore.drawing import Panel, bars, face, heat, mark, png, strip
-from e2ent2lib.explore.explorer import OWN, Explorer, choice, number, row
+from e2ent2lib.explore.explorer import CHART, OWN, Explorer, choice, number, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES
 from e2ent2lib.explore.photos import Photos, pairs_here, photos
@@ -37,20 +37,23 @@ class DistanceExplorer(Explorer):
         self.map = Picture(pointable=True, width=380)
         self.here, self.worst = w.HTML(), w.HTML()
         self.next = w.Button(description="next largest", tooltip="go to the place with the next largest distance")
-        self.by_layer, self.by_encoder, self.by_picture = w.HTML(), w.HTML(), w.HTML()
+        self.by_layer, self.by_encoder, self.by_picture = charts = [w.HTML(layout=CHART) for _ in range(3)]
         files = [
             self.file(f"your {what}", lambda x, what=what: self._take(what, x)) for what in ("photograph", "reference")
         ]
         super().__init__(
             "Feature-distance explorer",
-            "Table 3 says how far the swapped features F are from φ(HR), as one number. Here it is as a map: bright is far.",
+            "Table 3 has one number for how far the swapped features F are from φ(HR). This is its map: bright is far.",
             [
-                row(self.pair, self.features, self.layer, self.form, self.row, self.column, self.next),
-                row(*files),
+                w.VBox(
+                    [
+                        row(self.pair, self.features, self.layer, self.form, self.row, self.column, self.next),
+                        row(*files),
+                    ]
+                ),
                 row(self.truth, self.swapped, self.map),
-                self.here,
-                self.worst,
-                row(self.by_layer, self.by_encoder, self.by_picture),
+                row(self.here, self.worst),
+                row(*charts),
             ],
         )
         self._load()
@@ -130,12 +133,12 @@ class DistanceExplorer(Explorer):
         self.swapped.data, self.map.data = png(self.now.pixels), png(self._heat())
         self.map.title = f"|F − φ(HR)| in {layer}: bright from {self._high():.3g}"
         means = {name: self.now.mean(name, form) for name in self.now.maps}
-        self.by_layer.value = bars(means, {}, f"{self.features.value}: by layer", ("distance, " + form, ""))
+        self.by_layer.value = bars(means, {}, f"{self.features.value}: by layer", "distance, " + form)
         every = {name: state.mean(OUTPUT, form) for name, state in self._states.items()}
-        self.by_encoder.value = bars(every, {}, "by encoder, φ", ("distance, " + form, ""))
-        stored = by_picture(self.features.value, form).head(10)
-        if len(stored):
-            self.by_picture.value = bars(dict(stored), {}, "stored scores: largest ten pictures", (form, ""))
+        self.by_encoder.value = bars(every, {}, "by encoder, φ", "distance, " + form)
+        stored = {_short(name): value for name, value in by_picture(self.features.value, form).head(10).items()}
+        if stored:
+            self.by_picture.value = bars(stored, {}, "stored scores, largest ten pictures", form)
         else:
             self.by_picture.value = "<p>No stored scores of this encoder.</p>"
         self.worst.value = "<b>largest distances</b>: HR beside what was swapped in" + strip(
@@ -184,3 +187,9 @@ class DistanceExplorer(Explorer):
             self.pair.value = OWN
         else:
             self._load()
+
+
+def _short(name: str, most: int = 16) -> str:
+    """A picture's name, its middle left out if it is long: the data set before it says more than the number does."""
+    data, _, image = name.partition(" ")
+    return name if len(name) <= most else f"{data} …{image[-(most - len(data) - 2) :]}"

@@ -68,7 +68,7 @@ class DistanceState:
 
 
 def layers(phi: nn.Module, image: Float[Tensor, "1 3 h w"]) -> dict[str, Float[Tensor, "1 c h w"]]:
-    """What an encoder's convolutions outside of residual blocks, its blocks, and φ itself make of an image, in order."""
+    """What an encoder's convolutions outside of residual blocks, its blocks and φ make of an image, in order."""
     found: dict[str, Tensor] = {}
     parts = [(name, part) for name, part in phi.named_modules() if isinstance(part, nn.Conv2d | ResidualBlock)]
     blocks = [f"{name}." for name, part in parts if isinstance(part, ResidualBlock)]
@@ -77,7 +77,7 @@ def layers(phi: nn.Module, image: Float[Tensor, "1 3 h w"]) -> dict[str, Float[T
     def keep(name: str) -> object:
         return lambda _, __, output: found.__setitem__(name, output)
 
-    hooks = [part.register_forward_hook(keep(_called(name))) for name, part in parts]
+    hooks = [part.register_forward_hook(keep(layer_name(name))) for name, part in parts]
     try:
         found[OUTPUT] = phi(image)
     finally:
@@ -86,10 +86,10 @@ def layers(phi: nn.Module, image: Float[Tensor, "1 3 h w"]) -> dict[str, Float[T
     return found
 
 
-def _called(path: str) -> str:
-    """A layer's name for readers: "body.0.2" is block 3, "body.1" the convolution after the blocks."""
-    if block := re.fullmatch(r"body\.0\.(\d+)", path):
-        return f"block {int(block[1]) + 1}"
+def layer_name(path: str) -> str:
+    """What readers call a part of the encoder: "body.0.2" is block 3, "body.1" the convolution after the blocks."""
+    if block := re.fullmatch(r"body\.0\.(\d+)(?:\.body\.([02]))?", path):
+        return f"block {int(block[1]) + 1}" + (f", conv {int(block[2]) // 2 + 1}" if block[2] else "")
     return "last conv" if path == "body.1" else path.rsplit(".", 1)[-1]
 
 

@@ -71,8 +71,8 @@ def strip(patches: Mapping[str, Pixels], size: int = 84) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:10px">{"".join(cells)}</div>'
 
 
-def bars(values: Mapping[str, float], beside: Mapping[str, float], title: str, legend: tuple[str, str]) -> str:
-    """Horizontal bars with a tick where the compared value lies; SVG. ``legend`` names the bars and the ticks."""
+def bars(values: Mapping[str, float], beside: Mapping[str, float], title: str, legend: str, tick: str = "") -> str:
+    """Horizontal bars with a tick where the compared value lies; SVG. ``legend`` names the bars, ``tick`` the ticks."""
     high = max([*values.values(), *beside.values(), 1e-12])
     rows = []
     for i, (name, value) in enumerate(values.items()):
@@ -84,9 +84,12 @@ def bars(values: Mapping[str, float], beside: Mapping[str, float], title: str, l
             rows.append(f'<path d="M{x:.1f} {y - 1}v20" stroke="{COLOURS[1]}" stroke-width="3"/>')
         rows.append(f'<text x="{140 + 220 * value / high:.1f}" y="{y + 13}">{value:.3g}</text>')
     key = (
-        f'<rect x="134" y="24" width="12" height="10" fill="{COLOURS[0]}"/><text x="150" y="33">{escape(legend[0])}</text>'
-        f'<path d="M264 22v14" stroke="{COLOURS[1]}" stroke-width="3"/><text x="270" y="33">{escape(legend[1])}</text>'
+        f'<rect x="134" y="24" width="12" height="10" fill="{COLOURS[0]}"/><text x="150" y="33">{escape(legend)}</text>'
     )
+    if beside:
+        key += (
+            f'<path d="M264 22v14" stroke="{COLOURS[1]}" stroke-width="3"/><text x="270" y="33">{escape(tick)}</text>'
+        )
     return _svg(420, 50 + 22 * len(values), title, key + "".join(rows))
 
 
@@ -95,7 +98,7 @@ def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: 
     values = [v for line in series.values() for v in line]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = (high - low) or 1.0
-    parts = [f'<path d="M50 30V180H400" fill="none" stroke="currentColor" stroke-width="1"/>']
+    parts = ['<path d="M50 30V180H400" fill="none" stroke="currentColor" stroke-width="1"/>']
     for value, y in ((high, 36), (low, 180)):
         parts.append(f'<text x="45" y="{y}" text-anchor="end">{value:.1f}</text>')
     for (name, line), colour, dash, y in zip(series.items(), COLOURS, ("", "6 3"), (120, 138)):

@@ -19,8 +19,9 @@ OWN = "photographs of your own"
 
 
 class Explorer(w.VBox):
-    """Controls, pictures and a readout. ``figure()`` is its static face, ``summary()`` says in words what it shows.
+    """Controls (the first of ``children``), a readout, pictures.
 
+    ``figure()`` is its static face, ``summary()`` says in words what it shows.
     No ``Output`` and no ``interact``: what they print a page does not keep.
     """
 
@@ -29,7 +30,7 @@ class Explorer(w.VBox):
     def __init__(self, title: str, what: str, children: list[w.Widget]):
         self.readout, self.status = w.HTML(), w.HTML()
         head = w.HTML(f"<h3 style='margin:0'>{escape(title)}</h3><p style='margin:2px 0 6px'>{escape(what)}</p>")
-        super().__init__([_STYLE(), head, self.status, *children, self.readout])
+        super().__init__([_STYLE(), head, *children[:1], self.status, self.readout, *children[1:]])
         self.add_class("e2-explorer")
 
     def on(self, control: w.Widget, call: Callable[[], None], trait: str = "value") -> None:
@@ -98,17 +99,21 @@ class Explorer(w.VBox):
         """What is shown, as a figure."""
         raise NotImplementedError
 
-    def _repr_mimebundle_(self, **kwargs):
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
         found = super()._repr_mimebundle_(**kwargs)
         figure, buffer = self.figure(), io.BytesIO()
-        figure.savefig(buffer, format="jpeg", dpi=100, pil_kwargs={"quality": 88})
+        figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 82})
         plt.close(figure)
         return found | {"image/jpeg": base64.b64encode(buffer.getvalue()).decode(), "text/plain": self.summary()}
 
 
+CHART = w.Layout(flex="1 1 320px", max_width="440px", min_width="0")
+"""Of a chart in a row."""
+
+
 def row(*children: w.Widget) -> w.Box:
     """Widgets side by side, below each other where there is no room."""
-    return w.Box(list(children), layout=w.Layout(display="flex", flex_flow="row wrap", gap="6px 20px"))
+    return w.Box(list(children), layout=w.Layout(display="flex", flex_flow="row wrap", grid_gap="6px 20px"))
 
 
 def choice(label: str, options: list | dict, value: object = None, tip: str = "") -> w.Dropdown:

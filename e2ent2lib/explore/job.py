@@ -14,7 +14,9 @@ class Job(w.HBox):
         self._guarded, self._current, self.thread = guarded, object(), threading.Thread()
         self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="160px"))
         self.left, self.stop = w.Label(), w.Button(description="stop", tooltip="stop this work; what is done stays")
-        super().__init__([self.bar, self.left, self.stop], layout=w.Layout(display="none", flex_flow="row wrap"))
+        super().__init__(
+            [self.bar, self.left, self.stop], layout=w.Layout(display="none", flex_flow="row wrap", grid_gap="4px 12px")
+        )
         self.stop.on_click(lambda _: self.cancel())
 
     def run(self, items: Iterator, total: int, show: Callable[[object], None], what: str) -> None:

@@ -23,7 +23,7 @@ class MatchExplorer(Explorer):
     """
 
     def __init__(
-        self, pair: str = "motorcycle", features: str = "end-to-end", norm: str = "l2", place: tuple = (73, 112)
+        self, pair: str = "motorcycle", features: str = "end-to-end", norm: str = "l2", place: tuple = (64, 150)
     ):
         self._pairs, self._first = pairs_here(), {"pair": pair, "features": features, "norm": norm, "place": place}
         self._own: dict[str, Pixels] = {}
@@ -44,8 +44,7 @@ class MatchExplorer(Explorer):
             "Every 3×3 patch of the low-resolution input's features looks for the most similar patch of the reduced "
             "reference (Eq. 3); the 12×12 patch at the same place of the reference is swapped in (Eq. 4).",
             [
-                row(self.pair, self.features, self.norm, self.row, self.column, self.reset),
-                row(*files),
+                w.VBox([row(self.pair, self.features, self.norm, self.row, self.column, self.reset), row(*files)]),
                 row(self.input, self.reference),
                 self.patches,
                 row(self.similarity, self.piled),
@@ -154,7 +153,7 @@ class MatchExplorer(Explorer):
 
     def _heat_of_place(self) -> Pixels:
         scores = self.place.similarity
-        return heat(np.pad(scores, 1, mode="edge"), float(scores.max()), float(np.quantile(scores, 0.5)))
+        return heat(np.pad(scores, 1, mode="edge"), float(scores.max()), float(np.quantile(scores, 0.25)))
 
     def _heat_of_k(self) -> Pixels:
         k = np.log1p(np.pad(self.match.chosen, 1))

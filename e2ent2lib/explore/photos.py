@@ -1,4 +1,4 @@
-"""The photographs that the explorers show: pairs that are here, a reader's own, brought to a size that answers at once."""
+"""What the explorers show: pairs that are here, a reader's own photographs, in a size that answers at once."""
 
 import io
 from functools import partial

@@ -49,8 +49,8 @@ function render({ model, el }) {
     for (const m of model.get("marks").filter((m) => m.text)) {
       const tag = document.createElement("span");
       tag.textContent = m.text;
-      tag.style.cssText = `position:absolute;left:${(100 * (m.x + m.w)) / columns}%;top:${(100 * m.y) / rows}%;
-        background:#0072B2;color:#fff;font:700 11px/14px system-ui;padding:0 3px;pointer-events:none`;
+      tag.className = `e2-tag e2-tag-${m.kind}`;
+      tag.style.cssText = `left:${(100 * (m.x + m.w)) / columns}%;top:${(100 * m.y) / rows}%`;
       frame.append(tag);
     }
   }

@@ -34,7 +34,7 @@ function render({ model, el }) {
   el.innerHTML = `<svg viewBox="0 0 360 330" tabindex="0" role="application" aria-roledescription="triangle, arrow keys move">
     <polygon points="${corners}" fill="#0072B218" stroke="#555" stroke-width="1.5"/>${lines.join("")}
     <text x="6" y="314">α1 = 1 (I_in)</text><text x="354" y="314" text-anchor="end">α2 = 1 (I_ref↓)</text>
-    <text x="180" y="34" text-anchor="middle">α3 = 1 (I_ref)</text>
+    <text x="180" y="20" text-anchor="middle">α3 = 1 (I_ref)</text>
     <g class="pins"></g><circle class="knob" r="9" fill="#D55E00" stroke="#fff" stroke-width="2.5"/></svg>`;
   const [svg, pins, knob] = ["svg", ".pins", ".knob"].map((s) => el.querySelector(s));
 

@@ -170,7 +170,7 @@ class AlphaExplorer(Explorer):
         shown = getattr(self, "_shown", None)
         series = {} if shown is None else {f"α = {_said(shown)}": self._curves[shown]}
         if shown is not None and shown != PAPER:
-            series[f"the paper's {_said(PAPER)}"] = self._curves[PAPER]
+            series["the paper's α"] = self._curves[PAPER]
         title = "first training steps of stage 2, PSNR of this example"
         wait = f"<b>{title}</b><br>press “train”: live, about 5 s for each of two curves, this α and the paper's"
         self.steps.value = curves(series, title, "PSNR / dB", FIRST_STEPS) if series else wait

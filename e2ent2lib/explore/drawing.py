@@ -106,9 +106,9 @@ def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: 
             f"{50 + 350 * i / steps:.1f},{180 - 145 * (value - low) / span:.1f}" for i, value in enumerate(line)
         )
         stroke = f'fill="none" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"'
-        parts.append(f'<polyline points="{points}" {stroke}/><path d="M190 {y}h26" {stroke}/>')
+        parts.append(f'<polyline points="{points}" {stroke}/><path d="M140 {y}h26" {stroke}/>')
         last = f": {line[-1]:.2f}" if line else ""
-        parts.append(f'<text x="222" y="{y + 5}">{escape(name)}{last}</text>')
+        parts.append(f'<text x="172" y="{y + 5}">{escape(name)}{last}</text>')
     parts.append(f'<text x="225" y="200" text-anchor="middle">training step (0 to {steps}); up: {escape(unit)}</text>')
     return _svg(420, 210, title, "".join(parts))
 

@@ -69,7 +69,7 @@ class Explorer(w.VBox):
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
         """Say that something takes longer while it does."""
-        self.say(f"⏳ {what} …")
+        self.say(f"working: {what} …")
         yield
         self.say("")
 

@@ -73,6 +73,10 @@ class Question(anywidget.AnyWidget):
     """Which question is shown; an answer to another one is not heard."""
     total = t.Int(0).tag(sync=True)
 
+    def __init__(self, **traits: object):
+        super().__init__(**traits)
+        self._anywidget_id = "question"  # else the page would name this library, and with it our system
+
     def on_answer(self, heard: Callable[[str, int], None]) -> None:
         """Call ``heard(choice, milliseconds)`` for each answer to the question that is shown."""
 

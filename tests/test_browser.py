@@ -1,0 +1,405 @@
+"""The explorers and the study in a real browser, by Voilà and in JupyterLab; pictures go to build/screenshots."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from e2ent2lib.explore.study import read_answers
+from e2ent2lib.explore.study_page import OTHERS
+from e2ent2lib.provenance import ROOT
+from e2ent2lib.report.systems import NAMES
+
+api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+SHOTS = ROOT / "build" / "screenshots"
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WAIT = 60_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Debian's chromium or another one on the path, else Playwright's own; without any, these tests are skipped."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    with api.sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except api.Error as error:
+            pytest.skip(f"no browser here: `make browser` installs one ({str(error).splitlines()[0]})")
+        yield chromium
+        chromium.close()
+
+
+def served(command: list[str], **environment: str) -> Iterator[str]:
+    """Run a server at a free port of the loopback; yields its address once it listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", *command, f"--port={port}", "--no-browser"]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT / "notebooks",
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(600):
+            try:
+                socket.create_connection(("localhost", port)).close()
+                break
+            except OSError:
+                with suppress(subprocess.TimeoutExpired):
+                    assert process.wait(0.2) is None, "the server did not start"
+        yield f"http://localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def explorers() -> Iterator[str]:
+    yield from served(["voila", "12_explore.ipynb", "--VoilaConfiguration.preheat_kernel=False"])
+
+
+@pytest.fixture(scope="module")
+def page(browser, explorers):
+    """The explorers' page, opened once."""
+    page = opened(browser, explorers, DESKTOP)
+    yield page
+    page.close()
+
+
+def opened(browser, address: str, size: dict):
+    page = browser.new_page(viewport=size)
+    page.set_default_timeout(WAIT)
+    page.goto(address, timeout=3 * WAIT)
+    page.wait_for_selector(".e2", timeout=3 * WAIT)
+    return page
+
+
+def explorer(page, title: str):
+    return page.locator(".e2-explorer").filter(has=page.get_by_role("heading", name=title, exact=True))
+
+
+def said(part) -> str:
+    return part.locator("[aria-live=polite] , [role=status]").filter(has_text=re.compile(r"\w")).last.inner_text()
+
+
+def shot(page, name: str) -> None:
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def until_says(part, pattern: str) -> str:
+    part.get_by_text(re.compile(pattern)).first.wait_for()
+    return part.get_by_text(re.compile(pattern)).first.inner_text()
+
+
+def test_the_page_shows_all_explorers_and_no_code(page):
+    for title in ("Match explorer", "α explorer", "Feature-distance explorer", "SR comparer"):
+        explorer(page, title).wait_for()
+    text = page.locator("body").inner_text()
+    assert "import " not in text and "Exercises" not in text and "Traceback" not in text
+    shot(page, "explorers")
+
+
+def test_a_click_and_arrow_keys_move_the_place_of_the_match_explorer(page):
+    part = explorer(page, "Match explorer")
+    picture = part.get_by_role("application", name="I_in").first
+    box = picture.bounding_box()
+    picture.click(position={"x": box["width"] * 0.501, "y": box["height"] * 0.501})
+    until_says(part, "patch around row 62, column 92")
+    picture.press("ArrowRight")
+    picture.press("Shift+ArrowDown")
+    until_says(part, "patch around row 72, column 93")
+    assert part.get_by_label("row").input_value() == "72"
+    part.get_by_label("row").fill("40")
+    part.get_by_label("row").press("Enter")
+    until_says(part, "patch around row 40, column 93")
+    shot(page, "match")
+
+
+def test_pointing_at_the_reference_shows_who_chose_a_patch(page):
+    part = explorer(page, "Match explorer")
+    part.get_by_role("application", name="I_ref, the reference").click(position={"x": 100, "y": 100})
+    assert re.search(r"was chosen \d+ times", until_says(part, "of the reference was chosen"))
+
+
+def test_features_and_norm_match_anew(page):
+    part = explorer(page, "Match explorer")
+    part.get_by_label("features").select_option("RGB")
+    until_says(part, r"\(RGB, L2\)")
+    part.get_by_label("norm").select_option(index=1)
+    until_says(part, r"\(RGB, L1\)")
+    part.get_by_role("button", name="reset").click()
+    until_says(part, r"row 64, column 150 .*\(end-to-end, L2\)")
+
+
+def odd_photographs(folder: Path) -> dict[str, Path]:
+    """Photographs of odd formats, all of one picture."""
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)).resize(
+        (360, 240), Image.Resampling.BICUBIC
+    )
+    wide = np.asarray(image.convert("L")).astype(np.uint16) * 257
+    exif = Image.Exif()
+    exif[274] = 6  # rotated by the camera
+    made = {
+        "sixteen.png": lambda p: Image.fromarray(wide).save(p),
+        "cmyk.jpg": lambda p: image.convert("CMYK").save(p),
+        "turned.jpg": lambda p: image.save(p, exif=exif),
+        "alpha.webp": lambda p: image.convert("RGBA").save(p, lossless=True),
+        "palette.gif": lambda p: image.convert("P").save(p),
+        "page.tif": lambda p: image.save(p),
+    }
+    for name, save in made.items():
+        save(folder / name)
+    return {name: folder / name for name in made}
+
+
+def test_photographs_of_odd_formats_are_taken(page, tmp_path):
+    part = explorer(page, "Match explorer")
+    files = part.locator("input[type=file]")
+    for name, path in odd_photographs(tmp_path).items():
+        files.nth(0).set_input_files(path)
+        until_says(part, re.escape(f"{name}: {'240×360' if name == 'turned.jpg' else '360×240'}"))
+        until_says(part, "your input was reduced from")
+    files.nth(1).set_input_files(tmp_path / "page.tif")
+    until_says(part, re.escape("page.tif: 360×240"))
+    part.get_by_text("working: matching").wait_for(state="hidden")
+    assert "cosine" in until_says(part, "patch around row")
+    shot(page, "own_photographs")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("notes.txt", b"no picture", "not an image this project can read"),
+        ("empty.png", b"", "not an image this project can read"),
+        ("<b>bold.png", b"x", "<b>bold.png: not an image"),
+    ],
+)
+def test_a_file_that_is_no_photograph_is_told_and_nothing_changes(page, tmp_path, name, content, expected):
+    part = explorer(page, "SR comparer")
+    before = until_says(part, "crop x 0")
+    (tmp_path / name).write_bytes(content)
+    part.locator("input[type=file]").nth(0).set_input_files(tmp_path / name)
+    until_says(part, re.escape(expected))
+    assert until_says(part, "crop x 0") == before
+
+
+def test_alpha_moves_by_drag_keys_and_numbers_and_sums_to_one(page):
+    part = explorer(page, "α explorer")
+    triangle = part.get_by_role("application")
+    triangle.scroll_into_view_if_needed()
+    box = triangle.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.7, steps=8)
+    page.mouse.up()
+    until_says(part, r"nothing was trained at this α")
+    for key in ("ArrowUp", "ArrowLeft", "Shift+ArrowRight"):
+        before = triangle.get_attribute("aria-label")
+        triangle.press(key)
+        assert triangle.get_attribute("aria-label") != before
+    part.get_by_label("of Table 4").select_option("(1, 0, 0)")
+    assert "trained so" in until_says(part, r"α = \(1, 0, 0\)")
+    part.get_by_label("α3").fill("0.5")
+    part.get_by_label("α3").press("Enter")
+    until_says(part, r"α = \(0.5, 0, 0.5\)")
+    assert sum(float(part.get_by_label(f"α{i}").input_value()) for i in (1, 2, 3)) == pytest.approx(1)
+    shot(page, "alpha")
+
+
+def test_the_first_training_steps_are_drawn_while_they_run(page):
+    part = explorer(page, "α explorer")
+    part.get_by_role("button", name="train").click()
+    until_says(part, "s left")
+    part.get_by_text("s left").wait_for(state="hidden")
+    lines = part.locator("svg polyline")
+    assert [len(lines.nth(i).get_attribute("points").split()) for i in range(lines.count())] == [21, 21]
+    shot(page, "first_steps")
+
+
+def test_feature_distance_by_place_encoder_layer_and_form(page):
+    part = explorer(page, "Feature-distance explorer")
+    first = until_says(part, "feature distance .* over the picture")
+    part.get_by_role("button", name="next largest").click()
+    part.get_by_text(first).wait_for(state="hidden")
+    part.get_by_label("encoder φ").select_option("VGG19 relu1_2")
+    until_says(part, "VGG19 relu1_2, φ: feature distance")
+    part.get_by_label("layer", exact=True).select_option("conv1_1")
+    part.get_by_label("distance", exact=True).select_option("scale-free")
+    until_says(part, r"VGG19 relu1_2, conv1_1: feature distance .*scale-free")
+    part.get_by_role("application", name="HR").click(position={"x": 50, "y": 60})
+    until_says(part, r"at row 10, column 10")
+    shot(page, "distance")
+
+
+def test_the_comparer_wipes_zooms_and_scores_what_is_seen(page):
+    part = explorer(page, "SR comparer")
+    part.get_by_label("right").select_option("E2ENT²")
+    until_says(part, r"E2ENT² 25\.91 dB / 0\.826")
+    top = part.locator(".top")
+    part.get_by_label("where the line").fill("0.25")
+    assert "75%" in top.evaluate("e => e.style.clipPath")
+    view = part.locator(".e2-view").first
+    view.press("ArrowRight")
+    assert "73%" in top.evaluate("e => e.style.clipPath")
+    part.get_by_role("button", name="zoom in").click()
+    until_says(part, "370×250 pixels")
+    view.press("ArrowRight")
+    until_says(part, "crop x 22[0-9], y 125, 370×250")
+    part.get_by_label("shown as").select_option("side by side")
+    part.locator(".e2-side").wait_for()
+    both = part.locator(".e2-view img")
+    assert both.nth(0).evaluate("e => e.style.transform") == both.nth(1).evaluate("e => e.style.transform")
+    shot(page, "side_by_side")
+    part.get_by_label("shown as").select_option("difference")
+    part.locator("img[data-of=difference]").wait_for()
+    part.get_by_label("shown as").select_option("wipe")
+    part.get_by_role("button", name="by every system").click()
+    part.get_by_text(re.compile(r"SRNTT: \d")).wait_for()
+    part.scroll_into_view_if_needed()
+    shot(page, "comparer")
+
+
+def test_a_system_that_is_not_ready_is_computed_beside_the_page(page):
+    part = explorer(page, "SR comparer")
+    part.get_by_role("button", name="whole picture").click()
+    part.get_by_label("left", exact=True).select_option("SRResNet")
+    until_says(part, "SRResNet enlarges motorcycle")
+    until_says(part, r"740×500 pixels: SRResNet \d")
+
+
+def test_controls_have_labels(page):
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('.e2-explorer input, .e2-explorer select, .e2-explorer button')]
+        .filter(e => !(e.labels?.length || e.ariaLabel || e.title || e.textContent.trim())).map(e => e.outerHTML)"""
+    )
+    assert unnamed == []
+    assert page.evaluate("[...document.querySelectorAll('.e2-explorer img')].every(i => i.hasAttribute('alt'))")
+
+
+def test_a_phone_shows_everything_within_its_width(browser, explorers):
+    phone = opened(browser, explorers, PHONE)
+    explorer(phone, "SR comparer").get_by_text("crop x 0").wait_for()
+    wide = phone.evaluate(
+        """() => [...document.querySelectorAll('.e2-explorer *')]
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.e2-view, .e2-frame, svg'))
+        .map(e => e.className + ' ' + e.getBoundingClientRect().right).slice(0, 5)"""
+    )
+    assert wide == []
+    for number, title in enumerate(("Match explorer", "α explorer", "Feature-distance explorer", "SR comparer")):
+        explorer(phone, title).scroll_into_view_if_needed()
+        shot(phone, f"phone_{number}")
+    phone.close()
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def study(answers) -> Iterator[str]:
+    command = ["voila", "13_user_study.ipynb", "--VoilaConfiguration.preheat_kernel=False"]
+    yield from served(command, E2ENT2_STUDY=str(answers))
+
+
+def begin(page, number: str) -> None:
+    page.get_by_label("your number").fill(number)
+    page.get_by_label("I agree").check()
+    page.get_by_role("button", name="begin").click()
+
+
+def test_a_study_is_interrupted_gone_on_with_and_never_overwritten(browser, study, answers):
+    page = opened(browser, study, DESKTOP)
+    assert page.get_by_role("button", name="begin").is_disabled()
+    text = page.content()
+    begin(page, "p1")
+    for number in range(1, 6):
+        page.get_by_text(f"question {number} of 26").wait_for()
+        page.wait_for_timeout(100)  # the pictures are decoded
+        page.keyboard.press("ArrowLeft" if number % 2 else "ArrowRight")
+    page.get_by_text("question 6 of 26").wait_for()
+    text += page.content()
+    shot(page, "study")
+    page.close()  # interrupted
+    given = read_answers(answers / "p1.csv")
+    assert [a.choice for a in given] == ["left", "right", "left", "right", "left"]
+    assert all(a.milliseconds > 0 for a in given)
+
+    page = opened(browser, study, PHONE)
+    begin(page, "p1")
+    page.get_by_text("Welcome back: going on at question 6").wait_for()
+    for number in range(6, 27):
+        page.get_by_text(f"question {number} of 26").wait_for()
+        page.get_by_role("button", name="the right picture").click()
+    page.get_by_text("Thank you!").wait_for()
+    shot(page, "study_end_on_a_phone")
+    text += page.content()
+    page.close()
+    done = read_answers(answers / "p1.csv")
+    assert done[:5] == given and len(done) == 26 and {a.number for a in done} == set(range(26))
+
+    page = opened(browser, study, DESKTOP)  # done twice
+    begin(page, "p1")
+    page.get_by_text("Thank you!").wait_for()
+    assert read_answers(answers / "p1.csv") == done
+    page.close()
+    names = {NAMES[n] for n in (*OTHERS, "e2ent2")} | {*OTHERS, "e2ent2"} - {"landmark"}
+    assert [n for n in names if n in text] == []
+
+
+def test_a_second_participant_gets_a_file_and_an_order_of_their_own(browser, study, answers):
+    page = opened(browser, study, DESKTOP)
+    begin(page, "p2")
+    page.get_by_text("question 1 of 26").wait_for()
+    page.get_by_role("button", name="the left picture").click()
+    page.get_by_text("question 2 of 26").wait_for()
+    page.close()
+    one, two = (read_answers(answers / f"{p}.csv") for p in ("p1", "p2"))
+    assert len(two) == 1 and two[0].seed != one[0].seed
+
+
+def test_a_number_that_could_leave_the_folder_is_refused(browser, study, answers):
+    page = opened(browser, study, DESKTOP)
+    begin(page, "../p3")
+    page.get_by_text("use up to 40 letters").wait_for()
+    assert not (answers.parent / "p3.csv").exists()
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[str]:
+    yield from served(["jupyterlab", "--IdentityProvider.token=", "--ServerApp.allow_root=True"])
+
+
+def test_an_explorer_is_alive_in_jupyterlab(browser, lab):
+    page = browser.new_page(viewport=DESKTOP)
+    page.set_default_timeout(WAIT)
+    page.goto(f"{lab}/lab/workspaces/test/tree/12_explore.ipynb?reset")
+    page.locator(".jp-Notebook").wait_for()
+    page.locator(".jp-NotebookPanel-toolbar").wait_for()
+    for button in page.locator(".jp-Dialog .jp-mod-reject, .jp-Dialog .jp-mod-accept").all():
+        button.click()  # a question about news, or the like
+    page.get_by_role("menuitem", name="Run").click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    page.locator(".e2-explorer").first.wait_for(timeout=2 * WAIT)
+    part = explorer(page, "Match explorer")
+    part.get_by_role("application", name="I_in").first.click(position={"x": 40, "y": 40})
+    until_says(part, "patch around row")
+    assert part.locator(".jp-OutputArea-output img").count() == 0  # alive, so no static face beside it
+    shot(page, "lab")
+    page.close()

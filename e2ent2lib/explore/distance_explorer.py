@@ -97,7 +97,7 @@ class DistanceExplorer(Explorer):
             Panel(p.title.split(":")[0], i, p.grid, p.marks)
             for p, i in zip((self.truth, self.swapped, self.map), images)
         ]
-        return face(panels + [Panel(f"no. {t}", i) for t, i in self._patches(3).items()], self.summary(), 3, 11)
+        return face(panels + [Panel(f"no. {t}", i) for t, i in self._patches(3).items()], self.summary(), 3, 9)
 
     def _photos(self) -> Photos:
         if self.pair.value != OWN:

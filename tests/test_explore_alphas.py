@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.explore.alphas import CORNERS, AlphaState, alphas_at, place
+from e2ent2lib.explore.distances import layer_name
 from e2ent2lib.images import to_tensor
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import match_and_swap
@@ -36,7 +37,7 @@ def test_every_layers_length_is_that_of_the_gradient_computed_for_this_alpha(mod
     reconstruction_loss(image, to_tensor(example.hr)).backward()
     lengths = {}
     for name, weight in model.encoder.named_parameters():
-        layer = name.rsplit(".", 1)[0]
+        layer = layer_name(name.rsplit(".", 1)[0])
         lengths[layer] = (lengths.get(layer, 0.0) ** 2 + weight.grad.norm().item() ** 2) ** 0.5
     model.encoder.zero_grad()
     model.encoder.requires_grad_(False)

@@ -214,7 +214,14 @@ def _draw_triangle(axis: plt.Axes, alphas: tuple[float, float, float], points: p
         )
     axis.plot(*place(alphas), "o", color=COLOURS[1], ms=10, mec="white")
     for (x, y), name, side in zip(corners, ("α1", "α2", "α3"), ("right", "left", "center")):
-        axis.annotate(name, (x, y), (0, 16 if y > 0.5 else -1), textcoords="offset points", ha=side, fontsize=9)
+        axis.annotate(
+            name,
+            (x, y),
+            (0, 16) if y > 0.5 else (-8 if side == "right" else 8, -1),
+            textcoords="offset points",
+            ha=side,
+            fontsize=9,
+        )
     axis.set(aspect="equal", title="α; measured points of Table 4", xlim=(-0.2, 1.2), ylim=(-0.2, 1.05))
     axis.title.set_fontsize(9)
     axis.axis("off")

@@ -5,6 +5,7 @@ Matplotlib takes a tenth of a second and more for each, so it draws only the exp
 
 import base64
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
@@ -123,16 +124,19 @@ def _svg(width: int, height: int, title: str, body: str) -> str:
 
 def face(panels: Sequence[Panel], text: str, columns: int, width: float = 10) -> Figure:
     """Panels with their marks and a text below: what a page without a kernel shows of an explorer."""
-    rows = -(-len(panels) // columns)
-    shape = max(p.image.shape[0] / p.image.shape[1] for p in panels)
-    size = (width, rows * (width / columns * shape + 0.35) + 0.6)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    shapes = [max(p.image.shape[0] / p.image.shape[1] for p in line) for line in lines]
+    size = (width, sum(width / columns * shape + 0.45 for shape in shapes) + 0.5)
+    figure, axes = plt.subplots(
+        len(lines), columns, figsize=size, squeeze=False, layout="constrained", height_ratios=shapes
+    )
     for axis in axes.flat:
         axis.axis("off")
     for axis, panel in zip(axes.flat, panels):
         rows_, columns_ = panel.grid if tuple(panel.grid) != (1, 1) else panel.image.shape[:2]
         axis.imshow(panel.image, extent=(0, columns_, rows_, 0), interpolation="nearest")
-        axis.set_title(panel.title, fontsize=9)
+        wrapped = [textwrap.fill(line, int(13 * width / columns)) for line in panel.title.splitlines()]
+        axis.set_title("\n".join(wrapped), fontsize=9)
         for m in panel.marks:
             place, colour = ((m["x"], m["y"]), m["w"], m["h"]), MARKS[m["kind"]]
             filled = m["kind"] == "chooser"

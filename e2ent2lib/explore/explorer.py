@@ -25,6 +25,8 @@ class Explorer(w.VBox):
     No ``Output`` and no ``interact``: what they print a page does not keep.
     """
 
+    uploads: tuple[File, ...] = ()
+    """The controls for photographs of the reader's own."""
     _quiet = False
 
     def __init__(self, title: str, what: str, children: list[w.Widget]):
@@ -89,6 +91,7 @@ class Explorer(w.VBox):
             self.guarded(take, image)
 
         control.on_file(heard)
+        self.uploads += (control,)
         return control
 
     def summary(self) -> str:

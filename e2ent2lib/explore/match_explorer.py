@@ -72,7 +72,8 @@ class MatchExplorer(Explorer):
         pictures = (self.input, self.reference, self.similarity, self.piled)
         images = (self.match.lr, self.match.ref, self._heat_of_place(), self._heat_of_k())
         panels = [Panel(p.title.split(": point")[0], i, p.grid, p.marks) for p, i in zip(pictures, images)]
-        return face([*panels, *(Panel(t, i) for t, i in list(self._patches().items())[:4])], self.summary(), 4, 10)
+        patches = list(self._patches().items())
+        return face([*panels, *(Panel(*patches[i]) for i in (0, 1, 2, 4))], self.summary(), 4, 10)
 
     def _photos(self) -> tuple[Pixels, Pixels, str]:
         """The input, the reference, and what was done to them."""

@@ -12,7 +12,7 @@ STUDY_PORT ?= 8867
 VOILA := ../$(BIN)/voila --no-browser
 NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
 
-.PHONY: help setup reproduce quick test test-all test-lowest claims lab explore study notebooks lint lock
+.PHONY: help setup reproduce quick test test-all test-lowest claims lab explore study browser notebooks lint lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -62,6 +62,12 @@ explore: $(READY)  ## the explorers as a page without code, and the user study o
 study: $(READY)  ## the user study alone, for participants; answers go to data/study
 	@echo "user study: http://localhost:$(STUDY_PORT)"
 	@cd notebooks && $(VOILA) --port=$(STUDY_PORT) 13_user_study.ipynb
+
+browser: $(READY)  ## a browser for tests/test_browser.py, if there is none: Debian's chromium as root, else Playwright's
+	@for name in chromium chromium-browser google-chrome chrome; do command -v $$name && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; \
+	else $(BIN)/playwright install chromium; fi
 
 notebooks: $(READY)  ## execute all notebooks in place and normalise their outputs, before a commit
 	$(BIN)/python -m e2ent2lib.report.notebooks $(NOTEBOOKS)

@@ -212,6 +212,12 @@ def test_alpha_moves_by_drag_keys_and_numbers_and_sums_to_one(page):
         before = triangle.get_attribute("aria-label")
         triangle.press(key)
         assert triangle.get_attribute("aria-label") != before
+    page.wait_for_function(  # what is on its way has arrived, else it would come after the choice below
+        """e => { const label = e.getAttribute('aria-label').match(/[\\d.]+/g).map(Number);
+        const boxes = [...e.closest('.e2-explorer').querySelectorAll('input[type=number]')].map(b => Number(b.value));
+        return label.every((a, i) => Math.abs(a - boxes[i]) < 0.006); }""",
+        arg=triangle.element_handle(),
+    )
     part.get_by_label("of Table 4").select_option("(1, 0, 0)")
     assert "trained so" in until_says(part, r"α = \(1, 0, 0\)")
     part.get_by_label("α3").fill("0.5")
@@ -241,8 +247,8 @@ def test_feature_distance_by_place_encoder_layer_and_form(page):
     part.get_by_label("layer", exact=True).select_option("conv1_1")
     part.get_by_label("distance", exact=True).select_option("scale-free")
     until_says(part, r"VGG19 relu1_2, conv1_1: feature distance .*scale-free")
-    part.get_by_role("application", name="HR").click(position={"x": 50, "y": 60})
-    until_says(part, r"at row 10, column 10")
+    part.get_by_role("application", name="HR: point").click(position={"x": 50, "y": 60})
+    until_says(part, r"at row \d+, column 10,")
     shot(page, "distance")
 
 
@@ -382,8 +388,12 @@ def test_a_number_that_could_leave_the_folder_is_refused(browser, study, answers
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[str]:
-    yield from served(["jupyterlab", "--IdentityProvider.token=", "--ServerApp.allow_root=True"])
+def lab(tmp_path_factory) -> Iterator[str]:
+    """JupyterLab on a copy of notebook 12, since it saves what it runs."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copy(ROOT / "notebooks" / "12_explore.ipynb", folder)
+    options = ["--IdentityProvider.token=", "--ServerApp.allow_root=True", f"--ServerApp.root_dir={folder}"]
+    yield from served(["jupyterlab", *options])
 
 
 def test_an_explorer_is_alive_in_jupyterlab(browser, lab):

@@ -12,6 +12,7 @@ import socket
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from e2ent2lib.images import whole_file
 TIMES = 10
 
 
-def seconds_of(part: Locator, gesture: object) -> list[float]:
+def milliseconds_of(part: Locator, gesture: Callable[[int], None]) -> list[float]:
     """Milliseconds of each gesture, from its event until the readout has another text."""
     found = []
     for number in range(TIMES):
@@ -50,7 +51,7 @@ def measure(page: Page) -> dict[str, list[float]]:
         for title in ("Match explorer", "α explorer", "Feature-distance explorer", "SR comparer")
     }
 
-    def pointing(part: Locator, name: str | None, x: float, y: float, dx: float, dy: float) -> object:
+    def pointing(part: Locator, name: str | None, x: float, y: float, dx: float, dy: float) -> Callable[[int], None]:
         target = part.get_by_role("application", **({"name": name} if name else {})).first
         box = target.bounding_box()
 
@@ -60,22 +61,20 @@ def measure(page: Page) -> dict[str, list[float]]:
 
         return gesture
 
-    comparer = parts["SR comparer"]
+    match, alpha, distance, comparer = parts.values()
     for _ in range(2):
         comparer.get_by_role("button", name="zoom in").click()
     view = comparer.locator(".e2-view").first
     return {
-        "match: another place": seconds_of(
-            parts["Match explorer"], pointing(parts["Match explorer"], "I_in", 0.1, 0.2, 0.08, 0.05)
+        "match: another place": milliseconds_of(match, pointing(match, "I_in", 0.1, 0.2, 0.08, 0.05)),
+        "α: another place in the triangle": milliseconds_of(alpha, pointing(alpha, None, 0.45, 0.4, 0.01, 0.03)),
+        "feature distance: another place": milliseconds_of(
+            distance, pointing(distance, "HR: point", 0.1, 0.2, 0.08, 0.05)
         ),
-        "α: another place in the triangle": seconds_of(
-            parts["α explorer"], pointing(parts["α explorer"], None, 0.45, 0.4, 0.01, 0.03)
+        "comparer: moved at zoom 3, scores": milliseconds_of(
+            comparer, lambda n: view.press("ArrowLeft" if n % 2 else "ArrowRight")
         ),
-        "feature distance: another place": seconds_of(
-            parts["Feature-distance explorer"], pointing(parts["Feature-distance explorer"], "HR: point", 0.1, 0.2, 0.08, 0.05)
-        ),
-        "comparer: moved at zoom 3, scores": seconds_of(comparer, lambda n: view.press("ArrowLeft" if n % 2 else "ArrowRight")),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anywidget
 import traitlets as t
+from ipywidgets import Layout
 
 _JS = Path(__file__).parent / "js"
 
@@ -29,8 +30,11 @@ class Picture(anywidget.AnyWidget):
     pointable = t.Bool(False).tag(sync=True)
     marks = t.List().tag(sync=True)
     """Each {x, y, w, h, kind, text} in cells; kind "here", "best", "rival" or "chooser"."""
-    width = t.Int(320).tag(sync=True)
-    """Wished width in CSS pixels; it shrinks where there is no room."""
+
+    def __init__(self, width: int = 320, **traits: object):
+        """``width`` in CSS pixels, at most; in a row pictures shrink to 7 / 10 of it before one goes below the other."""
+        room = {"flex": f"1 1 {0.7 * width:.0f}px", "max_width": f"min({width}px, 100%)", "min_width": "0"}
+        super().__init__(layout=Layout(**room), **traits)
 
 
 class Triangle(anywidget.AnyWidget):

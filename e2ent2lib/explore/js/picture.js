@@ -26,7 +26,6 @@ function render({ model, el }) {
   function describe() {
     caption.textContent = model.get("title");
     image.alt = model.get("description") || model.get("title");
-    el.style.width = `${model.get("width")}px`;
     const pointable = model.get("pointable");
     frame.classList.toggle("e2-pointable", pointable);
     frame.tabIndex = pointable ? 0 : -1;
@@ -90,7 +89,7 @@ function render({ model, el }) {
   });
 
   const heard = { "change:data": show, "change:marks change:grid": mark,
-    "change:title change:description change:pointable change:width": describe };
+    "change:title change:description change:pointable": describe };
   for (const [names, call] of Object.entries(heard)) model.on(names, call);
   describe();
   show();

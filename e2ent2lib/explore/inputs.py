@@ -32,7 +32,7 @@ class Picture(anywidget.AnyWidget):
     """Each {x, y, w, h, kind, text} in cells; kind "here", "best", "rival" or "chooser"."""
 
     def __init__(self, width: int = 320, **traits: object):
-        """``width`` in CSS pixels, at most; in a row pictures shrink to 7 / 10 of it before one goes below the other."""
+        """``width`` in CSS pixels, at most; pictures in a row shrink to 0.7 of it before one goes below."""
         room = {"flex": f"1 1 {0.7 * width:.0f}px", "max_width": f"min({width}px, 100%)", "min_width": "0"}
         super().__init__(layout=Layout(**room), **traits)
 

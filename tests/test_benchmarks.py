@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,14 @@ def test_readme_gives_the_stored_figures():
     for row in stored["matches"]:
         cell = f"{row['seconds']:.2g} s, {row['MiB']:.0f} MiB" if row["seconds"] else row["note"]
         assert re.search(rf"\| {row['size']} .*\| {re.escape(cell)} ", readme), cell
+
+
+def test_explorers_answered_within_150_ms_and_readme_says_how_fast():
+    facts = json.loads((ROOT / "benchmarks" / "explorers.json").read_text())
+    times = facts["gestures"].values()
+    assert all(len(found) == 10 for found in times) and max(map(max, times)) <= 150
+    said = re.search(
+        r"takes (\d+) to (\d+) ms in Chromium.*?(\d+) ms at most", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    medians = [statistics.median(found) for found in times]
+    assert [int(n) for n in said.groups()] == [round(n) for n in (min(medians), max(medians), max(map(max, times)))]

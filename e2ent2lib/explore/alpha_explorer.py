@@ -172,7 +172,7 @@ class AlphaExplorer(Explorer):
         if shown is not None and shown != PAPER:
             series["the paper's α"] = self._curves[PAPER]
         title = "first training steps of stage 2, PSNR of this example"
-        wait = f"<b>{title}</b><br>press “train”: live, with the MSE, about 5 s for each of two curves, this α and the paper's"
+        wait = f"<b>{title}</b><br>press “train”: live, with the MSE, 5 s for each of 2 curves, this α and the paper's"
         self.steps.value = curves(series, title, "PSNR / dB", FIRST_STEPS) if series else wait
 
 

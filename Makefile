@@ -8,8 +8,9 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
 EXPLORE_PORT ?= 8866
 STUDY_PORT ?= 8867
-# loopback only; notebooks/voila.json leaves out what is for readers of the notebook
-VOILA := ../$(BIN)/voila --no-browser
+# loopback only; notebooks/voila.json leaves out what is for readers of the notebook. Threads that wait without spinning
+# keep a page quick while the next one is made ready.
+VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
 NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
 
 .PHONY: help setup reproduce quick test test-all test-lowest claims lab explore study browser notebooks lint lock

@@ -7,6 +7,7 @@ zoomed picture (comparer). The clock is the browser's: from the event to the new
 """
 
 import json
+import os
 import shutil
 import socket
 import statistics
@@ -83,7 +84,8 @@ def main() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "voila", "12_explore.ipynb", f"--port={port}", "--no-browser"]
-    server = subprocess.Popen(command, cwd=provenance.ROOT / "notebooks", stderr=subprocess.DEVNULL)
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}  # as make explore has it
+    server = subprocess.Popen(command, cwd=provenance.ROOT / "notebooks", env=environment, stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
             try:

@@ -70,7 +70,10 @@ def fitted(image: UInt8[np.ndarray, "h w 3"], name: str, longest: int = LONGEST)
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
         note = f"{name} was reduced from {width}×{height} to {size[0]}×{size[1]}, so scores differ from the tables'."
     if min(image.shape[:2]) < SMALLEST:
-        raise ValueError(f"{name} of {width}×{height}: here both sides need {SMALLEST} pixels; e2ent2 upscale takes it")
+        raise ValueError(
+            f"{name} of {width}×{height} is too small or too narrow here: with a longer side of at most {longest} "
+            f"pixels the other needs {SMALLEST}; e2ent2 upscale takes it"
+        )
     return crop_to_multiple(image), note
 
 

@@ -15,7 +15,7 @@ function render({ model, el }) {
   async function show() {
     const number = model.get("number");
     since = null;
-    el.style.display = number < 0 ? "none" : "";
+    area.style.display = number < 0 ? "none" : "";
     if (number < 0) return;
     urls.forEach((u) => URL.revokeObjectURL(u));
     urls = ["left", "right"].map((side) => URL.createObjectURL(new Blob([model.get(side)])));

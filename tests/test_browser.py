@@ -84,7 +84,7 @@ def opened(browser, address: str, size: dict):
     page = browser.new_page(viewport=size)
     page.set_default_timeout(WAIT)
     page.goto(address, timeout=3 * WAIT)
-    page.wait_for_selector(".e2", timeout=3 * WAIT)
+    page.wait_for_selector(".e2-explorer", timeout=3 * WAIT)
     return page
 
 

@@ -9,7 +9,6 @@ from html import escape
 
 import ipywidgets as w
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 from e2ent2lib.explore.inputs import File
 from e2ent2lib.explore.photos import read_upload
@@ -21,7 +20,7 @@ OWN = "photographs of your own"
 class Explorer(w.VBox):
     """Controls (the first of ``children``), a readout, pictures.
 
-    ``figure()`` is its static face, ``summary()`` says in words what it shows.
+    An explorer gives ``figure()``, its static face, and ``summary()``, which says in words what it shows.
     No ``Output`` and no ``interact``: what they print a page does not keep.
     """
 
@@ -93,14 +92,6 @@ class Explorer(w.VBox):
         control.on_file(heard)
         self.uploads += (control,)
         return control
-
-    def summary(self) -> str:
-        """What is shown, in words."""
-        raise NotImplementedError
-
-    def figure(self) -> Figure:
-        """What is shown, as a figure."""
-        raise NotImplementedError
 
     def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
         found = super()._repr_mimebundle_(**kwargs)

@@ -339,6 +339,9 @@ def test_a_study_is_interrupted_gone_on_with_and_never_overwritten(browser, stud
         page.wait_for_timeout(100)  # the pictures are decoded
         page.keyboard.press("ArrowLeft" if number % 2 else "ArrowRight")
     page.get_by_text("question 6 of 26").wait_for()
+    page.wait_for_timeout(300)
+    page.keyboard.press("Control+ArrowRight")  # the browser's own keys are no answers
+    page.keyboard.press("Alt+ArrowUp")
     text += page.content()
     shot(page, "study")
     page.close()  # interrupted

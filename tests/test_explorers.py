@@ -292,3 +292,37 @@ def test_drawing_by_hand():
     line = curves({"x": [1.0, 3.0]}, "title", "dB", 2)
     assert "50.0,180.0 225.0,35.0" in line
     assert strip({'"quoted"': image}).count("<img") == 1
+
+
+@pytest.mark.parametrize(("name", "what"), [("distance", 0), ("comparer", 0)])
+def test_a_photograph_that_is_refused_does_not_take_the_place_of_a_good_one(name, what):
+    explorer = EXPLORERS[name]()
+    good, tiny = np.full((120, 160, 3), 90, np.uint8), np.zeros((20, 20, 3), np.uint8)
+    explorer.guarded(explorer._take, "photograph", good)
+    explorer.guarded(explorer._take, "photograph", tiny)
+    assert "too small" in explorer.status.value and explorer._own["photograph"] is good
+
+
+def test_an_input_too_narrow_once_reduced_is_refused_before_it_is_kept():
+    match = MatchExplorer("motorcycle, a part")
+    match.guarded(match._take, "input", np.zeros((150, 760, 3), np.uint8))
+    assert "too narrow" in match.status.value and not match._own and match.pair.value == "motorcycle, a part"
+
+
+def test_the_same_place_again_takes_the_readout_back_from_the_reference(made):
+    match = made["match"]
+    match.input.place = [20, 30]
+    match.reference.place = [9, 9]
+    assert "who chose" not in match.readout.value and "was chosen" in match.readout.value
+    match.input._handle_custom_msg({"again": True}, [])
+    assert "patch around row 20, column 30" in match.readout.value
+
+
+def test_a_black_picture_has_no_nan():
+    distance = DistanceExplorer()
+    black = np.zeros((120, 160, 3), np.uint8)
+    distance._own = {"photograph": black, "reference": black}
+    distance.pair.value = OWN
+    for distance.form.value in FORMS:
+        for distance.features.value in ("RGB", "end-to-end"):
+            assert "nan" not in distance.summary() + distance.by_layer.value + distance.map.title

@@ -10,7 +10,7 @@ from e2ent2lib.explore.drawing import Panel, face, png, strip
 from e2ent2lib.explore.explorer import OWN, Explorer, choice, row
 from e2ent2lib.explore.inputs import Wipe
 from e2ent2lib.explore.job import Job, ticks
-from e2ent2lib.explore.photos import pairs_here, photos
+from e2ent2lib.explore.photos import fitted, pairs_here, photos
 from e2ent2lib.report.examples import CROP, Pixels, Window, cut
 
 
@@ -42,7 +42,7 @@ class Comparer(Explorer):
         )
         self.wipe.observe(lambda _: self.guarded(self.tell), "box")
         self._load((left, right))
-        self.on(self.pair, lambda: self._load(self._shown))
+        self.on(self.pair, lambda: self._load((self.left.value, self.right.value)))
         for control in (self.left, self.right):
             self.on(control, self._choose)
         self.on(self.mode, self._mode)
@@ -143,6 +143,7 @@ class Comparer(Explorer):
         return found
 
     def _take(self, what: str, image: Pixels) -> None:
+        fitted(image, f"the {what}")  # refuses what is too small before anything changes
         self._own[what] = image
         if self.pair.value != OWN:
             self.pair.value = OWN

@@ -9,7 +9,7 @@ from e2ent2lib.explore.drawing import Panel, bars, face, heat, mark, png, strip
 from e2ent2lib.explore.explorer import CHART, OWN, Explorer, choice, number, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES
-from e2ent2lib.explore.photos import Photos, pairs_here, photos
+from e2ent2lib.explore.photos import Photos, fitted, pairs_here, photos
 from e2ent2lib.report.examples import Pixels
 
 LARGEST = 6
@@ -182,6 +182,7 @@ class DistanceExplorer(Explorer):
         return heat(self.now.map(self.layer.value, self.form.value), self._high())
 
     def _take(self, what: str, image: Pixels) -> None:
+        fitted(image, f"the {what}")  # refuses what is too small before anything changes
         self._own[what] = image
         if self.pair.value != OWN:
             self.pair.value = OWN

@@ -49,7 +49,7 @@ class DistanceState:
 
     def map(self, layer: str = OUTPUT, form: str = FORMS[0]) -> Float[np.ndarray, "h w"]:
         """The distance in each cell."""
-        return self.maps[layer] / (self.norms[layer] if form == FORMS[1] else 1.0)
+        return self.maps[layer] / ((self.norms[layer] or 1.0) if form == FORMS[1] else 1.0)  # φ of black may be 0
 
     def mean(self, layer: str = OUTPUT, form: str = FORMS[0]) -> float:
         """Over the picture; of φ itself it is Table 3's feature distance."""

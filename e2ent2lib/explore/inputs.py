@@ -36,6 +36,10 @@ class Picture(anywidget.AnyWidget):
         room = {"flex": f"1 1 {0.7 * width:.0f}px", "max_width": f"min({width}px, 100%)", "min_width": "0"}
         super().__init__(layout=Layout(**room), **traits)
 
+    def on_again(self, heard: Callable[[], None]) -> None:
+        """Call ``heard()`` when the place that is pointed at already is pointed at once more."""
+        self.on_msg(lambda _, content, buffers: heard() if content.get("again") else None)
+
 
 class Triangle(anywidget.AnyWidget):
     """The triangle of all (α1, α2, α3) that sum to 1, with pinned points."""

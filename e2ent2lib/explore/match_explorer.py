@@ -55,6 +55,8 @@ class MatchExplorer(Explorer):
             self.on(control, self._load)
         self.on(self.input, lambda: self._go(*self.input.place), "place")
         self.on(self.reference, lambda: self._ask(*self.reference.place), "place")
+        self.input.on_again(lambda: self.guarded(self._go, *self.input.place))
+        self.reference.on_again(lambda: self.guarded(self._ask, *self.reference.place))
         for control in (self.row, self.column):
             self.on(control, lambda: self._go(self.row.value, self.column.value))
         self.reset.on_click(lambda _: self.guarded(self._reset))
@@ -162,7 +164,8 @@ class MatchExplorer(Explorer):
 
     def _take(self, what: str, image: Pixels) -> None:
         """A photograph of the reader's own."""
-        fitted(image, f"your {what}")  # refuses what is too small before anything changes
+        longest = LONGEST // 4 if what == "input" else LONGEST
+        fitted(image, f"your {what}", longest)  # refuses what is too small before anything changes
         self._own[what] = image
         if self.pair.value == OWN:
             self._load()

@@ -138,7 +138,9 @@ class Session:
         if self.trial is None:
             raise ValueError("the study is over")
         if len(read_answers(self.path)) != len(self.answers):
-            raise FileExistsError(f"{self.path}: has answers given on another page; go on there, or open this one anew")
+            raise FileExistsError(
+                f"{self.participant} has answered on another page meanwhile; go on there, or open this page anew"
+            )
         if choice not in ("left", "right"):
             raise ValueError(f"choice {choice!r}: 'left' or 'right'")
         given = Answer(

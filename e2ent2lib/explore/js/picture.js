@@ -74,13 +74,15 @@ function render({ model, el }) {
     if (!model.get("pointable")) return;
     if (event.pointerType === "mouse") frame.setPointerCapture(event.pointerId);
     frame.focus();
+    const before = String(model.get("place"));
     point(event);
+    if (before === String(model.get("place"))) model.send({ again: true });  // no change to hear of, yet it is asked for
   });
   frame.addEventListener("pointermove", (event) => {
     if (model.get("pointable") && event.buttons & 1) point(event);
   });
   frame.addEventListener("keydown", (event) => {
-    if (!model.get("pointable") || !KEYS[event.key]) return;
+    if (!model.get("pointable") || !KEYS[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
     const [row, column] = model.get("place");

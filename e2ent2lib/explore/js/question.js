@@ -43,7 +43,7 @@ function render({ model, el }) {
   for (const side of ["left", "right"]) buttons[side].addEventListener("click", () => answer(side));
   area.addEventListener("keydown", (event) => {
     const side = { ArrowLeft: "left", ArrowRight: "right" }[event.key];
-    if (!side || event.repeat) return;
+    if (!side || event.repeat || event.altKey || event.ctrlKey || event.metaKey) return;  // Alt+← is the browser's
     event.preventDefault();
     event.stopPropagation();
     answer(side);

@@ -71,7 +71,7 @@ function render({ model, el }) {
   svg.addEventListener("pointerdown", (event) => { svg.setPointerCapture(event.pointerId); svg.focus(); point(event); });
   svg.addEventListener("pointermove", (event) => event.buttons & 1 && point(event));
   svg.addEventListener("keydown", (event) => {
-    if (!KEYS[event.key]) return;
+    if (!KEYS[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
     const step = STEP * (event.shiftKey ? 4 : 1);

@@ -113,6 +113,7 @@ function render({ model, el }) {
     });
     view.addEventListener("pointerup", () => (last = null));
     view.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return;  // the browser's own
       const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
       if (event.key === "+" || event.key === "=") setZoom(1);
       else if (event.key === "-") setZoom(-1);

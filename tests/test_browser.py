@@ -342,17 +342,20 @@ def test_a_study_is_interrupted_gone_on_with_and_never_overwritten(browser, stud
     page.wait_for_timeout(300)
     page.keyboard.press("Control+ArrowRight")  # the browser's own keys are no answers
     page.keyboard.press("Alt+ArrowUp")
+    page.mouse.click(900, 860)  # beside the question; arrows go on answering
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("question 7 of 26").wait_for()
     text += page.content()
     shot(page, "study")
     page.close()  # interrupted
     given = read_answers(answers / "p1.csv")
-    assert [a.choice for a in given] == ["left", "right", "left", "right", "left"]
+    assert [a.choice for a in given] == ["left", "right", "left", "right", "left", "left"]
     assert all(a.milliseconds > 0 for a in given)
 
     page = opened(browser, study, PHONE)
     begin(page, "p1")
-    page.get_by_text("Welcome back: going on at question 6").wait_for()
-    for number in range(6, 27):
+    page.get_by_text("Welcome back: going on at question 7").wait_for()
+    for number in range(7, 27):
         page.get_by_text(f"question {number} of 26").wait_for()
         page.get_by_role("button", name="the right picture").click()
     page.get_by_text("Thank you!").wait_for()
@@ -360,7 +363,7 @@ def test_a_study_is_interrupted_gone_on_with_and_never_overwritten(browser, stud
     text += page.content()
     page.close()
     done = read_answers(answers / "p1.csv")
-    assert done[:5] == given and len(done) == 26 and {a.number for a in done} == set(range(26))
+    assert done[:6] == given and len(done) == 26 and {a.number for a in done} == set(range(26))
 
     page = opened(browser, study, DESKTOP)  # done twice
     begin(page, "p1")

@@ -84,8 +84,8 @@ class StudyPage(Explorer):
         if trial is None:
             self.question.number = -1
             self.end.value = (
-                f"<p><b>Thank you!</b> All {len(self.session.plan)} questions are answered, under the number "
-                f"{escape(self.session.participant)}. The page can be closed.</p>"
+                f"<p role='status'><b>Thank you!</b> All {len(self.session.plan)} questions are answered, under the "
+                f"number {escape(self.session.participant)}. The page can be closed.</p>"
             )
             self.begin.disabled = True
             return

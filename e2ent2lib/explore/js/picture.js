@@ -72,14 +72,21 @@ function render({ model, el }) {
 
   frame.addEventListener("pointerdown", (event) => {
     if (!model.get("pointable")) return;
-    if (event.pointerType === "mouse") frame.setPointerCapture(event.pointerId);
+    if (event.pointerType === "touch") return;  // it may begin to scroll the page; a tap comes as a click
+    frame.setPointerCapture(event.pointerId);
+    down(event);
+  });
+  frame.addEventListener("click", (event) => {
+    if (model.get("pointable") && event.pointerType === "touch") down(event);
+  });
+  function down(event) {
     frame.focus();
     const before = String(model.get("place"));
     point(event);
     if (before === String(model.get("place"))) model.send({ again: true });  // no change to hear of, yet it is asked for
-  });
+  }
   frame.addEventListener("pointermove", (event) => {
-    if (model.get("pointable") && event.buttons & 1) point(event);
+    if (model.get("pointable") && event.buttons & 1 && event.pointerType !== "touch") point(event);
   });
   frame.addEventListener("keydown", (event) => {
     if (!model.get("pointable") || !KEYS[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;

@@ -71,6 +71,7 @@ function render({ model, el }) {
     centre = centre.map((c, i) => Math.max(seen[i] / 2, Math.min([width, height][i] - seen[i] / 2, c)));
     const corner = centre.map((c, i) => c - seen[i] / 2);
     for (const view of views) {
+      view.style.touchAction = zoom > 1 ? "none" : "pan-y";  // a zoomed picture moves in place of the page
       view.style.aspectRatio = `${width} / ${height}`;
       const scale = (view.clientWidth || 1) * zoom / width;
       for (const image of view.querySelectorAll("img"))

@@ -125,6 +125,8 @@ def test_alphas_from_triangle_numbers_and_presets_agree(made):
     assert alpha.alphas == pytest.approx((0.4, 0.6, 0.0)) and sum(alpha.triangle.alphas) == pytest.approx(1)
     alpha.preset.value = (0.0, 0.0, 1.0)
     assert alpha.alphas == (0, 0, 1) and "trained so" in alpha.summary()
+    alpha.triangle.alphas = [0.2, 0.3, 0.5]
+    assert alpha.preset.value is None  # the list says no more than what is shown
     alpha.preset.value = (1.0, 1.0, 1.0)
     assert alpha.alphas == (1, 1, 1) and not alpha.sum_to_one.value
     alpha.numbers[0].value = 0.5
@@ -205,7 +207,8 @@ def test_a_system_that_fails_is_told_and_the_last_ones_stay(made, monkeypatch):
     comparer.job.thread.join()
     monkeypatch.undo()
     assert "no weights of it here" in comparer.status.value and comparer._shown == ("bicubic", "sisr")
-    comparer.right.value = "sisr"
+    comparer.job.stop.click()
+    assert comparer.right.value == "sisr"
 
 
 def test_an_unexpected_error_of_a_callback_is_told_too(made, capsys):

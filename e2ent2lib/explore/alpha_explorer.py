@@ -116,6 +116,8 @@ class AlphaExplorer(Explorer):
             self.triangle.alphas = list(self.alphas)
             for box, a in zip(self.numbers, self.alphas):
                 box.value = a
+            if self.preset.value != self.alphas:
+                self.preset.value = None
         for way in WAYS:
             self.maps[way].data = png(self._heat(way))
             total = self._strength(way).sum()

@@ -47,6 +47,7 @@ class Comparer(Explorer):
             self.on(control, self._choose)
         self.on(self.mode, self._mode)
         self.all.on_click(lambda _: self.guarded(self._every))
+        self.job.stop.on_click(lambda _: self.guarded(self._stopped))
 
     def state(self) -> dict:
         """What it takes to make this one again."""
@@ -107,6 +108,11 @@ class Comparer(Explorer):
                 self._choose()
 
         self.job.run(work, max(1, round(4 * seconds)), show, f"{CALLED[name]} enlarges {self.pair.value}")
+
+    def _stopped(self) -> None:
+        """The lists say again what is shown."""
+        with self.quietly():
+            self.left.value, self.right.value = self._shown
 
     def _show(self) -> None:
         left, right = self._shown

@@ -92,10 +92,6 @@ def explorer(page, title: str):
     return page.locator(".e2-explorer").filter(has=page.get_by_role("heading", name=title, exact=True))
 
 
-def said(part) -> str:
-    return part.locator("[aria-live=polite] , [role=status]").filter(has_text=re.compile(r"\w")).last.inner_text()
-
-
 def shot(page, name: str) -> None:
     page.screenshot(path=SHOTS / f"{name}.png")
 

@@ -29,10 +29,12 @@ class AlphaExplorer(Explorer):
     """A triangle of α; nothing is computed anew when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
 
     def __init__(self, alphas: tuple[float, float, float] = PAPER):
-        self.example, self._first = engine(), tuple(alphas)
-        self.model = example_model("compact")
-        self.state_of = AlphaState(self.model, self.example)
+        self.example = engine()
+        self.state_of = AlphaState(example_model("compact"), self.example)
+        self._paper = self.state_of.at(PAPER).layers
+        self._high = max(np.quantile(e, 0.995) for e in self.state_of.errors.values())
         self._curves: dict[tuple, list[float]] = {}
+        self._shown: tuple | None = None
         self.points = measured_points()
         layout, style = w.Layout(width="110px"), {"description_width": "auto"}
         self.numbers = [
@@ -65,7 +67,7 @@ class AlphaExplorer(Explorer):
             "much error reaches each image's features, the bars how long the gradient of each layer of the encoder is.",
             [row(*self.numbers, self.sum_to_one, self.preset), box],
         )
-        self._set(self._first)
+        self._set(tuple(alphas))
         self._draw_steps()
         self.on(self.triangle, lambda: self._set(tuple(self.triangle.alphas)), "alphas")
         for i, box in enumerate(self.numbers):
@@ -95,7 +97,7 @@ class AlphaExplorer(Explorer):
             axis.imshow(self._heat(way))
             axis.set_title(SHORT[way], fontsize=9)
             axis.axis("off")
-        here, paper = self.state_of.at(self.alphas).layers, self.state_of.at(PAPER).layers
+        here, paper = self.state_of.at(self.alphas).layers, self._paper
         axes[4].barh(list(here), list(here.values()), color=COLOURS[0], label="this α")
         axes[4].plot(
             list(paper.values()), range(len(paper)), "|", color=COLOURS[1], ms=12, mew=2.5, label="the paper's α"
@@ -122,10 +124,8 @@ class AlphaExplorer(Explorer):
             self.maps[way].data = png(self._heat(way))
             total = self._strength(way).sum()
             self.maps[way].description = f"{SHORT[way]}: lengths of the error add up to {total:.3g}"
-        here, paper = self.state_of.at(self.alphas), self.state_of.at(PAPER)
-        self.layers.value = bars(
-            here.layers, paper.layers, "length of each layer's gradient", "this α", "the paper's α"
-        )
+        here = self.state_of.at(self.alphas).layers
+        self.layers.value = bars(here, self._paper, "length of each layer's gradient", "this α", "the paper's α")
         self.say("")
         self.tell()
 
@@ -150,8 +150,7 @@ class AlphaExplorer(Explorer):
 
     def _heat(self, way: str) -> Pixels:
         """One scale for all three, so that they can be compared; the root, for most of the error is in few places."""
-        high = max(np.quantile(e, 0.995) for e in self.state_of.errors.values())
-        return heat(np.sqrt(self._strength(way)), float(np.sqrt(high)))
+        return heat(np.sqrt(self._strength(way)), float(np.sqrt(self._high)))
 
     def _train(self) -> None:
         """The first steps under this α, and under the paper's if they have not been trained yet."""
@@ -169,7 +168,7 @@ class AlphaExplorer(Explorer):
         self._draw_steps()
 
     def _draw_steps(self) -> None:
-        shown = getattr(self, "_shown", None)
+        shown = self._shown
         series = {} if shown is None else {f"α = {_said(shown)}": self._curves[shown]}
         if shown is not None and shown != PAPER:
             series["the paper's α"] = self._curves[PAPER]

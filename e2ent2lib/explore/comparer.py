@@ -7,42 +7,38 @@ from matplotlib.figure import Figure
 
 from e2ent2lib.explore.comparison import CALLED, INPUT, SHIP, TRUTH, Comparison, expected_seconds, shipped_results
 from e2ent2lib.explore.drawing import Panel, face, png, strip
-from e2ent2lib.explore.explorer import OWN, Explorer, choice, row
+from e2ent2lib.explore.explorer import PairExplorer, choice, row
 from e2ent2lib.explore.inputs import Wipe
 from e2ent2lib.explore.job import Job, ticks
-from e2ent2lib.explore.photos import fitted, pairs_here, photos
 from e2ent2lib.report.examples import CROP, Pixels, Window, cut
 
 
-class Comparer(Explorer):
+class Comparer(PairExplorer):
     """Two systems on one pair; ``box`` is what is seen, (x, y, width, height). ``Comparer(**c.state())`` is c again."""
 
     def __init__(
         self, pair: str = "motorcycle", left: str = "bicubic", right: str = "e2ent2-mse", box: Window | None = None
     ):
-        self._pairs, self._own, self._first_box = pairs_here(), {}, box
-        self.pair = choice("photographs", [*self._pairs, OWN], pair)
+        self._first_box = box
+        own = self.choose_photographs(pair)
         self.left, self.right = choice("left", [left]), choice("right", [right])
         self._shown = (left, right)
         self.mode = choice("shown as", ["wipe", "side by side", "difference"])
         self.wipe, self.job, self.every = Wipe(layout=w.Layout(max_width="900px")), Job(self.guarded), w.HTML()
         self.all = w.Button(description="what is seen, by every system", layout=w.Layout(width="auto"))
-        files = [
-            self.file(f"your {what}", lambda x, what=what: self._take(what, x)) for what in ("photograph", "reference")
-        ]
         super().__init__(
             "SR comparer",
             "A photograph made four times smaller and enlarged again, by any two systems of the tables.",
             [
-                w.VBox([row(self.pair, self.left, self.right, self.mode), row(*files), self.job]),
+                w.VBox([row(self.pair, self.left, self.right, self.mode), own, self.job]),
                 self.wipe,
                 row(self.all),
                 self.every,
             ],
         )
         self.wipe.observe(lambda _: self.guarded(self.tell), "box")
-        self._load((left, right))
-        self.on(self.pair, lambda: self._load((self.left.value, self.right.value)))
+        self._load()
+        self.on(self.pair, self._load)
         for control in (self.left, self.right):
             self.on(control, self._choose)
         self.on(self.mode, self._mode)
@@ -64,21 +60,16 @@ class Comparer(Explorer):
         panels = [Panel(caption.replace(": ", "\n"), image) for caption, image in self._crops(box).items()]
         return face(panels, f"{self.pair.value}, {self.comparison.summary(*self._shown, box)}", 6, 12)
 
-    def _load(self, wanted: tuple[str, str]) -> None:
+    def _load(self) -> None:
         """Other photographs."""
-        if self.pair.value != OWN:
-            chosen = self._pairs[self.pair.value]()
-        elif len(self._own) == 2:
-            chosen = photos(self._own["photograph"], self._own["reference"])
-        else:
-            raise ValueError("choose your photograph and your reference, with the two buttons below")
+        chosen = self.chosen()
         shipped = shipped_results() if self.pair.value == "motorcycle" else None
         self.comparison, self._note = Comparison(chosen, shipped), chosen.note
         self.job.cancel()
         self.every.value = ""
         options = [(CALLED[name], name) for name in (TRUTH, INPUT, *self.comparison.systems)]
         known = {name for _, name in options}
-        wanted = tuple(n if n in known else "bicubic" for n in wanted)
+        wanted = [n if n in known else "bicubic" for n in (self.left.value, self.right.value)]
         self._shown = ("bicubic", "bicubic")  # ready at once, until the wanted ones are
         with self.quietly():
             for control, name in zip((self.left, self.right), wanted):
@@ -147,11 +138,3 @@ class Comparer(Explorer):
             score = "" if name == TRUTH else f": {decibels:.2f} dB / {similarity:.3f}"
             found[CALLED[name] + score] = cut(self.comparison.image(name), box)
         return found
-
-    def _take(self, what: str, image: Pixels) -> None:
-        fitted(image, f"the {what}")  # refuses what is too small before anything changes
-        self._own[what] = image
-        if self.pair.value != OWN:
-            self.pair.value = OWN
-        else:
-            self._load(self._shown)

@@ -6,16 +6,15 @@ from matplotlib.figure import Figure
 
 from e2ent2lib.explore.distances import FORMS, OUTPUT, DistanceState, by_picture
 from e2ent2lib.explore.drawing import Panel, bars, face, heat, mark, png, strip
-from e2ent2lib.explore.explorer import CHART, OWN, Explorer, choice, number, row
+from e2ent2lib.explore.explorer import CHART, PairExplorer, choice, number, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES
-from e2ent2lib.explore.photos import Photos, fitted, pairs_here, photos
 from e2ent2lib.report.examples import Pixels
 
 LARGEST = 6
 
 
-class DistanceExplorer(Explorer):
+class DistanceExplorer(PairExplorer):
     """A pair through four encoders. ``DistanceExplorer(**explorer.state())`` is its twin."""
 
     def __init__(
@@ -26,8 +25,8 @@ class DistanceExplorer(Explorer):
         form: str = FORMS[0],
         place: tuple[int, int] | None = None,
     ):
-        self._pairs, self._own, self._states = pairs_here(), {}, {}
-        self.pair = choice("photographs", [*self._pairs, OWN], pair)
+        self._states: dict[str, DistanceState] = {}
+        own = self.choose_photographs(pair)
         self.features = choice("encoder φ", list(FEATURES), features)
         self.layer = choice("layer", [layer], layer, "of the encoder; φ is its output")
         self.form = choice("distance", list(FORMS), form, "scale-free: divided by the mean length of φ(HR)")
@@ -38,9 +37,6 @@ class DistanceExplorer(Explorer):
         self.here, self.worst = w.HTML(), w.HTML()
         self.next = w.Button(description="next largest", tooltip="go to the place with the next largest distance")
         self.by_layer, self.by_encoder, self.by_picture = charts = [w.HTML(layout=CHART) for _ in range(3)]
-        files = [
-            self.file(f"your {what}", lambda x, what=what: self._take(what, x)) for what in ("photograph", "reference")
-        ]
         super().__init__(
             "Feature-distance explorer",
             "Table 3 has one number for how far the swapped features F are from φ(HR). This is its map: bright is far.",
@@ -48,7 +44,7 @@ class DistanceExplorer(Explorer):
                 w.VBox(
                     [
                         row(self.pair, self.features, self.layer, self.form, self.row, self.column, self.next),
-                        row(*files),
+                        own,
                     ]
                 ),
                 row(self.truth, self.swapped, self.map),
@@ -57,9 +53,8 @@ class DistanceExplorer(Explorer):
             ],
         )
         self._load()
-        self.layer.value = layer
-        self._show()
-        self._go(*(place or self.now.largest(self.layer.value, 1)[0]))
+        if place is not None:
+            self._go(*place)
         self.on(self.pair, self._load)
         for control in (self.features, self.layer, self.form):
             self.on(control, self._show)
@@ -99,16 +94,9 @@ class DistanceExplorer(Explorer):
         ]
         return face(panels + [Panel(f"no. {t}", i) for t, i in self._patches(3).items()], self.summary(), 3, 9)
 
-    def _photos(self) -> Photos:
-        if self.pair.value != OWN:
-            return self._pairs[self.pair.value]()
-        if len(self._own) < 2:
-            raise ValueError("choose your photograph and your reference, with the two buttons below")
-        return photos(self._own["photograph"], self._own["reference"])
-
     def _load(self) -> None:
         """Other photographs, through all encoders."""
-        chosen = self._photos()
+        chosen = self.chosen()
         states = {}
         for name in FEATURES:
             with self.busy(f"{name}: features, matches and distances, {len(states) + 1} of {len(FEATURES)}"):
@@ -180,14 +168,6 @@ class DistanceExplorer(Explorer):
 
     def _heat(self) -> Pixels:
         return heat(self.now.map(self.layer.value, self.form.value), self._high())
-
-    def _take(self, what: str, image: Pixels) -> None:
-        fitted(image, f"the {what}")  # refuses what is too small before anything changes
-        self._own[what] = image
-        if self.pair.value != OWN:
-            self.pair.value = OWN
-        else:
-            self._load()
 
 
 def _short(name: str, most: int = 16) -> str:

@@ -3,7 +3,7 @@
 import base64
 import io
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 
@@ -11,7 +11,7 @@ import ipywidgets as w
 import matplotlib.pyplot as plt
 
 from e2ent2lib.explore.inputs import File
-from e2ent2lib.explore.photos import read_upload
+from e2ent2lib.explore.photos import LONGEST, Photos, fitted, pairs_here, photos, read_upload
 from e2ent2lib.report.examples import Pixels
 
 OWN = "photographs of your own"
@@ -31,7 +31,7 @@ class Explorer(w.VBox):
     def __init__(self, title: str, what: str, children: list[w.Widget]):
         self.readout, self.status = w.HTML(), w.HTML()
         head = w.HTML(f"<h3 style='margin:0'>{escape(title)}</h3><p style='margin:2px 0 6px'>{escape(what)}</p>")
-        super().__init__([_STYLE(), head, *children[:1], self.status, self.readout, *children[1:]])
+        super().__init__([_style(), head, *children[:1], self.status, self.readout, *children[1:]])
         self.add_class("e2-explorer")
 
     def on(self, control: w.Widget, call: Callable[[], None], trait: str = "value") -> None:
@@ -101,6 +101,36 @@ class Explorer(w.VBox):
         return found | {"image/jpeg": base64.b64encode(buffer.getvalue()).decode(), "text/plain": self.summary()}
 
 
+class PairExplorer(Explorer):
+    """An explorer of two photographs, a pair that is here or the reader's own; its ``_load()`` shows them."""
+
+    parts: Mapping[str, int] = {"photograph": LONGEST, "reference": LONGEST}
+    """What the two are called, and how long their longer side may be."""
+
+    def choose_photographs(self, pair: str) -> w.Box:
+        """Make the list ``self.pair``; returns the buttons for the reader's own."""
+        self._pairs, self._own = pairs_here(), {}
+        self.pair = choice("photographs", [*self._pairs, OWN], pair)
+        return row(*(self.file(f"your {part}", lambda x, part=part: self._take(part, x)) for part in self.parts))
+
+    def chosen(self) -> Photos:
+        """The photographs of the list. Raises ValueError for one's own while one is missing."""
+        if self.pair.value != OWN:
+            return self._pairs[self.pair.value]()
+        if len(self._own) < len(self.parts):
+            raise ValueError("choose your photograph and your reference, with the two buttons below")
+        return photos(*(self._own[part] for part in self.parts))
+
+    def _take(self, part: str, image: Pixels) -> None:
+        """A photograph of the reader's own."""
+        fitted(image, f"your {part}", self.parts[part])  # refuses what is too small before anything changes
+        self._own[part] = image
+        if self.pair.value == OWN:
+            self._load()
+        else:
+            self.pair.value = OWN
+
+
 CHART = w.Layout(flex="1 1 320px", max_width="440px", min_width="0")
 """Of a chart in a row."""
 
@@ -131,7 +161,7 @@ def number(label: str, value: int, high: int) -> w.BoundedIntText:
     return w.BoundedIntText(value, 0, high, description=label, layout=layout, style={"description_width": "auto"})
 
 
-def _STYLE() -> w.HTML:
+def _style() -> w.HTML:
     """Keeps pictures inside a phone's width."""
     return w.HTML(
         "<style>.e2-explorer{max-width:1200px}.e2-explorer,.e2-explorer .widget-box{overflow:visible;min-width:0}"

@@ -5,10 +5,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from e2ent2lib.explore.drawing import Panel, face, heat, mark, png, strip
-from e2ent2lib.explore.explorer import OWN, Explorer, choice, number, row
+from e2ent2lib.explore.explorer import OWN, PairExplorer, choice, number, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES, MatchState
-from e2ent2lib.explore.photos import LONGEST, Photos, fitted, pairs_here
+from e2ent2lib.explore.photos import LONGEST, Photos, fitted
 from e2ent2lib.images import downscale
 from e2ent2lib.report.examples import Pixels, cut
 
@@ -16,19 +16,20 @@ MOST_CHOOSERS = 60
 """That many are drawn; K says how many there are."""
 
 
-class MatchExplorer(Explorer):
+class MatchExplorer(PairExplorer):
     """Two photographs, a place in the first, and Eq. 3 and 4 for it; a place in the second shows who chose it.
 
     ``place`` is (row, column) in cells of the low-resolution input; ``MatchExplorer(**explorer.state())`` is its twin.
     """
 
+    parts = {"input": LONGEST // 4, "reference": LONGEST}  # noqa: RUF012
+
     def __init__(
         self, pair: str = "motorcycle", features: str = "end-to-end", norm: str = "l2", place: tuple = (64, 150)
     ):
-        self._pairs, self._first = pairs_here(), {"pair": pair, "features": features, "norm": norm, "place": place}
-        self._own: dict[str, Pixels] = {}
+        self._first = {"pair": pair, "features": features, "norm": norm, "place": place}
         self._reference_place: tuple[int, int] | None = None
-        self.pair = choice("photographs", [*self._pairs, OWN], pair)
+        own = self.choose_photographs(pair)
         self.features = choice("features", list(FEATURES), features, "what is compared in Eq. 3")
         self.norm = choice("norm", {"L2": "l2", "L1 (the paper's text)": "l1"}, norm, "the norm of Eq. 3")
         self.row, self.column = number("row", place[0], 999), number("column", place[1], 999)
@@ -38,13 +39,12 @@ class MatchExplorer(Explorer):
         self.similarity = Picture(title="Eq. 3: similarity of every patch of I_ref↓", width=540)
         self.piled = Picture(title="K: how often each patch was chosen", width=540)
         self.patches = w.HTML()
-        files = [self.file(f"your {what}", lambda x, what=what: self._take(what, x)) for what in ("input", "reference")]
         super().__init__(
             "Match explorer",
             "Every 3×3 patch of the low-resolution input's features looks for the most similar patch of the reduced "
             "reference (Eq. 3); the 12×12 patch at the same place of the reference is swapped in (Eq. 4).",
             [
-                w.VBox([row(self.pair, self.features, self.norm, self.row, self.column, self.reset), row(*files)]),
+                w.VBox([row(self.pair, self.features, self.norm, self.row, self.column, self.reset), own]),
                 row(self.input, self.reference),
                 self.patches,
                 row(self.similarity, self.piled),
@@ -80,14 +80,14 @@ class MatchExplorer(Explorer):
     def _photos(self) -> tuple[Pixels, Pixels, str]:
         """The input, the reference, and what was done to them."""
         if self.pair.value != OWN:
-            found: Photos = self._pairs[self.pair.value]()
+            found = self.chosen()
             return downscale(found.hr), found.ref, found.note
         if not self._own:
             raise ValueError("choose your input and your reference first, with the two buttons below")
         default: Photos = self._pairs["motorcycle"]()
-        lr, note = fitted(self._own.get("input", downscale(default.hr)), "your input", LONGEST // 4)
-        ref, more = fitted(self._own.get("reference", default.ref), "your reference")
-        return lr, ref, f"{note} {more}".replace(", so scores differ from the tables'", "").strip()
+        images = {"input": downscale(default.hr), "reference": default.ref} | self._own
+        (lr, note), (ref, more) = (fitted(images[p], f"your {p}", longest) for p, longest in self.parts.items())
+        return lr, ref, f"{note} {more}".strip()
 
     def _load(self) -> None:
         """Match anew: other photographs, features or norm."""
@@ -161,16 +161,6 @@ class MatchExplorer(Explorer):
     def _heat_of_k(self) -> Pixels:
         k = np.log1p(np.pad(self.match.chosen, 1))
         return heat(k, float(k.max()))
-
-    def _take(self, what: str, image: Pixels) -> None:
-        """A photograph of the reader's own."""
-        longest = LONGEST // 4 if what == "input" else LONGEST
-        fitted(image, f"your {what}", longest)  # refuses what is too small before anything changes
-        self._own[what] = image
-        if self.pair.value == OWN:
-            self._load()
-        else:
-            self.pair.value = OWN
 
     def _reset(self) -> None:
         with self.quietly():

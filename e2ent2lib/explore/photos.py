@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from e2ent2lib.data.pairs import DATASETS, dataset
+from e2ent2lib.data.pairs import DATASETS, Pair, dataset
 from e2ent2lib.evaluate import prepared
 from e2ent2lib.images import EXTENSIONS, as_rgb, crop_to_multiple
 from e2ent2lib.report.examples import Pixels, cut
@@ -37,10 +37,10 @@ def pairs_here() -> dict[str, partial]:
     """{title: function that gives the ``Photos``} of the motorcycle, a part of it, and all pairs of data sets here."""
     found = {}
     for data in DATASETS.values():
-        for index, pair in enumerate(data.lister()):
+        for pair in data.lister():
             if pair.ref_sources and not data.for_choice:
                 title = data.title if data.total == 1 else f"{data.title} {pair.name}"
-                found[title] = partial(_pair, data.name, index)
+                found[title] = partial(_pair, pair, data.stereo)
     return {"motorcycle": found.pop("motorcycle"), "motorcycle, a part": part} | found
 
 
@@ -50,15 +50,16 @@ def part() -> Photos:
     return Photos(cut(pair.hr(), PART), cut(pair.refs()[0], PART_OF_REFERENCE))
 
 
-def _pair(name: str, index: int) -> Photos:
-    data = dataset(name)
-    return photos(*prepared(data.lister()[index]), stereo=data.stereo)
+def _pair(pair: Pair, stereo: bool) -> Photos:
+    return photos(*prepared(pair), stereo=stereo)
 
 
 def photos(hr: Pixels, ref: Pixels, *, stereo: bool = False) -> Photos:
     """Two pictures ready to be shown. Raises ValueError for one with a side under ``SMALLEST``."""
     (hr, note), (ref, note_ref) = fitted(hr, "the photograph"), fitted(ref, "the reference")
-    return Photos(hr, ref, stereo and hr.shape == ref.shape, " ".join(n for n in (note, note_ref) if n))
+    notes = [n for n in (note, note_ref) if n]
+    said = " ".join([*notes, "Scores of it differ from the tables'."] if notes else [])
+    return Photos(hr, ref, stereo and hr.shape == ref.shape, said)
 
 
 def fitted(image: UInt8[np.ndarray, "h w 3"], name: str, longest: int = LONGEST) -> tuple[Pixels, str]:
@@ -68,7 +69,7 @@ def fitted(image: UInt8[np.ndarray, "h w 3"], name: str, longest: int = LONGEST)
     if max(height, width) > longest:
         size = [max(1, round(n * longest / max(height, width))) for n in (width, height)]
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-        note = f"{name} was reduced from {width}×{height} to {size[0]}×{size[1]}, so scores differ from the tables'."
+        note = f"{name} was reduced from {width}×{height} to {size[0]}×{size[1]}."
     if min(image.shape[:2]) < SMALLEST:
         raise ValueError(
             f"{name} of {width}×{height} is too small or too narrow here: with a longer side of at most {longest} "

@@ -23,7 +23,7 @@ except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it comp
 Norm = Literal["l2", "l1"]
 Map = Float[Tensor, "b c h w"]
 BLOCK = 1 << 20  # similarities at a time: three buffers of 4 MiB stay in a processor's shared cache
-KEPT = 1 << 21  # best scores of key rows kept at a time, 8 MiB
+KEPT = 1 << 22  # best scores of key rows kept at a time, 16 MiB
 _one_at_a_time = Lock()
 
 
@@ -46,14 +46,15 @@ class Matches(NamedTuple):
 
 
 @torch.no_grad()
-def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2") -> Matches:
+def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2", *, rows: slice | None = None) -> Matches:
     """The best key patch for every query position: Eq. 3 and the argmax of Eq. 4, exact.
 
     query (B, C, h, w); key (B, C, H, W) or several of different sizes, matched jointly. The query's border is
     replicated by one cell so that every position has a 3×3 patch. Half precision is computed in float32. Where scores
     are so close that rounding could decide, they are computed again in float64; of those equal in the query's format
     (float32 at least) the first key's lowest index wins. Patches weaker than 1e-150 of a float64 map's largest value
-    count as zero. The N × M similarity is never held, only blocks of it.
+    count as zero. The N × M similarity is never held, only blocks of it. ``rows`` are the query's rows to be matched, if
+    not all (of steps of 1), and the result has only those.
     Raises ValueError for shapes that do not fit, an unknown norm, and values that are not finite.
     """
     keys = [key] if isinstance(key, Tensor) else list(key)
@@ -62,14 +63,15 @@ def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2") -> Matches:
     unit, units = _unit(query), [_unit(one) for one in keys]
     # products of faint values would vanish in float32
     working = torch.float64 if any(_faint(m, u) for m, u in zip((query, *keys), (unit, *units))) else dtype
-    shape = (query.shape[0], *query.shape[2:])
+    first, last, _ = (rows or slice(None)).indices(query.shape[2])
+    shape = (query.shape[0], last - first, query.shape[3])
     index, source = torch.zeros(2, *shape, dtype=torch.int64, device=query.device)
     score, query_norm = torch.zeros(2, *shape, dtype=torch.float64, device=query.device)
     with _exact_products(query.device.type):
-        for samples, ys, xs in _tiles(query, keys):
-            rows = _padded_rows(query[samples], ys, xs, unit).to(working)
-            here, parts = (samples, ys, xs), [one[samples] for one in keys]
-            index[here], score[here], source[here], query_norm[here] = _best_patches(rows, parts, units, norm, dtype)
+        for samples, ys, xs in _tiles(query, keys, range(first, last)):
+            padded = _padded_rows(query[samples], ys, xs, unit).to(working)
+            here, parts = (samples, slice(ys.start - first, ys.stop - first), xs), [one[samples] for one in keys]
+            index[here], score[here], source[here], query_norm[here] = _best_patches(padded, parts, units, norm, dtype)
     return Matches(index, (score / unit).to(dtype), source, (query_norm / unit).to(dtype))
 
 
@@ -120,17 +122,17 @@ def _exact_products(device: str) -> Iterator[None]:
                 backend.fp32_precision = precision
 
 
-def _tiles(query: Map, keys: list[Map]) -> Iterator[tuple[slice, slice, slice]]:
+def _tiles(query: Map, keys: list[Map], wanted: range) -> Iterator[tuple[slice, slice, slice]]:
     """Samples, rows and columns of the query to be matched at a time: small maps together, large ones in parts."""
-    b, _, h, w = query.shape
+    b, h, w = query.shape[0], len(wanted), query.shape[3]
     key_w, key_h = max(k.shape[3] for k in keys), sum(k.shape[2] for k in keys)
     columns = max(1, min(w, BLOCK // (10 * key_w) - 2))
     samples = max(1, min(b, BLOCK // (key_w * key_h * (columns + 2))))
     rows = max(1, min(h, KEPT // (samples * key_h * columns)))
     for first in range(0, b, samples):
-        for y in range(0, h, rows):
+        for y in wanted[::rows]:
             for x in range(0, w, columns):
-                yield slice(first, first + samples), slice(y, min(h, y + rows)), slice(x, min(w, x + columns))
+                yield slice(first, first + samples), slice(y, min(wanted.stop, y + rows)), slice(x, min(w, x + columns))
 
 
 def _padded_rows(query: Map, ys: slice, xs: slice, unit: float) -> Float[Tensor, "n+2 b c w+2"]:
@@ -319,17 +321,22 @@ def swap(value: Map | Sequence[Map], index: Int[Tensor, "b h w"] | Matches, scal
     for v in values:
         if v.ndim != 4 or v.shape[2] % scale or v.shape[3] % scale or v.shape[0] != batch:
             raise ValueError(f"value {tuple(v.shape)}: expected a batch of {batch} and sides that {scale} divides")
-    cells, weights = _plan(index, [(v.shape[2] // scale, v.shape[3] // scale) for v in values])
+    cells, weights = swap_plan(index, [(v.shape[2] // scale, v.shape[3] // scale) for v in values])
     dtype = values[0].dtype
-    rows = torch.cat([_to_rows(v, scale) for v in values], dim=1)  # (B, cells of all references, C·r²)
+    rows = torch.cat([to_rows(v, scale) for v in values], dim=1)  # (B, cells of all references, C·r²)
     work = rows if dtype == torch.float64 else rows.float()
     bags, weights = _in_batch(cells, rows.shape[1]).flatten(0, 2), weights.to(work.dtype).flatten(0, 2)
     out = F.embedding_bag(bags, work.flatten(0, 1), mode="sum", per_sample_weights=weights)
-    return _from_rows(out.view(batch, -1, rows.shape[2]), cells.shape[1:3], scale).to(dtype)
+    return from_rows(out.view(batch, -1, rows.shape[2]), cells.shape[1:3], scale).to(dtype)
 
 
-def _plan(index: Tensor | Matches, sizes: list[tuple[int, int]]):  # noqa: ANN202
-    """For each cell of F the 9 cells it averages, of references of these sizes in cells, and their weights."""
+def swap_plan(
+    index: Int[Tensor, "b h w"] | Matches, sizes: Sequence[tuple[int, int]]
+) -> tuple[Int[Tensor, "b h w 9"], Float[Tensor, "b h w 9"]]:
+    """For each cell of F the 9 cells it averages, of references of these sizes in cells, and their weights.
+
+    Reference cells are counted row by row, one reference after another. Raises ValueError for an index out of them.
+    """
     source = index.source if isinstance(index, Matches) else None
     index = index.index if isinstance(index, Matches) else index
     return _cells_of_patches(index, source, sizes), overlap_weights(index)
@@ -368,14 +375,14 @@ def overlap_weights(index: Tensor) -> Float[Tensor, "b h w 9"]:
     return weights / weights.sum(-1, keepdim=True)
 
 
-def _to_rows(maps: Map, scale: int) -> Float[Tensor, "b cells wide"]:
+def to_rows(maps: Map, scale: int) -> Float[Tensor, "b cells wide"]:
     """Each r × r cell of a map as one row of r²·C numbers; channels last, as the convolutions of training have them."""
     cells = maps.permute(0, 2, 3, 1).unflatten(2, (-1, scale)).unflatten(1, (-1, scale))
     return cells.transpose(2, 3).flatten(3).flatten(1, 2)
 
 
-def _from_rows(rows: Float[Tensor, "b cells wide"], size: tuple[int, int], scale: int) -> Map:
-    """The map of ``size`` cells that ``_to_rows`` took apart; channels last in memory."""
+def from_rows(rows: Float[Tensor, "b cells wide"], size: tuple[int, int], scale: int) -> Map:
+    """The map of ``size`` cells that ``to_rows`` took apart; channels last in memory."""
     cells = rows.view(len(rows), *size, scale, scale, -1)
     return cells.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
@@ -393,8 +400,8 @@ def swap_adjoint(
     error (B, C, r·h, r·w) → one map (B, C, r·H, r·W) for each (H, W) of ``sizes``, in cells. This is Σ_j over Q in the
     third line of Eq. 5, with "the average error value" of an overlap weighted as the forward pass weighted it.
     """
-    cells, weights = _plan(index, sizes)
-    rows = _to_rows(error, scale)
+    cells, weights = swap_plan(index, sizes)
+    rows = to_rows(error, scale)
     b, _, wide = rows.shape
     counts = [h * w for h, w in sizes]
     cells = _in_batch(cells, sum(counts)).flatten()
@@ -403,7 +410,7 @@ def swap_adjoint(
     weights = weights.to(rows.dtype).flatten()[order]
     out = F.embedding_bag(order // 9, rows.flatten(0, 1), starts, mode="sum", per_sample_weights=weights)
     parts = zip(out.view(b, -1, wide).split(counts, dim=1), sizes)
-    return [_from_rows(part, size, scale) for part, size in parts]
+    return [from_rows(part, size, scale) for part, size in parts]
 
 
 class _MatchAndSwap(torch.autograd.Function):

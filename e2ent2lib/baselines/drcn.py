@@ -63,6 +63,11 @@ class DRCN(nn.Module):
         self.ensemble = nn.Parameter(torch.zeros(recursions))
         self._initialise()
 
+    @property
+    def reach(self) -> int:
+        """Low-resolution pixels around its own that a pixel sees: ``tiles.reach``, with the recursions counted."""
+        return -(-(len(self.ensemble) + 4) // self.profile.scale) + 3
+
     def forward(self, lr: Images) -> Outputs:
         """The enlarged image and its recursions; lr in [0, 1]."""
         with torch.autocast(lr.device.type, enabled=False):  # bfloat16 would round colours to 8 bits and less

@@ -39,6 +39,7 @@ class FeatureVGG(nn.Module):
 
     references = "any"
     sisr = None
+    norm = "l2"
 
     def __init__(self, profile: Profile):
         super().__init__()
@@ -50,4 +51,8 @@ class FeatureVGG(nn.Module):
         """Eq. 1 and 2 on images in [0, 1]; lists for several references."""
         nothing = (0.0, 0.0, 0.0)
         phi_in, swapped, matches = swapped_features(self.encoder, lr, ref, ref_down, nothing, self.profile.scale)
-        return Outputs(self.synthesis(swapped, phi_in, lr), None, swapped, matches.confidence)
+        return self.compose(swapped, phi_in, lr, matches.confidence)
+
+    def compose(self, swapped: Tensor, phi_in: Tensor, lr: Images, confidence: Tensor) -> Outputs:
+        """As ``E2ENT2.compose``; there is no SISR branch."""
+        return Outputs(self.synthesis(swapped, phi_in, lr), None, swapped, confidence)

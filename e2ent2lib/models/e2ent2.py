@@ -74,6 +74,8 @@ class E2ENT2(nn.Module):
     """The network of Fig. 2. ``alphas`` are Eq. 5's; they change the gradients, never the output."""
 
     references = "any"
+    whole_cells = True
+    """Whether patches are matched and swapped by whole cells, as in Eq. 4; then ``tiles`` can run it."""
 
     def __init__(
         self,
@@ -99,8 +101,11 @@ class E2ENT2(nn.Module):
         options = {"norm": self.norm, "error_down": self.error_down}
         found = swapped_features(self.encoder, lr, ref, ref_down, self.alphas, self.profile.scale, **options)
         phi_in, swapped, matches = found
-        sr, sisr = self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr)
-        return Outputs(sr, sisr, swapped, matches.confidence)
+        return self.compose(swapped, phi_in, lr, matches.confidence)
+
+    def compose(self, swapped: Tensor, phi_in: Tensor, lr: Images, confidence: Tensor) -> Outputs:
+        """Eq. 2, and the SISR branch beside it: all that comes after the swap; shapes as in ``Outputs``."""
+        return Outputs(self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr), swapped, confidence)
 
     def reconstruct(self, phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images | None:
         """The SISR branch after φ, which is trained together with the rest (4.1)."""

@@ -37,13 +37,18 @@ class GatedE2ENT2(nn.Module):
         super().__init__()
         self.profile = profile
         self.inner = self.network(profile, **options).requires_grad_(False)
-        self.alphas = self.inner.alphas
+        self.alphas, self.norm = self.inner.alphas, self.inner.norm
         self.gate = nn.Parameter(torch.zeros(2))
 
     @property
     def encoder(self) -> nn.Module:
         """φ of the network."""
         return self.inner.encoder
+
+    @property
+    def synthesis(self) -> nn.Module:
+        """ζ of the network."""
+        return self.inner.synthesis
 
     @property
     def sisr(self) -> SISRBranch:
@@ -54,6 +59,13 @@ class GatedE2ENT2(nn.Module):
         """As ``E2ENT2.forward``, with the gated image as ``sr``."""
         with torch.no_grad():
             out = self.inner(lr, ref, ref_down)
+        return self._gated(out)
+
+    def compose(self, swapped: Tensor, phi_in: Tensor, lr: Images, confidence: Tensor) -> Outputs:
+        """As ``E2ENT2.compose``, gated."""
+        return self._gated(self.inner.compose(swapped, phi_in, lr, confidence))
+
+    def _gated(self, out: Outputs) -> Outputs:
         return out._replace(sr=out.sisr + self.opening(out.confidence) * (out.sr - out.sisr))
 
     def opening(self, confidence: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 r*h r*w"]:
@@ -72,3 +84,4 @@ class GatedSubcellE2ENT2(GatedE2ENT2):
     """The same gate on the departure that matches between cells."""
 
     network = SubcellE2ENT2
+    whole_cells = False

@@ -23,6 +23,8 @@ from e2ent2lib.models.e2ent2 import E2ENT2, Images, Outputs
 class SubcellE2ENT2(E2ENT2):
     """E2ENT² whose reference is also matched at positions between the cells of the low-resolution grid."""
 
+    whole_cells = False
+
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """As ``E2ENT2.forward``; ``ref_down`` is made anew from ``ref``, at each shift."""
         r = self.profile.scale
@@ -37,8 +39,7 @@ class SubcellE2ENT2(E2ENT2):
         swapped = swap_between_cells([_weighted(full, self.alphas[2]) for full in fulls], matches, downs, starts, r)
         if torch.is_grad_enabled():
             swapped = swapped + self._straight_through(phi_in, swap(downs, matches, 1)).to(swapped.dtype)
-        sr, sisr = self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr)
-        return Outputs(sr, sisr, swapped, matches.confidence)
+        return self.compose(swapped, phi_in, lr, matches.confidence)
 
     def _straight_through(self, phi_in: Map, swapped_down: Map) -> Map:
         """Nothing, but with the first two lines of Eq. 5 as gradient: E↓ for the two maps that decided the match."""

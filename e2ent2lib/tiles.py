@@ -1,0 +1,299 @@
+"""A photograph of any size in bounded memory, by single-image networks and by those that match cell by cell.
+
+A convolution sees a few pixels around its own. So networks work on tiles with that much around them, and the seams
+cannot be found. What cannot be cut is the match, which looks everywhere; it needs φ(I_in) and φ(I_ref↓) alone, both of
+low resolution, and goes band by band. φ(I_ref), the largest map, is computed where the match points. Notebook 14.
+"""
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from e2ent2lib.images import downscale, to_image, to_tensor, whole_file
+from e2ent2lib.matching import Map, Matches, from_rows, match, swap_plan, to_rows
+from e2ent2lib.models import image_of
+
+Pixels = UInt8[np.ndarray, "h w 3"]
+Precision = Literal["float32", "bfloat16"]
+TILE = 128
+"""Side of a tile in cells of the low-resolution grid."""
+BAND = 15_000_000_000
+"""Pairs of patches matched at a time: about 15 seconds on two cores, which is what an interruption loses."""
+KEPT = 3 << 29
+"""Bytes of φ(I_ref) that are kept; of what is beyond, tiles are computed anew when they are needed again."""
+SKIPS = 3
+"""Pixels that a bilinear or bicubic skip sees, and the average over confidences in ``models.gated``."""
+
+
+class Enlarged(NamedTuple):
+    """What ``enlarge`` gives: the picture, and what a report says of how it was made."""
+
+    image: Pixels
+    """I_sr in 8 bits."""
+    sisr: Pixels | None
+    """The SISR branch's image; None where the network has none, or nothing was matched."""
+    matches: Matches | None
+    changed: Float[np.ndarray, "h w"] | None
+    """How far the reference moved each cell's pixels, in 8-bit steps: the mean of |I_sr − SISR image|."""
+
+
+def can_tile(model: nn.Module, references: bool) -> bool:
+    """Whether ``enlarge`` can run a network: it matches whole cells, or it uses no reference and only convolves."""
+    if not references or model.references == "none":
+        return hasattr(single_image_network(model), "profile")
+    return hasattr(model, "compose") and getattr(model, "whole_cells", True)
+
+
+def single_image_network(model: nn.Module) -> nn.Module | None:
+    """The network without a reference: the model itself, or its SISR branch; None if it has none."""
+    return model if model.references == "none" else model.sisr
+
+
+@torch.inference_mode()
+def enlarge(
+    model: nn.Module,
+    lr: Pixels,
+    refs: Sequence[UInt8[np.ndarray, "H W 3"]] = (),
+    *,
+    precision: Precision = "float32",
+    progress: bool = False,
+    saved: Path | None = None,
+) -> Enlarged:
+    """The picture ×4 by a network that ``can_tile``; references of sides that are multiples of the scale.
+
+    ``precision`` is the number format of the convolutions; matching is float32 always. ``saved`` is a file for the
+    matches found so far, from which an interrupted call goes on, and which is removed at the end.
+    """
+    device = next(model.parameters()).device
+    bar = partial(tqdm, disable=not progress, leave=False)
+    with autocast(device, precision):
+        if model.references == "none" or not refs:
+            return Enlarged(_single_image(single_image_network(model), lr, device, bar), None, None, None)
+        r, phi = model.profile.scale, partial(in_tiles, model.encoder, device=device)
+        phi_in, *downs = (phi(image) for image in (lr, *(downscale(ref, r) for ref in refs)))
+        name = identity(model, (lr, *refs), precision) if saved else ""
+        matches = match_in_bands(phi_in, downs, model.norm, bar=bar, saved=saved, identity=name)
+        found = _composed(model, lr, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
+    if saved:
+        saved.unlink(missing_ok=True)
+    return found
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+    """The number format of convolutions. Raises ValueError for one that does not exist."""
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"unknown precision {precision!r}; choose 'float32' (default) or 'bfloat16'")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def reach(*networks: nn.Module) -> int:
+    """How many pixels of its input around its own a pixel of the output sees; no less, and hardly more.
+
+    Of networks one after another: half of each kernel, at the resolution it works at, and ``SKIPS``. Layers count in
+    the order they are defined; where one is applied more often than it is defined, a network's own ``reach`` is right.
+    """
+    own = [network.reach for network in networks if hasattr(network, "reach")]
+    if own:
+        return sum(own)
+    scale, seen = 1.0, 0.0
+    for layer in (layer for network in networks for layer in network.modules()):
+        if isinstance(layer, nn.Conv2d):
+            seen += max(layer.kernel_size) // 2 * max(layer.dilation) / scale
+        elif isinstance(layer, nn.PixelShuffle):
+            scale *= layer.upscale_factor
+        elif isinstance(layer, nn.Upsample):
+            scale *= layer.scale_factor
+    return math.ceil(seen) + SKIPS
+
+
+def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the tiles that cover ``size``, row by row; all of about one size, none larger than ``side``."""
+    yield from product(*(_parts(n, side) for n in size))
+
+
+def _parts(length: int, side: int) -> list[slice]:
+    count = -(-length // side)
+    edges = [length * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:])]
+
+
+def widened(part: slice, around: int, length: int) -> tuple[slice, slice]:
+    """(``part`` with so much ``around`` it, but for the ends of the map; where ``part`` is in that)."""
+    wide = slice(max(0, part.start - around), min(length, part.stop + around))
+    return wide, slice(part.start - wide.start, part.stop - wide.start)
+
+
+def in_tiles(network: nn.Module, image: Pixels, device: torch.device) -> Float[Tensor, "1 c h w"]:
+    """A network's map of an 8-bit image at the image's size, as φ makes it, in float32; as if the image were whole."""
+    around, made = reach(network), None
+    for ys, xs in tiles(image.shape[:2], TILE):
+        found = _tile(network, image, ys, xs, around, device).float()
+        if made is None:
+            made = found.new_empty(1, found.shape[1], *image.shape[:2])
+        made[..., ys, xs] = found
+    return made
+
+
+def _tile(network: nn.Module, image: Pixels, ys: slice, xs: slice, around: int, device: torch.device) -> Map:
+    """A network's map of one tile of an image, at the image's size."""
+    (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip((ys, xs), image.shape[:2]))
+    return network(_input(image[rows, columns], device))[..., y, x]
+
+
+def _input(image: Pixels, device: torch.device) -> Float[Tensor, "1 3 h w"]:
+    return to_tensor(image).to(device).contiguous(memory_format=torch.channels_last)  # the faster order of convolutions
+
+
+def _scaled(part: slice, r: int) -> slice:
+    return slice(r * part.start, r * part.stop)
+
+
+def _single_image(network: nn.Module, lr: Pixels, device: torch.device, bar: Callable) -> Pixels:
+    r, around = network.profile.scale, reach(network)
+    image = np.empty((r * lr.shape[0], r * lr.shape[1], 3), np.uint8)
+    for ys, xs in bar(list(tiles(lr.shape[:2], TILE)), desc="enlarging", unit="tile"):
+        (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip((ys, xs), lr.shape[:2]))
+        made = image_of(network(_input(lr[rows, columns], device)))[..., _scaled(y, r), _scaled(x, r)]
+        image[_scaled(ys, r), _scaled(xs, r)] = to_image(made)
+    return image
+
+
+def match_in_bands(
+    query: Map, keys: Sequence[Map], norm: str, *, bar: Callable = tqdm, saved: Path | None = None, identity: str = ""
+) -> Matches:
+    """``match``, a band of the query's rows at a time, with a bar; ``saved`` and ``identity`` as in ``enlarge``."""
+    h, w = query.shape[2:]
+    patches = sum((key.shape[2] - 2) * (key.shape[3] - 2) for key in keys)
+    step = max(1, BAND // max(1, patches * w))
+    done = _read(saved, identity, (query.shape[0], h, w)) if saved else []
+    start = sum(part.index.shape[1] for part in done)
+    with bar(total=h, initial=start, desc="matching", unit="row") as shown:
+        for first in range(start, h, step):
+            done.append(match(query, list(keys), norm, rows=slice(first, min(h, first + step))))
+            shown.update(done[-1].index.shape[1])
+            if saved and first + step < h:
+                _write(saved, identity, done)
+    whole = Matches(*(torch.cat(fields, dim=1) for fields in zip(*done)))
+    if saved and len(done) > 1:
+        _write(saved, identity, [whole])
+    return whole
+
+
+def identity(model: nn.Module, pictures: Sequence[np.ndarray], precision: str) -> str:
+    """What matches belong to: the weights, the pictures' pixels, the number format."""
+    told = hashlib.sha256(f"{model.card['sha256']} {model.norm} {precision}".encode())
+    for picture in pictures:
+        told.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
+    return told.hexdigest()
+
+
+def _write(saved: Path, identity: str, done: list[Matches]) -> None:
+    fields = {n: torch.cat(parts, dim=1).cpu() for n, parts in zip(Matches._fields, zip(*done))}
+    with suppress(OSError, SafetensorError), whole_file(saved) as temporary:  # no room for it is no reason to stop
+        save_file(fields, temporary, {"identity": identity})
+
+
+def _read(saved: Path, identity: str, shape: tuple[int, int, int]) -> list[Matches]:
+    """The rows matched before, as a list of one; empty if there are none, or of other pictures."""
+    if not saved.is_file():
+        return []
+    try:
+        with safe_open(saved, "pt") as file:
+            found = Matches(*(file.get_tensor(name) for name in Matches._fields))
+            known = (file.metadata() or {}).get("identity") == identity
+    except (SafetensorError, OSError):
+        return []
+    b, h, w = shape
+    rows = found.index.shape[1]
+    return [found] if known and rows <= h and all(x.shape == (b, rows, w) for x in found) else []
+
+
+class ReferenceFeatures:
+    """φ(I_ref) of all references as rows, one an r × r cell, computed a tile at a time where it is asked for."""
+
+    def __init__(self, encoder: nn.Module, refs: Sequence[Pixels], scale: int, device: torch.device):
+        self.encoder, self.refs, self.scale, self.device = encoder, refs, scale, device
+        self.sizes = [(ref.shape[0] // scale, ref.shape[1] // scale) for ref in refs]
+        self._places = [(n, ys, xs) for n, size in enumerate(self.sizes) for ys, xs in tiles(size, TILE)]
+        self._around = reach(encoder)
+        self._tiles: dict[int, Tensor] = {}
+        self._random = random.Random(0)  # what is thrown out does not change what is computed, only how often
+        # for each cell of all references, one after another: which tile holds it, and as which of its rows
+        count = sum(h * w for h, w in self.sizes)
+        self._tile_of, self._row_of = torch.empty(2, count, dtype=torch.int32)
+        starts = np.cumsum([0] + [h * w for h, w in self.sizes])
+        for number, (n, ys, xs) in enumerate(self._places):
+            span = slice(starts[n], starts[n + 1])
+            rows = torch.arange((ys.stop - ys.start) * (xs.stop - xs.start), dtype=torch.int32)
+            self._tile_of[span].view(self.sizes[n])[ys, xs] = number
+            self._row_of[span].view(self.sizes[n])[ys, xs] = rows.view(ys.stop - ys.start, -1)
+
+    def rows(self, cells: Int[Tensor, " n"]) -> Float[Tensor, "n wide"]:
+        """The features of these cells, counted row by row and one reference after another; each C·r² numbers."""
+        which, row = self._tile_of[cells.cpu()], self._row_of[cells.cpu()].long()
+        found = None
+        for number in which.unique().tolist():
+            tile, here = self._tile(number), (which == number).nonzero()[:, 0]
+            if found is None:
+                found = tile.new_empty(len(cells), tile.shape[1], dtype=torch.float32)
+            found[here.to(tile.device)] = tile[row[here].to(tile.device)].float()
+        return found
+
+    def _tile(self, number: int) -> Tensor:
+        if number not in self._tiles:
+            n, ys, xs = self._places[number]
+            pixels = (_scaled(part, self.scale) for part in (ys, xs))
+            rows = to_rows(_tile(self.encoder, self.refs[n], *pixels, self._around, self.device), self.scale)[0]
+            while self._tiles and rows.nbytes + sum(tile.nbytes for tile in self._tiles.values()) > KEPT:
+                del self._tiles[self._random.choice(list(self._tiles))]
+            self._tiles[number] = rows.contiguous()
+        return self._tiles[number]
+
+
+def _composed(
+    model: nn.Module, lr: Pixels, phi_in: Map, matches: Matches, reference: ReferenceFeatures, bar: Callable
+) -> Enlarged:
+    """F, ζ and the SISR branch, tile by tile."""
+    r, around, size = model.profile.scale, reach(model.synthesis), lr.shape[:2]
+    image = np.empty((r * size[0], r * size[1], 3), np.uint8)
+    sisr, changed = (np.empty_like(image), np.empty(size, np.float32)) if model.sisr else (None, None)
+    for ys, xs in bar(list(tiles(size, TILE)), desc="synthesis", unit="tile"):
+        (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip((ys, xs), size))
+        swapped = swapped_tile(matches, reference, rows, columns)
+        confidence = matches.confidence[:, rows, columns]
+        out = model.compose(swapped, phi_in[..., rows, columns], _input(lr[rows, columns], phi_in.device), confidence)
+        y, x, *where = (_scaled(part, r) for part in (y, x, ys, xs))
+        image[tuple(where)] = to_image(out.sr[..., y, x])
+        if out.sisr is not None:
+            sisr[tuple(where)] = to_image(out.sisr[..., y, x])
+            moved = (out.sr - out.sisr)[..., y, x].float().abs().mean(1, keepdim=True)
+            changed[ys, xs] = 255 * F.avg_pool2d(moved, r)[0, 0].cpu().numpy()
+    made = model.sisr is not None and out.sisr is not None
+    return Enlarged(image, sisr if made else None, matches, changed if made else None)
+
+
+def swapped_tile(matches: Matches, reference: ReferenceFeatures, ys: slice, xs: slice) -> Float[Tensor, "1 c R*h R*w"]:
+    """F of Eq. 4 for these rows and columns of cells, as ``matching.swap`` makes it."""
+    (rows, y), (columns, x) = (widened(part, 1, n) for part, n in zip((ys, xs), matches.index.shape[1:]))
+    part = Matches(*(field[:, rows, columns] for field in matches))
+    cells, weights = (found[0, y, x].flatten(0, 1) for found in swap_plan(part, reference.sizes))
+    used, bags = cells.unique(return_inverse=True)
+    values = reference.rows(used)
+    out = F.embedding_bag(bags, values, mode="sum", per_sample_weights=weights.to(values.dtype))
+    return from_rows(out[None], (ys.stop - ys.start, xs.stop - xs.start), reference.scale)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from e2ent2lib.baselines.drcn import DRCN
@@ -148,12 +148,15 @@ def shipped_card(name: str, profile: str) -> dict:
 
 
 def save_model(model: nn.Module, card: dict, folder: str | os.PathLike, name: str) -> Path:
-    """Write ``NAME.safetensors`` and then ``NAME.json`` with its hash; each whole or not at all."""
+    """Write ``NAME.safetensors`` and then ``NAME.json`` with its hash; each whole or not at all.
+
+    Raises OSError if there is no room.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     with whole_file(path) as temporary:
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+        temporary.write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
     card = card | {"sha256": file_sha256(path)}
     with whole_file(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -8,16 +8,16 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
-from e2ent2lib.checkpoints import available_models, load_model
+from e2ent2lib.checkpoints import UNTRAINED, available_models, load_model
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, dataset
 from e2ent2lib.evaluate import can_measure, evaluate
-from e2ent2lib.images import write_image
-from e2ent2lib.inference import super_resolve
+from e2ent2lib.inference import shipped
 from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT
 from e2ent2lib.report.results import read_results, result_file, results_folder, write_rows
 from e2ent2lib.report.tables import save_tables
+from e2ent2lib.tiles import Precision
 
 
 def upscale(
@@ -28,24 +28,50 @@ def upscale(
     model: str = "e2ent2",
     profile: str | None = None,
     weights: Path | None = None,
+    precision: Precision = "float32",
+    report: Path | None = None,
+    again: bool = False,
 ) -> None:
-    """Enlarge a photograph ×4, with textures from one or more reference photographs.
+    """Enlarge a photograph ×4, or a folder of them, with textures from one or more reference photographs.
 
     Args:
-        low: the low-resolution photograph.
-        output: the file to write; its ending chooses the format.
+        low: the low-resolution photograph, or a folder of them.
+        output: the file to write, whose ending chooses the format; of a folder the folder to write to.
         ref: a high-resolution reference; repeat for several. Without any, the SISR branch works alone.
         model: a name of the models that ship.
         profile: smoke, compact or paper.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
+        precision: number format of the convolutions; bfloat16 is faster where the processor or GPU has it.
+        report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
+        again: of a folder, also photographs whose result is there already.
     """
-    if any(output.resolve() == p.resolve() for p in (low, *ref)):
-        raise ValueError(f"{output}: is one of the inputs and would be overwritten; choose another name for -o")
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"{output.parent}: no such folder; create it, then try again")
-    system = load_model(model, profile, weights) if weights else model
-    write_image(output, super_resolve(low, list(ref) or None, model=system, profile=profile))
-    print(output)
+    from e2ent2lib.report.upscaled import save_report
+    from e2ent2lib.upscale import Upscaled, refuse_inputs, upscale_file, upscale_folder
+
+    refuse_inputs(output, ref)
+    if report and report.exists() and not report.is_dir():
+        raise ValueError(f"{report}: is a file; --report is a folder")
+    system = load_model(model, profile, weights) if weights else model if model in UNTRAINED else shipped(model, profile)
+    many, count, wrong = low.is_dir(), 0, []
+    options = {"precision": precision}
+    for count, done in enumerate(
+        upscale_folder(low, ref, output, system, again=again, **options)
+        if many
+        else [upscale_file(low, ref, output, system, **options)],
+        1,
+    ):
+        if not isinstance(done, Upscaled):
+            print(f"note: {done}", file=sys.stderr)
+            wrong += [str(done)] if isinstance(done, Exception) else []
+            continue
+        print(done.output)
+        for line in done.said:
+            print(f"note: {line}", file=sys.stderr)
+        if report:
+            for path in save_report(report / done.low.name if many else report, done, system, precision):
+                print(path)
+    if wrong:
+        raise ValueError(f"{len(wrong)} of {count} photographs failed:\n  " + "\n  ".join(wrong))
 
 
 def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional[str | None] = None, /) -> None:
@@ -84,6 +110,8 @@ def train(
     start_from: Path | None = None,
     steps: int | None = None,
     views: float | None = None,
+    lr: float | None = None,
+    checkpoint_every: int | None = None,
     seed: int = 0,
     resume: bool = False,
     accelerator: str = "auto",
@@ -102,6 +130,8 @@ def train(
         start_from: folder of the model that this one starts from; runs/ or the shipped one if not given.
         steps: instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
+        lr: Adam's step size, instead of the profile's.
+        checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
         seed: of weights and crops.
         resume: go on with the run in ``out``.
         accelerator: cpu, gpu or auto.
@@ -112,8 +142,10 @@ def train(
     chosen = get_profile(profile)
     if model in trainer.RECIPES and steps is not None:
         chosen = replace(chosen, **{trainer.RECIPES[model].steps: steps})
-    if views is not None:
-        chosen = replace(chosen, views=views)
+    given = {"views": views, "lr": lr, "checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
+    chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
+    if chosen.checkpoint_every < 1:
+        raise ValueError(f"--checkpoint-every {chosen.checkpoint_every}: expected 1 or more")
     out = out or Path(f"runs/{model}-{chosen.name}")
     trainer.train(
         model,
@@ -250,6 +282,9 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"e2ent2: {error}", file=sys.stderr)
+        sys.exit(2)
+    except MemoryError:
+        print("e2ent2: not enough memory; close other programs, or give smaller pictures", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stopped:
         print(f"e2ent2: {stopped or 'interrupted'}", file=sys.stderr)

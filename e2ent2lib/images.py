@@ -10,15 +10,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import IO, Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+NEVER_OPENED = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG")
+"""Pillow's formats that are programs for another program (EPS for Ghostscript), or that it cannot decode itself."""
 Picture = str | os.PathLike | Image.Image | np.ndarray
 Kernel = Literal["pillow-bicubic", "matlab-bicubic", "opencv-bicubic", "pillow-bicubic-bilinear"]
 """How a picture is shrunk and enlarged: ``resize``."""
@@ -38,6 +40,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # else a power failure could leave the new name without the new content
         temporary.chmod(0o644)  # a temporary file is private, a result is not
         os.replace(temporary, path)
     finally:
@@ -68,39 +72,78 @@ def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the name")
-    try:
-        image = Image.open(path)
-    except UnidentifiedImageError as error:
-        known = ", ".join(e[1:] for e in EXTENSIONS)
-        raise ValueError(f"{path}: not an image this project can read; expected one of {known}") from error
-    except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
-        raise _damaged(str(path), error) from error
-    with image:
+    with opened(path, str(path)) as image:
         return _pil_to_rgb(image, str(path))
 
 
+def opened(source: Path | IO[bytes], name: str) -> Image.Image:
+    """Pillow's image of a file or a stream of bytes, not decoded yet. Raises ValueError that gives its ``name``."""
+    Image.init()
+    try:
+        return Image.open(source, formats=[kind for kind in Image.ID if kind not in NEVER_OPENED])
+    except UnidentifiedImageError as error:
+        known = ", ".join(e[1:] for e in EXTENSIONS)
+        raise ValueError(f"{name}: not an image this project can read; expected one of {known}") from error
+    except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
+        raise _damaged(name, error) from error
+
+
+def upright(image: Image.Image, name: str) -> Image.Image:
+    """The decoded image, turned as its EXIF says. Raises ValueError that gives its ``name`` if that cannot be done."""
+    if 0 in image.size:
+        raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
+    try:
+        return ImageOps.exif_transpose(image)  # decodes first
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
 def _damaged(name: str, error: Exception) -> ValueError:
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * Image.MAX_IMAGE_PIXELS // 1_000_000
+        return ValueError(f"{name}: more than {most} megapixels, which may be a trap; save it smaller first")
     return ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again")
 
 
 def _pil_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
-    if 0 in image.size:
-        raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
-    try:
-        image = ImageOps.exif_transpose(image)  # decodes first
-    except Exception as error:
-        raise _damaged(name, error) from error
+    image = eight_bits(upright(image, name), name)
+    if has_alpha(image):
+        image = with_alpha(image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(as_mode(image, "RGB", name))
+
+
+def eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """An image of 16 bits as mode "L", divided by 257; others as they are. Raises ValueError for other deep formats."""
     if image.mode == "F":
         raise ValueError(f"{name}: a float image has no agreed range; save it as 8 or 16 bit first")
-    if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.int64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ValueError(f"{name}: values {grey.min()} to {grey.max()} do not fit 16 bit; save it as 8 or 16 bit")
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    if not image.mode.startswith("I"):
+        return image
+    grey = np.asarray(image).astype(np.int64)
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ValueError(f"{name}: values {grey.min()} to {grey.max()} do not fit 16 bit; save it as 8 or 16 bit")
+    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether some of the image may be transparent."""
+    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+
+
+def with_alpha(image: Image.Image) -> Image.Image:
+    """An image that ``has_alpha`` in mode "RGBA"."""
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+
+
+def as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
+    """``Image.convert``. Raises ValueError that gives the ``name`` if Pillow cannot."""
+    if image.mode == "LAB":  # Pillow converts it by colour profile only
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    try:
+        return image.convert(mode)
+    except ValueError as error:
+        raise ValueError(f"{name}: cannot be converted from {image.mode} ({error}); save it as RGB first") from error
 
 
 def write_image(path: str | os.PathLike, image: UInt8[np.ndarray, "h w 3"]) -> None:

@@ -27,6 +27,10 @@ KEPT = 1 << 22  # best scores of key rows kept at a time, 16 MiB
 _one_at_a_time = Lock()
 
 
+class NotFiniteError(ValueError):
+    """A map, a loss or a gradient holds NaN or infinity."""
+
+
 class Matches(NamedTuple):
     """For each patch of the query: which patch of which key matches it best, and how well."""
 
@@ -55,7 +59,7 @@ def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2", *, rows: slic
     (float32 at least) the first key's lowest index wins. Patches weaker than 1e-150 of a float64 map's largest value
     count as zero. The N × M similarity is never held, only blocks of it. ``rows`` are the query's rows to be matched, if
     not all (of steps of 1), and the result has only those.
-    Raises ValueError for shapes that do not fit, an unknown norm, and values that are not finite.
+    Raises ValueError for shapes that do not fit, an unknown norm, and, as NotFiniteError, values that are not finite.
     """
     keys = [key] if isinstance(key, Tensor) else list(key)
     _check_maps(query, keys, norm)
@@ -93,7 +97,7 @@ def _unit(maps: Map) -> float:
     """A power of two that brings the largest value to about 1, so that no product overflows or vanishes: exact."""
     largest = max(abs(float(end)) for end in torch.aminmax(maps))
     if not math.isfinite(largest):
-        raise ValueError("query or key holds NaN or infinity; a similarity with it has no maximum")
+        raise NotFiniteError("query or key holds NaN or infinity; a similarity with it has no maximum")
     return 2.0 ** -max(math.frexp(largest)[1], -1022)
 
 

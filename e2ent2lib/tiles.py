@@ -46,11 +46,13 @@ class Enlarged(NamedTuple):
 
     image: Pixels
     """I_sr in 8 bits."""
-    sisr: Pixels | None
+    sisr: Pixels | None = None
     """The SISR branch's image; None where the network has none, or nothing was matched."""
-    matches: Matches | None
-    changed: Float[np.ndarray, "h w"] | None
+    matches: Matches | None = None
+    changed: Float[np.ndarray, "h w"] | None = None
     """How far the reference moved each cell's pixels, in 8-bit steps: the mean of |I_sr − SISR image|."""
+    confidence: Float[np.ndarray, "h w"] | None = None
+    """``Matches.confidence``."""
 
 
 def can_tile(model: nn.Module, references: bool) -> bool:
@@ -84,7 +86,7 @@ def enlarge(
     bar = partial(tqdm, disable=not progress, leave=False)
     with autocast(device, precision):
         if model.references == "none" or not refs:
-            return Enlarged(_single_image(single_image_network(model), lr, device, bar), None, None, None)
+            return Enlarged(_single_image(single_image_network(model), lr, device, bar))
         r, phi = model.profile.scale, partial(in_tiles, model.encoder, device=device)
         phi_in, *downs = (phi(image) for image in (lr, *(downscale(ref, r) for ref in refs)))
         name = identity(model, (lr, *refs), precision) if saved else ""
@@ -282,10 +284,16 @@ def _composed(
         image[tuple(where)] = to_image(out.sr[..., y, x])
         if out.sisr is not None:
             sisr[tuple(where)] = to_image(out.sisr[..., y, x])
-            moved = (out.sr - out.sisr)[..., y, x].float().abs().mean(1, keepdim=True)
-            changed[ys, xs] = 255 * F.avg_pool2d(moved, r)[0, 0].cpu().numpy()
+            changed[ys, xs] = moved(out.sr[..., y, x], out.sisr[..., y, x], r)
     made = model.sisr is not None and out.sisr is not None
-    return Enlarged(image, sisr if made else None, matches, changed if made else None)
+    confidence = matches.confidence[0].cpu().numpy()
+    return Enlarged(image, sisr if made else None, matches, changed if made else None, confidence)
+
+
+def moved(sr: Map, sisr: Map, r: int) -> Float[np.ndarray, "h w"]:
+    """``Enlarged.changed`` of two images in [0, 1]."""
+    difference = (sr.float().clamp(0, 1) - sisr.float().clamp(0, 1)).abs().mean(1, keepdim=True)
+    return 255 * F.avg_pool2d(difference, r)[0, 0].cpu().numpy()
 
 
 def swapped_tile(matches: Matches, reference: ReferenceFeatures, ys: slice, xs: slice) -> Float[Tensor, "1 c R*h R*w"]:

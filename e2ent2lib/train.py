@@ -3,6 +3,7 @@
 Lightning Fabric places it: one CPU, one GPU, or several machines through ``torchrun``. Notebooks 02 and 04.
 """
 
+import io
 import math
 import os
 import signal
@@ -10,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
@@ -27,6 +30,7 @@ from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops, CropTwice, TrainingImages, training_images
 from e2ent2lib.images import to_image, whole_file
 from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
+from e2ent2lib.matching import NotFiniteError
 from e2ent2lib.metrics import psnr
 from e2ent2lib.models import Critic, branches, image_of
 from e2ent2lib.probes import probe
@@ -34,6 +38,11 @@ from e2ent2lib.recipes import RECIPES, Recipe
 
 ADAM_EPS = 1e-10
 """Adam's ε. Of 1e-2 · MSE gradients of 1e-8 are left, beside which the usual 1e-8 would halve and quarter the steps."""
+
+
+MAY_CHANGE = ("lr", "checkpoint_every", "probe_every", "workers", "cache", "name")
+"""Fields of a profile that may be others when a run is resumed; and so may the number of steps."""
+MAY_CHANGE += tuple(field.name for field in fields(Profile) if field.name.startswith("steps_"))
 
 
 class Player(NamedTuple):
@@ -110,7 +119,7 @@ def training_step(
         terms[f"adv_{branch}"] = adversary.generator_loss(real_scores.float(), fake_scores.float(), mean)
     players.generator.adam.zero_grad()
     fabric.backward(sum(players.loss.weights[name] * term for name, term in terms.items()))
-    players.generator.adam.step()
+    adam_step(players.generator, "the generator", terms)
     return losses | {name: term.detach() for name, term in terms.items()}
 
 
@@ -124,8 +133,17 @@ def critic_step(
         loss = loss + adversary.penalty * gradient_penalty(critic.net.module, real, fake, seed=step)
     critic.adam.zero_grad()
     fabric.backward(loss)
-    critic.adam.step()
+    adam_step(critic, "a critic", {"its loss": loss})
     return loss.detach()
+
+
+def adam_step(player: Player, who: str, losses: dict[str, Tensor]) -> None:
+    """One step of Adam. Raises NotFiniteError, before any weight has moved, if the gradient is not finite."""
+    norm = nn.utils.get_total_norm([p.grad for p in player.net.parameters() if p.grad is not None])
+    if not norm.isfinite():
+        told = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+        raise NotFiniteError(f"the gradient of {who} has length {norm.item():g} at {told}")
+    player.adam.step()
 
 
 def forward(net: nn.Module, batch: Crops) -> Tensor | tuple:
@@ -179,12 +197,14 @@ def train(
     """Train a model by its recipe and write ``NAME.safetensors`` with its card into ``out`` (runs/NAME-PROFILE).
 
     ``data`` is "embedded", a name in data/ or E2ENT2_DATA, or a folder of photographs; ``start_from`` the folder of the
-    model it starts from. The run is saved at each validation and on Ctrl-C; ``resume`` goes on from there and ends as
-    an unbroken run does. The checkpoint is the one with the best validation PSNR, of an ablation the last one; beside
+    model it starts from. The run is saved at each validation and on Ctrl-C: ``state.pt``, and its weights so far in
+    ``best`` and ``last``; ``resume`` goes on from there and ends with the same weights, to the bit, as an unbroken run
+    on the same machine. The checkpoint is the one with the best validation PSNR, of an ablation the last one; beside
     ``sisr`` its weights after ``steps_pretraining`` steps are written too, where stage 2 starts. Returns the model and
     the history.
     ``provisional`` and ``in_tables`` only mark the card: less training than meant, and too little for the tables.
-    Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input.
+    Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input,
+    NotFiniteError with a diagnosis if training diverges, and OSError if there is no room; what was saved stays whole.
     """
     out = Path(out or f"runs/{name}-{profile.name}")
     network_of(name)  # an unknown name is refused before anything is read or written
@@ -209,20 +229,29 @@ def train(
         "kept": None,
         "best_psnr": -math.inf,
         "data": images.facts,
+        "made": {"model": name, "seed": seed} | {k: v for k, v in asdict(profile).items() if k not in MAY_CHANGE},
     }
     if saved.is_file():
-        run |= _resume(saved, images.facts, players)
-    out.mkdir(parents=True, exist_ok=True)
-    _loop(fabric, players, recipe, profile, images, run, saved, getattr(profile, recipe.steps), seed, progress)
-    if not recipe.ablation:
-        model.load_state_dict(run["best"])
-    card = _card(name, profile, run, seed, recipe) | {"provisional": provisional, "in_tables": in_tables}
-    card |= {"started_from": started, "recipe": recipe.facts(players.loss), "vgg": vgg}
-    if fabric.is_global_zero:
-        save_model(model, card, out, name)
-        if recipe.keeps:
-            _save_kept(recipe.keeps, profile, run["kept"], card, out)
-    fabric.barrier()
+        run |= _resume(saved, run, players)
+
+    def card_now(last: bool) -> dict:
+        card = _card(name, profile, run, seed, last) | {"provisional": provisional, "in_tables": in_tables}
+        return card | {"started_from": started, "recipe": recipe.facts(players.loss), "vgg": vgg}
+
+    with alone_in(out, fabric.is_global_zero):
+        keep = partial(_keep, fabric, out, name, model, card_now)
+        try:
+            _loop(fabric, players, recipe, profile, images, run, keep, getattr(profile, recipe.steps), seed, progress)
+        except NotFiniteError as error:
+            raise NotFiniteError(_diagnosis(error, run, profile, model, out)) from error
+        if not recipe.ablation:
+            model.load_state_dict(run["best"])
+        card = card_now(recipe.ablation)
+        if fabric.is_global_zero:
+            save_model(model, card, out, name)
+            if recipe.keeps:
+                _save_kept(recipe.keeps, profile, run["kept"], card, out)
+        fabric.barrier()
     model.card = card
     return model.eval().requires_grad_(False), run["history"]
 
@@ -267,10 +296,21 @@ def load_vgg(network: nn.Module, loss: nn.Module) -> dict | None:
     return {"weights": source, "stored": stored, "layers_of_the_loss": measured, "licence": LICENCE}
 
 
-def _resume(saved: Path, facts: dict, players: Players) -> dict:
-    run = torch.load(saved, weights_only=True, map_location="cpu")
-    if run["data"]["fingerprint"] != facts["fingerprint"]:
+def _resume(saved: Path, now: dict, players: Players) -> dict:
+    """The saved run, ``players`` brought to its state. Raises ValueError if it is damaged, or not of this training."""
+    try:
+        run = torch.load(saved, weights_only=True, map_location="cpu")
+        fingerprint, made = run["data"]["fingerprint"], run.get("made", now["made"])
+    except Exception as error:  # of a damaged file torch raises whatever its parts do
+        raise ValueError(
+            f"{saved}: damaged ({type(error).__name__}); {saved.parent / 'last'} holds the weights without the rest, "
+            "and another --out starts anew"
+        ) from error
+    if fingerprint != now["data"]["fingerprint"]:
         raise ValueError(f"{saved} was trained on other photographs; give the same --data, or another --out")
+    other = [f"{k} {made.get(k)}, now {v}" for k, v in now["made"].items() if made.get(k) != v]
+    if other:
+        raise ValueError(f"{saved} is of another training ({'; '.join(other)}); give the same, or another --out")
     players.load_state(run.pop("players"))
     return run
 
@@ -282,12 +322,12 @@ def _loop(
     profile: Profile,
     images: TrainingImages,
     run: dict,
-    saved: Path,
+    keep: Callable,
     steps: int,
     seed: int,
     progress: bool,
 ) -> None:
-    """Step until ``steps``; validate and save every ``checkpoint_every`` steps, at the end, and when interrupted.
+    """Step until ``steps``; validate and ``keep`` every ``checkpoint_every`` steps, at the end, and when interrupted.
 
     An ablation does so every ``probe_every`` steps, and its history begins before the first one.
     """
@@ -302,6 +342,8 @@ def _loop(
     every = profile.probe_every if recipe.ablation else profile.checkpoint_every
 
     def look() -> dict[str, float]:
+        if not all(p.isfinite().all() for p in model.parameters()):
+            raise NotFiniteError("a weight is not finite")
         return validate(model, validation) | (_probe(model, validation, recipe, profile) if recipe.ablation else {})
 
     if recipe.ablation and not run["step"]:
@@ -313,6 +355,8 @@ def _loop(
             losses["stop"] = torch.tensor(float(stop.is_set()), device=fabric.device)
             # one exchange: the losses of the whole batch, and whether any process was told to stop, so that all do
             *values, stopping = fabric.all_reduce(torch.stack(list(losses.values())), reduce_op="mean").tolist()
+            if not all(map(math.isfinite, values)):
+                raise NotFiniteError(", ".join(f"{name} is {value:g}" for name, value in zip(losses, values)))
             for name, value in zip(losses, values):
                 run["losses"].setdefault(name, []).append(value)
             run["step"] += 1
@@ -333,7 +377,7 @@ def _loop(
             if due or stopping:
                 run["seconds"] += time.perf_counter() - tick
                 tick = time.perf_counter()
-                _save(fabric, saved, run, players)
+                keep(run, players)
             if stopping and run["step"] < steps:
                 raise KeyboardInterrupt(f"stopped after step {run['step']} of {steps}; go on with --resume")
 
@@ -358,11 +402,62 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
 
 
-def _save(fabric: Fabric, saved: Path, run: dict, players: Players) -> None:
+def _diagnosis(error: Exception, run: dict, profile: Profile, model: nn.Module, out: Path) -> str:
+    """What is known of a training that diverged, and what to do."""
+    lately = ", ".join(f"{name} {values[-1]:.4g}" for name, values in run["losses"].items() if values)
+    largest = max(float(p.detach().abs().max()) for p in model.parameters())
+    saved = f"{out / 'last'} and {out / 'best'} hold the last good weights, saved before"
+    if not (out / "state.pt").is_file():
+        saved = f"nothing was saved yet, which --checkpoint-every does every {profile.checkpoint_every} steps"
+    return (
+        f"training stopped at step {run['step'] + 1}: {error}. The losses before it: {lately or 'none yet'}; the largest "
+        f"weight now: {largest:.3g}; step size {profile.lr:g}. {saved[0].upper()}{saved[1:]}. A smaller step size may "
+        f"help: --lr {profile.lr / 3:.1g} --resume"
+    )
+
+
+def _keep(
+    fabric: Fabric, out: Path, name: str, model: nn.Module, card: Callable[[bool], dict], run: dict, players: Players
+) -> None:
+    """Write all that ``_resume`` needs, and then the last and the best weights as checkpoints to use meanwhile.
+
+    Raises OSError that says what to do if there is no room; what was there before is whole then.
+    """
     if fabric.is_global_zero:
-        with whole_file(saved) as temporary:
-            torch.save(run | {"players": players.state()}, temporary)
+        content = io.BytesIO()
+        torch.save(run | {"players": players.state()}, content)  # to memory: a full disk is then one plain OSError
+        try:
+            with whole_file(out / "state.pt") as temporary:
+                temporary.write_bytes(content.getbuffer())
+            save_model(model, card(True), out / "last", name)
+            if run["best"] and run["best_step"] == run["step"]:
+                save_model(model, card(False), out / "best", name)
+        except OSError as error:
+            raise OSError(
+                f"{out}: cannot be written at step {run['step']} ({error.strerror or error}); make room, then go on "
+                "with --resume: what was saved before is whole"
+            ) from error
     fabric.barrier()
+
+
+@contextmanager
+def alone_in(out: Path, writes: bool) -> Iterator[None]:
+    """Make the folder, take away what a killed run left half-written, and keep other runs out of it.
+
+    Raises FileExistsError if another run is at work there. Of several processes only the one that ``writes`` does so.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if not writes:
+        yield
+        return
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            for folder in (out, out / "last", out / "best"):
+                for left in (*folder.glob(".*-*.pt"), *folder.glob(".*-*.safetensors"), *folder.glob(".*-*.json")):
+                    left.unlink()
+            yield
+    except Timeout:
+        raise FileExistsError(f"{out}: another run is at work there; wait for it, or choose another --out") from None
 
 
 @contextmanager
@@ -380,15 +475,19 @@ def stop_signal() -> Iterator[threading.Event]:
             signal.signal(s, handler)
 
 
-def _card(name: str, profile: Profile, run: dict, seed: int, recipe: Recipe) -> dict:
-    best = f"best mean PSNR on 16 validation crops: {run['best_psnr']:.2f} dB"
+def _card(name: str, profile: Profile, run: dict, seed: int, last: bool) -> dict:
+    """What is known of the weights of the last step, or else of those that validated best."""
+    best = "not validated yet"
+    if run["best"]:
+        best = f"best mean PSNR on 16 validation crops: {run['best_psnr']:.2f} dB"
+    selection = f"none: the last step; {best}" + (f", at step {run['best_step']}" if run["best"] else "")
     return {
         "model": name,
         "data": run["data"],
         "seed": seed,
         "steps": run["step"],
-        "selected_step": run["step"] if recipe.ablation else run["best_step"],
-        "selection": f"none: the last step; {best}, at step {run['best_step']}" if recipe.ablation else best,
+        "selected_step": run["step"] if last else run["best_step"],
+        "selection": selection if last else best,
         "seconds": round(run["seconds"]),
         "threads": torch.get_num_threads(),
         "profile": asdict(profile),

@@ -94,6 +94,11 @@ def some_players(recipe, name="e2ent2", profile=TINY):
     return fabric, players
 
 
+def visible_files(folder):
+    """Names of a run's files, without ``best``, ``last`` and its lock."""
+    return sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+
+
 def weights(module):
     return {k: v.clone() for k, v in module.state_dict().items()}
 
@@ -135,7 +140,7 @@ def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, 
     model, history = run(name, tmp_path / "run", photographs, **start)
     steps = getattr(TINY, recipe.steps)
     written = {f"{saved}.{end}" for saved in {name, recipe.keeps or name} for end in ("json", "safetensors")}
-    assert {p.name for p in (tmp_path / "run").iterdir()} == written | {"state.pt"}
+    assert set(visible_files(tmp_path / "run")) == written | {"state.pt"}
     assert [row["step"] for row in history] == list(range(0 if recipe.ablation else 2, steps + 1, 2))
     branches = trainer.branches(build_model(name, TINY))
     terms = recipe.make_loss(TINY, branches).weights
@@ -425,10 +430,8 @@ def test_a_run_cut_short_and_resumed_ends_as_an_unbroken_one(monkeypatch, photog
     assert not (tmp_path / "broken/sisr.safetensors").exists()
     assert torch.load(tmp_path / "broken/state.pt", weights_only=True)["step"] == step
     resumed, resumed_history = run("sisr", tmp_path / "broken", photographs, resume=True)
-    torch.testing.assert_close(weights(resumed), weights(model))
-    assert [row["step"] for row in resumed_history] == [2, 4, 6]
-    for ours, right in zip(resumed_history, history):
-        assert ours == pytest.approx(right, rel=1e-5)
+    assert not differ(weights(resumed), weights(model))
+    assert resumed_history == history
 
 
 def test_a_joint_run_with_critics_resumes_too(monkeypatch, photographs, first_stage, tmp_path):
@@ -442,7 +445,7 @@ def test_a_joint_run_with_critics_resumes_too(monkeypatch, photographs, first_st
     run("e2ent2", tmp_path / "broken", photographs, profile, resume=True, **start)
     states = [torch.load(tmp_path / which / "state.pt", weights_only=True) for which in ("unbroken", "broken")]
     for player in "012":  # the generator and both critics, with Adam's memory
-        torch.testing.assert_close(states[1]["players"][player], states[0]["players"][player])
+        torch.testing.assert_close(states[1]["players"][player], states[0]["players"][player], rtol=0, atol=0)
 
 
 def test_a_run_interrupted_in_its_last_step_is_finished(monkeypatch, photographs, tmp_path):
@@ -520,26 +523,6 @@ def test_a_joint_model_is_chosen_by_its_refsr_branch(monkeypatch, photographs, f
 def test_the_state_holds_no_code(photographs, first_stage):
     state = torch.load(first_stage / "state.pt", weights_only=True)  # raises for anything but data
     assert state["step"] == 6 and len(state["history"]) == 3 and set(state["players"]) == {"0"}
-
-
-@pytest.mark.parametrize("failing", [1, 2])
-def test_a_save_that_fails_leaves_the_run_as_it_was(monkeypatch, photographs, tmp_path, failing):
-    original, count = torch.save, iter(range(1, 100))
-
-    def disk_full(value, path):
-        if next(count) == failing:
-            path.write_bytes(b"half a fi")
-            raise OSError("no space left on device")
-        original(value, path)
-
-    monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(OSError, match="no space"):
-        run("sisr", tmp_path, photographs)
-    monkeypatch.undo()
-    names = [p.name for p in tmp_path.iterdir()]
-    assert names == (["state.pt"] if failing == 2 else [])
-    _, history = run("sisr", tmp_path, photographs, resume=True)
-    assert [row["step"] for row in history] == [2, 4, 6]
 
 
 # placement

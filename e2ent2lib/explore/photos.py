@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from e2ent2lib.data.pairs import DATASETS, Pair, dataset
 from e2ent2lib.evaluate import prepared
-from e2ent2lib.images import EXTENSIONS, as_rgb, crop_to_multiple
+from e2ent2lib.images import as_rgb, crop_to_multiple, opened
 from e2ent2lib.report.examples import Pixels, cut
 
 LONGEST = 760
@@ -80,12 +80,5 @@ def fitted(image: UInt8[np.ndarray, "h w 3"], name: str, longest: int = LONGEST)
 
 def read_upload(name: str, content: bytes) -> Pixels:
     """The photograph in an uploaded file's bytes, as ``as_rgb`` has it. Raises ValueError that names the file."""
-    try:
-        image = Image.open(io.BytesIO(content))
-    except UnidentifiedImageError:
-        known = ", ".join(e[1:] for e in EXTENSIONS)
-        raise ValueError(f"{name}: not an image this project can read; expected one of {known}") from None
-    except Exception as error:  # a damaged or a very large file
-        raise ValueError(f"{name}: cannot be opened ({error}); save it anew, or smaller") from error
-    with image:
+    with opened(io.BytesIO(content), name) as image:
         return as_rgb(image, name)

@@ -1,0 +1,165 @@
+"""What was done to a photograph of one's own: numbers, maps and pictures side by side, on request."""
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from e2ent2lib import provenance
+from e2ent2lib.data.pairs import fingerprint
+from e2ent2lib.images import upscale_bicubic, whole_file
+from e2ent2lib.report.plots import use_style
+from e2ent2lib.upscale import SCALE, Upscaled
+
+SHOWN = 1200
+"""Pixels of the longer side of a picture in a figure; larger ones are shown smaller."""
+DETAIL = 40
+"""Side of the detail that is shown enlarged, in pixels of the input."""
+MATTERED = 2.0
+"""A cell counts as changed by the reference from so many 8-bit steps on."""
+
+
+def save_report(folder: Path, done: Upscaled, model: object, precision: str) -> list[Path]:
+    """Write report.json, side_by_side.png and, where a reference was matched, maps.png; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "report.json", folder / "side_by_side.png"]
+    with whole_file(paths[0]) as temporary:
+        text = json.dumps(facts(done, model, precision), indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    use_style()
+    figures = [side_by_side(done)]
+    if done.made.confidence is not None:
+        figures.append(maps(done))
+        paths.append(folder / "maps.png")
+    for path, figure in zip(paths[1:], figures):
+        with whole_file(path) as temporary:
+            figure.savefig(temporary)
+        plt.close(figure)
+    return paths
+
+
+def facts(done: Upscaled, model: object, precision: str) -> dict:
+    """All numbers of a report, with what made them."""
+    card = getattr(model, "card", None) or {}
+    pictures = zip((done.low, *done.refs), (done.photo.pixels, *done.references))
+    told = {
+        "model": card.get("model", model if isinstance(model, str) else None),
+        "checkpoint_sha256": card.get("sha256"),
+        "precision": precision,
+        "input": None,
+        "references": [],
+        "output": {"file": done.output.name, "width": done.made.image.shape[1], "height": done.made.image.shape[0]},
+        "seconds": round(done.seconds, 2),
+        "said": done.said,
+    }
+    named = [
+        {"file": p.name, "width": x.shape[1], "height": x.shape[0], "pixels": fingerprint([x])[:12]} for p, x in pictures
+    ]
+    told |= {"input": named[0], "references": named[1:]}
+    return told | _of_matches(done) | provenance.here()
+
+
+def _of_matches(done: Upscaled) -> dict:
+    made, told = done.made, {}
+    if made.confidence is not None:
+        quantiles = np.quantile(made.confidence, (0.05, 0.5, 0.95)).round(4).tolist()
+        told["confidence"] = {"mean": round(float(made.confidence.mean()), 4), "5, 50, 95 %": quantiles}
+        told["verdict"] = {
+            "mean_doubt": round(done.verdict.doubt, 3),
+            "threshold": done.verdict.threshold,
+            "reference_helps": done.verdict.helps,
+        }
+    if made.changed is not None:
+        told["changed"] = {
+            "mean, 8-bit steps": round(float(made.changed.mean()), 3),
+            f"share of cells by {MATTERED:g} steps or more": round(float((made.changed >= MATTERED).mean()), 4),
+        }
+    if made.matches is not None:
+        source, index = (field[0].cpu().numpy() for field in (made.matches.source, made.matches.index))
+        told["matches"] = [
+            {
+                "reference": path.name,
+                "share of positions": round(float((source == n).mean()), 4),
+                "patches used": len(np.unique(index[source == n])),
+                "patches": (ref.shape[0] // SCALE - 2) * (ref.shape[1] // SCALE - 2),
+            }
+            for n, (path, ref) in enumerate(zip(done.refs, done.references))
+        ]
+    return told
+
+
+def side_by_side(done: Upscaled) -> Figure:
+    """The input enlarged bicubically, the SISR branch's image where there is one, the result; and a detail of each."""
+    pictures = {"input, bicubic": upscale_bicubic(done.photo.pixels)}
+    if done.made.sisr is not None:
+        pictures["without the reference (SISR)"] = done.made.sisr
+    pictures["result"] = done.made.image
+    y, x, side = detail(done)
+    figure, axes = plt.subplots(2, len(pictures), figsize=(4.2 * len(pictures), 8), height_ratios=(1, 1), squeeze=False)
+    for (title, image), whole, close in zip(pictures.items(), *axes):
+        _picture(whole, image, title)
+        h, w = image.shape[:2]
+        rectangle = plt.Rectangle((x / w, 1 - (y + side) / h), side / w, side / h, transform=whole.transAxes)
+        rectangle.set(fill=False, ec="yellow")
+        whole.add_patch(rectangle)
+        _picture(close, image[y : y + side, x : x + side], f"detail, {side}×{side} pixels at ({x}, {y})")
+    figure.suptitle(f"{done.low.name}, ×{SCALE}")
+    return figure
+
+
+def detail(done: Upscaled) -> tuple[int, int, int]:
+    """Top, left and side, in pixels of the result, of where the reference changed most; without one, of the middle."""
+    h, w = (n // SCALE for n in done.made.image.shape[:2])
+    side = min(DETAIL, h, w)
+    y, x = (h - side) // 2, (w - side) // 2
+    if done.made.changed is not None:
+        total = np.pad(done.made.changed, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
+        sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+        y, x = np.unravel_index(sums.argmax(), sums.shape)
+    return int(y) * SCALE, int(x) * SCALE, side * SCALE
+
+
+def maps(done: Upscaled) -> Figure:
+    """How sure the matches are, where the reference mattered, and which reference was taken if there are several."""
+    made = done.made
+    shown = [("confidence: cosine of patch and match", made.confidence, "viridis", (np.quantile(made.confidence, 0.02), 1))]
+    if made.changed is not None:
+        most = max(float(np.quantile(made.changed, 0.99)), MATTERED)
+        shown.append(("where the reference mattered: change / 8-bit steps", made.changed, "magma", (0, most)))
+    if made.matches is not None and len(done.refs) > 1:
+        shown.append(("which reference was taken", made.matches.source[0].cpu().numpy() + 1, "tab10", (0.5, 10.5)))
+    panels = len(shown) + 1 + len(done.references)
+    columns = min(3, panels)
+    figure, axes = plt.subplots(-(-panels // columns), columns, figsize=(4.4 * columns, 3.8 * -(-panels // columns)))
+    axes = list(np.ravel(axes))
+    _picture(axes[0], done.photo.pixels, f"input: {done.low.name}")
+    for axis, (title, values, colours, (low, high)) in zip(axes[1:], shown):
+        drawn = axis.imshow(_smaller(values), cmap=colours, vmin=low, vmax=high)
+        axis.set(title=title, xticks=[], yticks=[])
+        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    for number, axis in enumerate(axes[1 + len(shown) :]):
+        if number < len(done.references):
+            _picture(axis, done.references[number], f"reference {number + 1}: {done.refs[number].name}")
+        else:
+            axis.axis("off")
+    figure.suptitle(done.verdict.text, wrap=True)
+    return figure
+
+
+def _picture(axis: Axes, image: UInt8[np.ndarray, "h w 3"], title: str) -> None:
+    largest = max(image.shape[:2])
+    if largest > SHOWN:
+        size = tuple(max(1, round(n * SHOWN / largest)) for n in (image.shape[1], image.shape[0]))
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    axis.imshow(image)
+    axis.set(title=title if len(title) < 48 else title[:45] + "…", xticks=[], yticks=[])
+
+
+def _smaller(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "H W"]:
+    step = -(-max(values.shape) // SHOWN)
+    return values[::step, ::step]

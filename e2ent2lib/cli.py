@@ -51,27 +51,28 @@ def upscale(
     refuse_inputs(output, ref)
     if report and report.exists() and not report.is_dir():
         raise ValueError(f"{report}: is a file; --report is a folder")
-    system = load_model(model, profile, weights) if weights else model if model in UNTRAINED else shipped(model, profile)
-    many, count, wrong = low.is_dir(), 0, []
-    options = {"precision": precision}
-    for count, done in enumerate(
-        upscale_folder(low, ref, output, system, again=again, **options)
-        if many
-        else [upscale_file(low, ref, output, system, **options)],
-        1,
-    ):
+    if model in UNTRAINED:
+        system = model
+    else:
+        system = load_model(model, profile, weights) if weights else shipped(model, profile)
+    options, failed = {"precision": precision}, 0
+    if low.is_dir():
+        results = upscale_folder(low, ref, output, system, again=again, **options)
+    else:
+        results = [upscale_file(low, ref, output, system, **options)]
+    for done in results:
         if not isinstance(done, Upscaled):
             print(f"note: {done}", file=sys.stderr)
-            wrong += [str(done)] if isinstance(done, Exception) else []
+            failed += isinstance(done, Exception)
             continue
         print(done.output)
         for line in done.said:
             print(f"note: {line}", file=sys.stderr)
         if report:
-            for path in save_report(report / done.low.name if many else report, done, system, precision):
-                print(path)
-    if wrong:
-        raise ValueError(f"{len(wrong)} of {count} photographs failed:\n  " + "\n  ".join(wrong))
+            folder = report / done.low.name if low.is_dir() else report
+            print(*save_report(folder, done, system, precision), sep="\n")
+    if failed:
+        raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
 
 
 def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional[str | None] = None, /) -> None:

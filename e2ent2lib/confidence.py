@@ -1,16 +1,24 @@
-"""Whether a reference helps, said honestly: a threshold on how sure the matches are, measured on pairs that are known.
+"""Whether a reference helps, said honestly: a threshold on how far its matches agree, measured on pairs that are known.
 
-Eq. 4 always finds a best patch, however bad. What tells a reference that shows the same things from one that does not is
-how close the best patches are in angle: ``mean_doubt``. ``confidence.json`` holds a threshold for each checkpoint, as
-``benchmarks/confidence.py`` measured it, with how often it is right on pictures it was not chosen on. Notebook 14.
+Eq. 4 always finds a best patch, however bad. What tells a reference that shows the same things from one that does not
+is whether neighbours go to neighbours: the share of adjacent cells whose best patches are adjacent in the same way. The
+cosine of patch and match tells less, for it is also high where nothing is to be seen. ``confidence.json`` holds a
+threshold for each checkpoint, as ``benchmarks/confidence.py`` measured it, with how often it is right on pictures it
+was not chosen on. Notebook 14.
 """
 
 import json
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
+from torch import Tensor, nn
+
+from e2ent2lib.matching import Matches
 
 FILE = Path(__file__).with_name("confidence.json")
 
@@ -18,14 +26,64 @@ FILE = Path(__file__).with_name("confidence.json")
 class Verdict(NamedTuple):
     """What may be said of a reference."""
 
-    doubt: float
-    """``mean_doubt`` of its matches."""
+    agreement: float
+    """Mean of ``agreement``, in [0, 1]."""
     threshold: float | None
-    """Below it a reference helped, above it not; None if none was measured for the network."""
+    """Above it a reference helped, below it not; None if none was measured for the network."""
     text: str
     """For the user."""
 
     @property
     def helps(self) -> bool | None:
         """None if there is no threshold."""
-        return None if self.threshold is None else self.doubt < self.threshold
+        return None if self.threshold is None else self.agreement > self.threshold
+
+
+def agreement(matches: Matches, key_widths: Sequence[int]) -> Float[Tensor, "b h w"]:
+    """For each cell the share of its two to four neighbours whose best patch lies beside its own on the same side.
+
+    ``key_widths`` are the keys' widths in cells, W of Eq. 3. In [0, 1]; 0 for a map of one cell.
+    """
+    across = torch.tensor(key_widths, device=matches.index.device)[matches.source] - 2
+    row, column = matches.index // across, matches.index % across
+    place = torch.stack([matches.source, row, column], dim=1)
+    down = _all_equal(place[:, :, 1:] - place[:, :, :-1], (0, 1, 0))
+    right = _all_equal(place[..., 1:] - place[..., :-1], (0, 0, 1))
+    agreeing = _of_both_ends(down, right)
+    neighbours = _of_both_ends(torch.ones_like(down), torch.ones_like(right))
+    return agreeing / neighbours.clamp(min=1)
+
+
+def _all_equal(step: Tensor, wanted: tuple[int, int, int]) -> Float[Tensor, "b h w"]:
+    return (step == step.new_tensor(wanted)[:, None, None]).all(1).float()
+
+
+def _of_both_ends(down: Tensor, right: Tensor) -> Float[Tensor, "b h w"]:
+    """What holds between two cells counts for both of them."""
+    return F.pad(down, (0, 0, 1, 0)) + F.pad(down, (0, 0, 0, 1)) + F.pad(right, (1, 0)) + F.pad(right, (0, 1))
+
+
+def judge(model: nn.Module, agreement: float) -> Verdict:
+    """What a mean ``agreement`` means for this network. Never raises: without a measured threshold it says so."""
+    share = f"{100 * agreement:.0f} % of neighbouring patches have neighbouring matches"
+    known = thresholds().get((model.card or {}).get("sha256"))
+    if known is None:
+        return Verdict(agreement, None, f"{share}; from which share on a reference helps was not measured for it")
+    threshold, tested = known["threshold"], known["tested on"]
+    right = f"right on {tested['related, right']} of {tested['related']} related test pairs and on "
+    right += f"{tested['unrelated, right']} of {tested['unrelated']} unrelated ones"
+    limit = f"the limit is {100 * threshold:.0f} %, {right}"
+    if agreement > threshold:
+        return Verdict(agreement, threshold, f"the reference shows the same things: {share} ({limit})")
+    return Verdict(
+        agreement,
+        threshold,
+        f"the reference does not seem to help: only {share} ({limit}); textures that it added may be wrong, "
+        "without --ref nothing is added",
+    )
+
+
+@lru_cache(maxsize=1)
+def thresholds() -> dict[str, dict]:
+    """By the SHA-256 of a checkpoint what ``benchmarks/confidence.py`` measured; empty if it was not run."""
+    return json.loads(FILE.read_text(encoding="utf-8"))["checkpoints"] if FILE.is_file() else {}

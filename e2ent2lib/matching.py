@@ -55,10 +55,10 @@ def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2", *, rows: slic
 
     query (B, C, h, w); key (B, C, H, W) or several of different sizes, matched jointly. The query's border is
     replicated by one cell so that every position has a 3×3 patch. Half precision is computed in float32. Where scores
-    are so close that rounding could decide, they are computed again in float64; of those equal in the query's format
+    are so close that rounding could decide, they are computed again in float64; of those equal in the query's type
     (float32 at least) the first key's lowest index wins. Patches weaker than 1e-150 of a float64 map's largest value
-    count as zero. The N × M similarity is never held, only blocks of it. ``rows`` are the query's rows to be matched, if
-    not all (of steps of 1), and the result has only those.
+    count as zero. The N × M similarity is never held, only blocks of it. ``rows`` are the query's rows to be matched,
+    if not all; the result has only those.
     Raises ValueError for shapes that do not fit, an unknown norm, and, as NotFiniteError, values that are not finite.
     """
     keys = [key] if isinstance(key, Tensor) else list(key)

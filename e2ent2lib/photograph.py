@@ -1,7 +1,7 @@
-"""Photographs of one's own, with what must not be lost on the way: transparency, colour profile, grey.
+"""Photographs of one's own, with what must not be lost: transparency, colour profile, grey.
 
-``images`` is for measuring, where a picture is three channels of 8 bits. Here a file comes with all that a viewer needs,
-and what could not be kept is said.
+``images`` is for measuring, where a picture is three channels of 8 bits. Here a file comes with all that a viewer
+needs, and what could not be kept is said.
 """
 
 import io
@@ -19,7 +19,8 @@ LONGEST = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 """Pixels of the longer side that a format can hold, where that may be too few."""
 OPAQUE = (".jpg", ".jpeg", ".bmp")
 """Formats without transparency."""
-QUALITY = {".jpg": {"quality": 95, "subsampling": 0}, ".jpeg": {"quality": 95, "subsampling": 0}, ".webp": {"quality": 95}}
+JPEG = {"quality": 95, "subsampling": 0}
+QUALITY = {".jpg": JPEG, ".jpeg": JPEG, ".webp": {"quality": 95}}
 """What Pillow is told beside the picture: what was made sharp must not be blurred by a codec."""
 
 
@@ -125,7 +126,7 @@ def check_output(path: str | os.PathLike, size: tuple[int, int]) -> None:
 
 
 def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
-    """Write it, whole or not at all; returns what the format could not keep. Raises as ``check_output``, and OSError."""
+    """Write it, whole or not at all; returns what the format cannot keep. Raises as ``check_output``, and OSError."""
     path = Path(path)
     check_output(path, photo.pixels.shape[:2])
     image, ending, said = Image.fromarray(photo.pixels), path.suffix.lower(), []

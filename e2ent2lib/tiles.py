@@ -6,13 +6,12 @@ low resolution, and goes band by band. φ(I_ref), the largest map, is computed w
 """
 
 import hashlib
-import json
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -125,14 +124,14 @@ def reach(*networks: nn.Module) -> int:
 
 
 def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the tiles that cover ``size``, row by row; all of about one size, none larger than ``side``."""
+    """Rows and columns of the tiles that cover ``size``, row by row; of about one size, none larger than ``side``."""
     yield from product(*(_parts(n, side) for n in size))
 
 
 def _parts(length: int, side: int) -> list[slice]:
     count = -(-length // side)
     edges = [length * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:])]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def widened(part: slice, around: int, length: int) -> tuple[slice, slice]:

@@ -410,9 +410,9 @@ def _diagnosis(error: Exception, run: dict, profile: Profile, model: nn.Module, 
     if not (out / "state.pt").is_file():
         saved = f"nothing was saved yet, which --checkpoint-every does every {profile.checkpoint_every} steps"
     return (
-        f"training stopped at step {run['step'] + 1}: {error}. The losses before it: {lately or 'none yet'}; the largest "
-        f"weight now: {largest:.3g}; step size {profile.lr:g}. {saved[0].upper()}{saved[1:]}. A smaller step size may "
-        f"help: --lr {profile.lr / 3:.1g} --resume"
+        f"training stopped at step {run['step'] + 1}: {error}. The losses before it: {lately or 'none yet'}; the "
+        f"largest weight now: {largest:.3g}; step size {profile.lr:g}. {saved[0].upper()}{saved[1:]}. A smaller "
+        f"step size may help: --lr {profile.lr / 3:.1g} --resume"
     )
 
 

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import nn
 
-from e2ent2lib.confidence import Verdict, judge
+from e2ent2lib.confidence import Verdict, agreement, judge
 from e2ent2lib.images import EXTENSIONS, NEVER_OPENED
 from e2ent2lib.inference import enlarge, usable_reference
 from e2ent2lib.photograph import (
@@ -75,7 +75,10 @@ def upscale_file(
         kept = "; what was matched is kept, the same command goes on from there" if saved.is_file() else ""
         raise KeyboardInterrupt(f"interrupted, {output} was not written{kept}") from None
     seconds = time.perf_counter() - start
-    verdict = judge(model, made.confidence) if made.confidence is not None else None
+    verdict = None
+    if made.matches is not None:
+        agreeing = agreement(made.matches, [ref.shape[1] // SCALE for ref in references])
+        verdict = judge(model, agreeing.mean().item())
     said = [line for one in (photo, *read) for line in one.said] + _unused(model, refs, made)
     alpha = None if photo.alpha is None else enlarged_alpha(photo.alpha, SCALE)
     said += _write(output, photo._replace(pixels=made.image, alpha=alpha))
@@ -151,5 +154,3 @@ def photographs_in(folder: Path) -> list[Path]:
     if not found:
         raise ValueError(f"{folder}: holds no photographs; put the low-resolution ones into it")
     return sorted(found)
-
-

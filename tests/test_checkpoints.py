@@ -5,6 +5,7 @@ import os
 import pickle
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -215,12 +216,12 @@ def test_a_pickle_under_the_name_of_a_checkpoint_is_refused_and_not_run(weights,
 def test_a_failed_save_leaves_the_old_pair_as_it_was(weights, monkeypatch):
     before = load_file(weights / "sisr.safetensors")
 
-    def full(tensors, path):
+    def full(path, content):
         with open(path, "wb") as file:
-            file.write(b"half")
+            file.write(content[:4])
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("e2ent2lib.checkpoints.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="no space"):
         save_model(build_model("sisr", SMOKE), CARD, weights, "sisr")
     assert sorted(os.listdir(weights)) == ["sisr.json", "sisr.safetensors"]

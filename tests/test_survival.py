@@ -166,7 +166,7 @@ def test_a_step_size_that_blows_the_weights_up_is_diagnosed(lr, photographs, fir
 
 def test_nan_before_anything_was_saved_says_that_nothing_was(monkeypatch, photographs, tmp_path):
     poisoned(monkeypatch, 1)
-    with pytest.raises(NotFiniteError, match="nothing was saved yet|Nothing was saved yet"):
+    with pytest.raises(NotFiniteError, match="Nothing was saved yet"):
         trainer.train("sisr", TINY, data=photographs, out=tmp_path, **QUIET)
 
 

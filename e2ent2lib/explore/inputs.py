@@ -11,6 +11,8 @@ import traitlets as t
 from ipywidgets import Layout
 
 _JS = Path(__file__).parent / "js"
+LARGEST = 100_000_000
+"""Bytes of a file that are held at most."""
 
 
 class Picture(anywidget.AnyWidget):
@@ -101,21 +103,27 @@ class File(anywidget.AnyWidget):
     _esm = _JS / "file.js"
     _css = _JS / "explore.css"
     label = t.Unicode("choose a photograph").tag(sync=True)
-    largest = t.Int(100_000_000).tag(sync=True)
-    """Bytes; larger files are refused in the browser."""
+    largest = t.Int(LARGEST).tag(sync=True)
+    """Bytes; the page refuses larger files."""
     said = t.Unicode().tag(sync=True)
     """What became of it, beside the button."""
 
     def on_file(self, heard: Callable[[str, bytes], None]) -> None:
         """Call ``heard(name, content)`` when a file has come whole."""
-        parts: list[bytes] = []
+        held: bytearray | None = None
 
         def receive(_: object, content: dict, buffers: list) -> None:
+            nonlocal held
             if content.get("part") == 0:
-                parts.clear()
-            parts.extend(bytes(b) for b in buffers)
-            if content.get("last"):
-                heard(str(content.get("name")), b"".join(parts))
-                parts.clear()
+                held = bytearray()
+            if held is None:
+                return
+            for part in buffers:
+                held.extend(part)
+            if len(held) > LARGEST:  # the page may have been altered, so it is counted here too
+                held, self.said = None, f"larger than {LARGEST // 1_000_000} MB, nothing was kept"
+            elif content.get("last"):
+                whole, held = bytes(held), None
+                heard(str(content.get("name")), whole)
 
         self.on_msg(receive)

@@ -58,7 +58,8 @@ def facts(done: Upscaled, model: object, precision: str) -> dict:
         "said": done.said,
     }
     named = [
-        {"file": p.name, "width": x.shape[1], "height": x.shape[0], "pixels": fingerprint([x])[:12]} for p, x in pictures
+        {"file": path.name, "width": x.shape[1], "height": x.shape[0], "pixels": fingerprint([x])[:12]}
+        for path, x in pictures
     ]
     told |= {"input": named[0], "references": named[1:]}
     return told | _of_matches(done) | provenance.here()
@@ -69,8 +70,9 @@ def _of_matches(done: Upscaled) -> dict:
     if made.confidence is not None:
         quantiles = np.quantile(made.confidence, (0.05, 0.5, 0.95)).round(4).tolist()
         told["confidence"] = {"mean": round(float(made.confidence.mean()), 4), "5, 50, 95 %": quantiles}
+    if done.verdict is not None:
         told["verdict"] = {
-            "mean_doubt": round(done.verdict.doubt, 3),
+            "agreement": round(done.verdict.agreement, 4),
             "threshold": done.verdict.threshold,
             "reference_helps": done.verdict.helps,
         }
@@ -127,7 +129,8 @@ def detail(done: Upscaled) -> tuple[int, int, int]:
 def maps(done: Upscaled) -> Figure:
     """How sure the matches are, where the reference mattered, and which reference was taken if there are several."""
     made = done.made
-    shown = [("confidence: cosine of patch and match", made.confidence, "viridis", (np.quantile(made.confidence, 0.02), 1))]
+    lowest = np.quantile(made.confidence, 0.02)
+    shown = [("confidence: cosine of patch and match", made.confidence, "viridis", (lowest, 1))]
     if made.changed is not None:
         most = max(float(np.quantile(made.changed, 0.99)), MATTERED)
         shown.append(("where the reference mattered: change / 8-bit steps", made.changed, "magma", (0, most)))
@@ -147,7 +150,8 @@ def maps(done: Upscaled) -> Figure:
             _picture(axis, done.references[number], f"reference {number + 1}: {done.refs[number].name}")
         else:
             axis.axis("off")
-    figure.suptitle(done.verdict.text, wrap=True)
+    if done.verdict:
+        figure.suptitle(done.verdict.text, wrap=True)
     return figure
 
 

@@ -1,0 +1,137 @@
+"""From which agreement of matches on a reference helps: a threshold for each checkpoint, and how often it is right.
+
+    python benchmarks/confidence.py [MODEL ...]
+
+Writes e2ent2lib/confidence.json, which ``e2ent2 upscale`` reads. A threshold is chosen on views of the training scenes:
+each with the next view (related) and with a photograph of BSDS500 (unrelated), at the least mistakes, in the middle of
+the range of equals. It is tested on the pairs of all data sets that are here, none of which was trained on: each with
+its reference, and with a photograph of something else. Gain is the PSNR over the same network's SISR branch. Needs the
+training photographs (data/README.md).
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+from torch import nn
+from tqdm.auto import tqdm
+
+from e2ent2lib import available_models, load_model, provenance, tiles
+from e2ent2lib.checkpoints import UNTRAINED
+from e2ent2lib.confidence import FILE, agreement
+from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, VALIDATION_SCENES, dataset, fingerprint
+from e2ent2lib.evaluate import prepared
+from e2ent2lib.images import crop_to_multiple, downscale, read_image, whole_file
+from e2ent2lib.metrics import psnr
+
+PROFILE = "compact"
+SIDE = 512  # pixels of a view, from its top left
+EVERY = 3  # so many views apart
+Case = tuple[str, bool, UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]
+
+
+def training_cases() -> Iterator[Case]:
+    """(set, whether related, ground truth, reference) of the training photographs."""
+    random, others = np.random.default_rng(0), TRAINING_SETS["bsds500"].paths()
+    for view, following in list(pairwise(TRAINING_SETS["scenes"].paths()))[::EVERY]:
+        if view.parent == following.parent and view.parent.name not in VALIDATION_SCENES:
+            hr = start_of(view)
+            yield view.parent.name, True, hr, start_of(following)
+            yield view.parent.name, False, hr, start_of(others[random.integers(len(others))])
+
+
+def start_of(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A photograph's top left part."""
+    return crop_to_multiple(read_image(path)[:SIDE, :SIDE])
+
+
+def test_cases() -> Iterator[Case]:
+    """The same of the pairs that are here."""
+    for name in DATASETS:
+        for related in (True, False):
+            data = dataset(name) if related else dataset(name, reference="unrelated")
+            for pair in data.lister():
+                if pair.ref_sources:
+                    hr, reference, *_ = prepared(pair)
+                    yield name, related, hr, reference
+
+
+def measure(model: nn.Module, cases: Sequence[Case]) -> pd.DataFrame:
+    """Agreement and gain of each case."""
+    rows = []
+    for data, related, hr, reference in tqdm(cases, desc=model.card["model"], leave=False):
+        made = tiles.enlarge(model, downscale(hr), [reference])
+        found = agreement(made.matches, [reference.shape[1] // model.profile.scale]).mean().item()
+        gain = psnr(made.image, hr) - psnr(made.sisr, hr) if made.sisr is not None else np.nan
+        rows.append({"set": data, "related": related, "agreement": found, "gain": gain})
+    return pd.DataFrame(rows)
+
+
+def best_threshold(agreement: pd.Series, related: pd.Series) -> float:
+    """Of those between neighbouring values the one with the least mistakes; of equals the middle of the longest run."""
+    values = np.sort(agreement.unique())
+    between = (values[1:] + values[:-1]) / 2
+    mistakes = np.array([((agreement > t) != related).sum() for t in between])
+    best = between[mistakes == mistakes.min()]
+    return float(best[len(best) // 2])
+
+
+def told(found: pd.DataFrame, threshold: float) -> dict:
+    """How often a threshold is right, and what was gained on either side of it."""
+    says, counts = found.agreement > threshold, {}
+    for name, kind in (("related", found.related), ("unrelated", ~found.related)):
+        counts |= {name: int(kind.sum()), f"{name}, right": int((says[kind] == (name == "related")).sum())}
+    gains = {
+        f"gain when it says {name} / dB": {
+            "mean": round(float(found.gain[part].mean()), 3),
+            "least": round(float(found.gain[part].min()), 3),
+            "most": round(float(found.gain[part].max()), 3),
+        }
+        for name, part in (("helps", says), ("does not", ~says))
+        if part.any() and found.gain.notna().any()
+    }
+    shares = {
+        f"agreement, {name}": [round(float(q), 3) for q in found.agreement[kind].quantile([0, 0.5, 1])]
+        for name, kind in (("related", found.related), ("unrelated", ~found.related))
+    }
+    return counts | gains | shares
+
+
+def main() -> None:
+    """Measure the models named, or all that match cell by cell, and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", help="names of models that ship; default: all that match cell by cell")
+    named = parser.parse_args().models or [n for n in available_models(PROFILE) if n not in UNTRAINED]
+    chosen, tested = list(training_cases()), list(test_cases())
+    written = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"checkpoints": {}}
+    written["pictures"] = {
+        f"{use} on": fingerprint(x for c in cases for x in c[2:])
+        for use, cases in (("chosen", chosen), ("tested", tested))
+    }
+    written["settings"] = {"side": SIDE, "every": EVERY, "seed": 0}
+    for name in named:
+        model = load_model(name, PROFILE)
+        if model.references == "none" or not tiles.can_tile(model, references=True):
+            continue
+        train, test = measure(model, chosen), measure(model, tested)
+        threshold = best_threshold(train.agreement, train.related)
+        written["checkpoints"][model.card["sha256"]] = {
+            "model": name,
+            "profile": PROFILE,
+            "threshold": round(threshold, 4),
+            "chosen on": told(train, threshold),
+            "tested on": told(test, threshold),
+            **provenance.here(),
+        }
+        print(name, round(threshold, 4), told(test, threshold))
+        with whole_file(FILE) as temporary:
+            temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Tiles: a photograph in parts is the photograph as a whole, and what is kept or thrown away changes nothing."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from e2ent2lib import inference, matching, tiles
+from e2ent2lib.checkpoints import MODELS, build_model
+from e2ent2lib.config import SMOKE
+from e2ent2lib.images import to_image
+from e2ent2lib.matching import Matches, match, swap
+from e2ent2lib.models import image_of
+
+few = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+WHOLE = 10**6
+
+
+def picture(height, width, seed=0):
+    """Smooth enough that no two scores are within rounding of each other."""
+    coarse = np.random.default_rng(seed).normal(size=(height, width, 3)).cumsum(0).cumsum(1)
+    return np.uint8(np.clip(128 + 12 * coarse, 0, 255) // 1)
+
+
+def network(name, seed=0):
+    """Random weights, large enough that each branch makes its own image, on a card."""
+    torch.manual_seed(seed)
+    model = build_model(name, SMOKE)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    model.card = {"model": name, "sha256": f"{name} {seed}"}
+    return model.eval()
+
+
+def tileable(references):
+    """Of all networks that can be cut one of each structure: the same layers under several names are tested once."""
+    found = {}
+    for name in MODELS:
+        model = build_model(name, SMOKE)
+        if (not references or model.references != "none") and tiles.can_tile(model, references):
+            found.setdefault(repr(model if references else tiles.single_image_network(model)), name)
+    return list(found.values())
+
+
+def as_a_whole(model, lr, refs):
+    with torch.inference_mode():
+        return to_image(image_of(inference.run(model, lr, refs) if refs else inference.run_sisr(model, lr)))
+
+
+def assert_equal_to_rounding(found, expected):
+    difference = np.abs(found.astype(int) - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("name", tileable(False))
+def test_single_images_in_tiles_of_any_size_are_the_image_of_the_whole(name, monkeypatch):
+    model, lr = network(name), picture(29, 34)
+    expected = as_a_whole(model, lr, [])
+    for side in (12, 20, 40):
+        monkeypatch.setattr(tiles, "TILE", side)
+        assert_equal_to_rounding(tiles.enlarge(model, lr).image, expected)
+
+
+@pytest.mark.parametrize("name", tileable(True))
+def test_with_references_in_tiles_of_any_size_it_is_the_image_of_the_whole(name, monkeypatch):
+    model, lr, refs = network(name), picture(29, 38), [picture(48, 80, 1), picture(64, 40, 2)]
+    expected = as_a_whole(model, lr, refs)
+    for side, kept, band in ((9, 0, 1), (16, 200_000, 10**5), (64, WHOLE, WHOLE)):
+        monkeypatch.setattr(tiles, "TILE", side)
+        monkeypatch.setattr(tiles, "KEPT", kept)
+        monkeypatch.setattr(tiles, "BAND", band)
+        assert_equal_to_rounding(tiles.enlarge(model, lr, refs).image, expected)
+
+
+def test_the_systems_of_the_paper_tile_and_those_that_look_along_rows_or_between_cells_do_not():
+    yes = {n for n in MODELS if tiles.can_tile(build_model(n, SMOKE), True)}
+    assert {"e2ent2", "e2ent2-mse", "e2ent2-mse-gated", "feature-vgg", "feature-presisr"} <= yes
+    assert not {"srntt", "stereosr", "passrnet", "e2ent2-mse-subcell"} & yes
+
+
+@few
+@given(st.integers(1, 23), st.integers(1, 23), st.integers(3, 12), st.integers(0, 99))
+def test_any_size_in_tiles_is_the_whole(height, width, side, seed):
+    model, lr, ref = network("e2ent2-mse"), picture(height, width, seed), picture(24, 28, seed + 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "TILE", side)
+        assert_equal_to_rounding(tiles.enlarge(model, lr, [ref]).image, as_a_whole(model, lr, [ref]))
+
+
+@pytest.mark.parametrize("name", tileable(False))
+def test_no_pixel_sees_further_than_its_reach(name):
+    """By the gradient of one pixel of the output."""
+    model = network(name)
+    branch = tiles.single_image_network(model)
+    around, r = tiles.reach(branch), branch.profile.scale
+    side = 2 * around + 5
+    x = torch.rand(1, 3, side, side, requires_grad=True)
+    for offset in (0, r - 1):
+        at = r * (side // 2) + offset
+        (grad,) = torch.autograd.grad(image_of(branch(x))[0, :, at, at].sum(), x)
+        seen = grad[0].abs().sum(0).nonzero()
+        assert (seen - side // 2).abs().max() <= around
+
+
+def test_the_tiles_cover_each_cell_once():
+    for size, side in itertools.product(((1, 1), (7, 30), (128, 129)), (1, 5, 128)):
+        count = np.zeros(size, int)
+        for ys, xs in tiles.tiles(size, side):
+            count[ys, xs] += 1
+            assert max(ys.stop - ys.start, xs.stop - xs.start) <= side
+        assert (count == 1).all()
+
+
+def maps(*sizes, channels=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(1, channels, h, w, generator=generator) for h, w in sizes]
+
+
+def test_matches_in_bands_are_matches_of_the_whole(monkeypatch):
+    query, *keys = maps((13, 9), (8, 12), (10, 6))
+    monkeypatch.setattr(tiles, "BAND", 1500)
+    for found, expected in zip(tiles.match_in_bands(query, keys, "l2"), match(query, keys)):
+        assert torch.equal(found, expected)
+
+
+def test_an_interrupted_match_goes_on_where_it_was_and_ends_the_same(monkeypatch, tmp_path):
+    query, *keys = maps((13, 9), (8, 12), (10, 6))
+    monkeypatch.setattr(tiles, "BAND", 1500)
+    saved, calls = tmp_path / "out.matches", []
+
+    def stops(query, key, norm, *, rows):
+        calls.append(rows)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return match(query, key, norm, rows=rows)
+
+    monkeypatch.setattr(tiles, "match", stops)
+    with pytest.raises(KeyboardInterrupt):
+        tiles.match_in_bands(query, keys, "l2", saved=saved, identity="a")
+    found = tiles.match_in_bands(query, keys, "l2", saved=saved, identity="a")
+    assert calls[3].start == calls[2].start > 0
+    for one, expected in zip(found, match(query, keys)):
+        assert torch.equal(one, expected)
+    calls[:] = [slice(0), slice(0), slice(0)]
+    again = tiles.match_in_bands(query, keys, "l2", saved=saved, identity="a")
+    assert len(calls) == 3 and torch.equal(again.index, found.index)
+
+
+@pytest.mark.parametrize("damage", ["other pictures", "cut", "pickle", "other shape"])
+def test_saved_matches_of_something_else_or_damaged_ones_are_not_used(damage, monkeypatch, tmp_path):
+    query, *keys = maps((13, 9), (8, 12))
+    saved = tmp_path / "out.matches"
+    monkeypatch.setattr(tiles, "BAND", 1500)
+    tiles.match_in_bands(query, keys, "l2", saved=saved, identity="a")
+    if damage == "cut":
+        saved.write_bytes(saved.read_bytes()[:-40])
+    if damage == "pickle":
+        saved.write_bytes(b"\x80\x04cos\nsystem\n.")
+    if damage == "other shape":
+        query = query[..., :8]
+    found = tiles.match_in_bands(query, keys, "l2", saved=saved, identity="b" if damage == "other pictures" else "a")
+    assert torch.equal(found.index, match(query, keys).index)
+
+
+def test_what_matches_belong_to_changes_with_pixels_weights_and_format():
+    lr, ref = picture(5, 6), picture(12, 12)
+    marks = {
+        tiles.identity(network("e2ent2"), (lr, ref), "float32"),
+        tiles.identity(network("e2ent2"), (ref, lr), "float32"),
+        tiles.identity(network("e2ent2"), (lr, ref), "bfloat16"),
+        tiles.identity(network("e2ent2", 1), (lr, ref), "float32"),
+        tiles.identity(network("e2ent2"), (255 - lr, ref), "float32"),
+    }
+    assert len(marks) == 5
+    assert tiles.identity(network("e2ent2"), (lr, ref), "float32") in marks
+
+
+@pytest.mark.parametrize("kept", [0, 30_000, WHOLE])
+def test_swapped_tiles_are_parts_of_the_swapped_map_however_little_is_kept(kept, monkeypatch):
+    encoder, refs = network("e2ent2").encoder, [picture(64, 100, 1), picture(96, 48, 2)]
+    monkeypatch.setattr(tiles, "TILE", 7)
+    monkeypatch.setattr(tiles, "KEPT", kept)
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randint(2, (1, 11, 12), generator=generator)
+    counts = torch.tensor([14 * 23, 22 * 10])
+    index = (torch.rand(source.shape, generator=generator) * counts[source]).long()
+    matches = Matches(index, torch.ones(source.shape), source, torch.ones(source.shape))
+    with torch.inference_mode():
+        values = [encoder(inference.to_tensor(ref)) for ref in refs]
+        features = tiles.ReferenceFeatures(encoder, refs, 4, torch.device("cpu"))
+        for ys, xs in ((slice(0, 11), slice(0, 12)), (slice(3, 9), slice(1, 2)), (slice(10, 11), slice(0, 5))):
+            found = tiles.swapped_tile(matches, features, ys, xs)
+            expected = swap(values, matches)[..., 4 * ys.start : 4 * ys.stop, 4 * xs.start : 4 * xs.stop]
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+            held = sum(tile.nbytes for tile in features._tiles.values())
+            assert held <= kept or len(features._tiles) == 1
+
+
+def test_half_precision_is_of_the_convolutions_alone_and_close(monkeypatch):
+    model, lr, ref = network("e2ent2-mse"), picture(20, 24), picture(64, 80, 1)
+    types, original = set(), matching.match
+
+    def watched(query, key, *args, **options):
+        types.update(x.dtype for x in (query, *key))
+        return original(query, key, *args, **options)
+
+    monkeypatch.setattr(tiles, "match", watched)
+    full, half = (tiles.enlarge(model, lr, [ref], precision=p) for p in ("float32", "bfloat16"))
+    assert types == {torch.float32}
+    assert np.abs(full.image.astype(int) - half.image).mean() < 8
+    with pytest.raises(ValueError, match="unknown precision 'float16'; choose 'float32'"):
+        tiles.enlarge(model, lr, [ref], precision="float16")
+
+
+def test_what_is_told_beside_the_picture_fits_it():
+    model, lr, refs = network("e2ent2-mse"), picture(20, 24), [picture(64, 80, 1), picture(40, 40, 2)]
+    made = tiles.enlarge(model, lr, refs)
+    np.testing.assert_array_equal(made.sisr, tiles.enlarge(model, lr).image)
+    difference = np.abs(made.image.astype(float) - made.sisr).mean(2).reshape(20, 4, 24, 4).mean((1, 3))
+    np.testing.assert_allclose(made.changed, difference, atol=1)
+    assert made.confidence.shape == (20, 24) and np.abs(made.confidence).max() <= 1
+    assert made.matches.source.unique().tolist() == [0, 1]

@@ -8,7 +8,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
 EXPLORE_PORT ?= 8866
 STUDY_PORT ?= 8867
-# loopback only; notebooks/voila.json leaves out what is for readers of the notebook. Threads that wait without spinning
+# notebooks/voila.json binds to the loopback only and leaves out what is for readers of the notebook. Threads that wait without spinning
 # keep a page quick while the next one is made ready.
 VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
 NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
@@ -53,7 +53,7 @@ claims: $(READY)  ## the paper's claims, each with its verdict, from the stored 
 	$(BIN)/e2ent2 claims
 
 lab: $(READY)  ## JupyterLab in notebooks/
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
 
 explore: $(READY)  ## the explorers as a page without code, and the user study on a page of its own (Ctrl-C ends both)
 	@echo "explorers: http://localhost:$(EXPLORE_PORT)   user study: http://localhost:$(STUDY_PORT)   (each page needs about 20 s)"

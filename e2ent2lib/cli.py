@@ -1,6 +1,7 @@
 """The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
 
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +18,7 @@ from e2ent2lib.metrics import Protocol
 from e2ent2lib.provenance import ROOT
 from e2ent2lib.report.results import read_results, result_file, results_folder, write_rows
 from e2ent2lib.report.tables import save_tables
-from e2ent2lib.tiles import Precision
+from e2ent2lib.tiles import Matching, Precision
 
 
 def upscale(
@@ -29,6 +30,7 @@ def upscale(
     profile: str | None = None,
     weights: Path | None = None,
     precision: Precision = "float32",
+    matching: Matching = "exact",
     report: Path | None = None,
     again: bool = False,
 ) -> None:
@@ -42,6 +44,7 @@ def upscale(
         profile: smoke, compact or paper.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
         precision: number format of the convolutions; bfloat16 is faster where the processor or GPU has it.
+        matching: exact, or coarse: much faster for large pictures, and a little less exact.
         report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
         again: of a folder, also photographs whose result is there already.
     """
@@ -55,7 +58,7 @@ def upscale(
         system = model
     else:
         system = load_model(model, profile, weights) if weights else shipped(model, profile)
-    options, failed = {"precision": precision}, 0
+    options, failed = {"precision": precision, "matching": matching}, 0
     if low.is_dir():
         results = upscale_folder(low, ref, output, system, again=again, **options)
     else:
@@ -70,7 +73,7 @@ def upscale(
             print(f"note: {line}", file=sys.stderr)
         if report:
             folder = report / done.low.name if low.is_dir() else report
-            print(*save_report(folder, done, system, precision), sep="\n")
+            print(*save_report(folder, done, system, options), sep="\n")
     if failed:
         raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
 
@@ -279,6 +282,7 @@ def main() -> None:
         "claims": claims,
         "reproduce": run_reproduce,
     }
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our own errors
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
     except (ValueError, OSError, RuntimeError) as error:

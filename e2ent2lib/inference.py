@@ -16,7 +16,7 @@ from e2ent2lib.config import get_profile
 from e2ent2lib.images import Picture, as_rgb, crop_to_multiple, downscale, to_image, to_tensor, upscale_bicubic
 from e2ent2lib.matching import match_and_swap
 from e2ent2lib.models import Outputs, image_of
-from e2ent2lib.tiles import Enlarged, Precision, autocast
+from e2ent2lib.tiles import Enlarged, Matching, Precision, autocast
 
 
 def super_resolve(
@@ -26,6 +26,7 @@ def super_resolve(
     profile: str | None = None,
     *,
     precision: Precision = "float32",
+    matching: Matching = "exact",
     progress: bool = False,
 ) -> UInt8[np.ndarray, "4*h 4*w 3"]:
     """The low-resolution picture ×4 as uint8 (4H, 4W, 3), with textures of the reference(s) where the model uses them.
@@ -34,12 +35,13 @@ def super_resolve(
     reference is high-resolution, of any size from 12×12, and is cropped to a multiple of 4; several are matched
     jointly, each patch with the best of all. ``model`` is a name of ``available_models()`` or a loaded model. Bicubic
     and SISR models make no use of a reference; stereo models need one of 4× the input's size, the right view of a
-    rectified pair. ``precision="bfloat16"`` is faster where the processor or GPU has it; ``progress`` shows bars.
+    rectified pair. ``precision="bfloat16"`` is faster where the processor or GPU has it; ``matching="coarse"`` is
+    much faster for large pictures, and a little less exact; ``progress`` shows bars.
     Raises ValueError or FileNotFoundError that name the file, and RuntimeError for an untrained model.
     """
     lr = as_rgb(lr, "the low-resolution picture")
     refs = [as_rgb(r, f"reference {i}") for i, r in enumerate(_as_list(ref), 1)]
-    return enlarge(lr, refs, model, profile, precision=precision, progress=progress).image
+    return enlarge(lr, refs, model, profile, precision=precision, matching=matching, progress=progress).image
 
 
 def enlarge(
@@ -75,6 +77,8 @@ def enlarge_with(
         return tiles.enlarge(model, lr, refs, **options)
     if not refs:
         return Enlarged(to_image(run_sisr(model, lr)))
+    if options.get("matching", "exact") != "exact":
+        raise ValueError("this model takes a picture as a whole and knows no coarse matching; leave that option out")
     return _as_a_whole(model, lr, refs, options.get("precision", "float32"))
 
 

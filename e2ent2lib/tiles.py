@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -24,12 +24,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from e2ent2lib.coarse import match_coarse
 from e2ent2lib.images import downscale, to_image, to_tensor, whole_file
 from e2ent2lib.matching import Map, Matches, from_rows, match, swap_plan, to_rows
 from e2ent2lib.models import image_of
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 Precision = Literal["float32", "bfloat16"]
+Matching = Literal["exact", "coarse"]
 TILE = 128
 """Side of a tile in cells of the low-resolution grid."""
 BAND = 15_000_000_000
@@ -73,14 +75,18 @@ def enlarge(
     refs: Sequence[UInt8[np.ndarray, "H W 3"]] = (),
     *,
     precision: Precision = "float32",
+    matching: Matching = "exact",
     progress: bool = False,
     saved: Path | None = None,
 ) -> Enlarged:
     """The picture ×4 by a network that ``can_tile``; references of sides that are multiples of the scale.
 
-    ``precision`` is the number format of the convolutions; matching is float32 always. ``saved`` is a file for the
-    matches found so far, from which an interrupted call goes on, and which is removed at the end.
+    ``precision`` is the number format of the convolutions; matching is float32 always. ``matching="coarse"`` is
+    ``coarse.match_coarse``, for large pictures much faster than Eq. 4's. ``saved`` is a file for the matches found so
+    far, from which an interrupted call goes on, and which is removed at the end. Raises ValueError for unknown options.
     """
+    if matching not in get_args(Matching):
+        raise ValueError(f"unknown matching {matching!r}; choose 'exact' (default) or 'coarse'")
     device = next(model.parameters()).device
     bar = partial(tqdm, disable=not progress, leave=False)
     with autocast(device, precision):
@@ -88,8 +94,12 @@ def enlarge(
             return Enlarged(_single_image(single_image_network(model), lr, device, bar))
         r, phi = model.profile.scale, partial(in_tiles, model.encoder, device=device)
         phi_in, *downs = (phi(image) for image in (lr, *(downscale(ref, r) for ref in refs)))
-        name = identity(model, (lr, *refs), precision) if saved else ""
-        matches = match_in_bands(phi_in, downs, model.norm, bar=bar, saved=saved, identity=name)
+        name = identity(model, (lr, *refs), f"{precision} {matching}") if saved else ""
+        in_bands = partial(match_in_bands, bar=bar, saved=saved, identity=name)
+        if matching == "coarse":
+            matches = match_coarse(phi_in, downs, model.norm, in_bands)
+        else:
+            matches = in_bands(phi_in, downs, model.norm)
         found = _composed(model, lr, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
     if saved:
         saved.unlink(missing_ok=True)
@@ -196,9 +206,9 @@ def match_in_bands(
     return whole
 
 
-def identity(model: nn.Module, pictures: Sequence[np.ndarray], precision: str) -> str:
-    """What matches belong to: the weights, the pictures' pixels, the number format."""
-    told = hashlib.sha256(f"{model.card['sha256']} {model.norm} {precision}".encode())
+def identity(model: nn.Module, pictures: Sequence[np.ndarray], options: str) -> str:
+    """What matches belong to: the weights, the pictures' pixels, the options."""
+    told = hashlib.sha256(f"{model.card['sha256']} {model.norm} {options}".encode())
     for picture in pictures:
         told.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
     return told.hexdigest()

@@ -24,7 +24,7 @@ from e2ent2lib.photograph import (
     read_photograph,
     write_photograph,
 )
-from e2ent2lib.tiles import Enlarged, Precision
+from e2ent2lib.tiles import Enlarged, Matching, Precision
 
 SCALE = 4
 
@@ -54,6 +54,7 @@ def upscale_file(
     model: str | nn.Module,
     *,
     precision: Precision = "float32",
+    matching: Matching = "exact",
     progress: bool = True,
 ) -> Upscaled:
     """Enlarge a photograph ×4 and write it; transparency, colour profile and grey are kept where the format can.
@@ -68,9 +69,9 @@ def upscale_file(
     read = [read_photograph(ref) for ref in refs]
     references = [usable_reference(in_colours_of(x, photo), SCALE, str(ref)) for x, ref in zip(read, refs)]
     saved, start = output.parent / f".{output.name}.matches", time.perf_counter()
-    options = {} if isinstance(model, str) else {"precision": precision, "progress": progress, "saved": saved}
+    options = {"precision": precision, "matching": matching, "progress": progress, "saved": saved}
     try:
-        made = enlarge(photo.pixels, references, model, **options)
+        made = enlarge(photo.pixels, references, model, **({} if isinstance(model, str) else options))
     except KeyboardInterrupt:
         kept = "; what was matched is kept, the same command goes on from there" if saved.is_file() else ""
         raise KeyboardInterrupt(f"interrupted, {output} was not written{kept}") from None

@@ -101,6 +101,13 @@ def until_says(part, pattern: str) -> str:
     return part.get_by_text(re.compile(pattern)).first.inner_text()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address only")
+def test_the_page_listens_on_one_address_of_the_loopback_alone(explorers):
+    """127.0.0.2 is this machine too: who listens on all addresses answers there."""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", int(explorers.rsplit(":", 1)[1])))
+
+
 def test_the_page_shows_all_explorers_and_no_code(page):
     for title in ("Match explorer", "α explorer", "Feature-distance explorer", "SR comparer"):
         explorer(page, title).wait_for()

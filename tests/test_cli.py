@@ -38,6 +38,34 @@ def test_upscale_writes_four_times_the_size_with_references_of_other_sizes(shipp
     assert read_image(out).shape == (36, 52, 3)
 
 
+def test_upscale_tells_paths_on_stdout_and_all_else_on_stderr(shipped, monkeypatch, capsys):
+    low, ref = picture(shipped / "low.png", 13, 9, "RGBA"), picture(shipped / "ref.jpg", 24, 20)
+    out, report = shipped / "out.jpg", shipped / "report"
+    assert call(monkeypatch, "upscale", low, "--ref", ref, "-o", out, "--report", report) == 0
+    told = capsys.readouterr()
+    assert told.out.split() == [
+        str(p) for p in (out, *(report / n for n in ("report.json", "side_by_side.png", "maps.png")))
+    ]
+    assert "note: " in told.err and "neighbouring matches" in told.err
+    half = ("--precision", "bfloat16")
+    assert call(monkeypatch, "upscale", low, "--ref", ref, "-o", shipped / "half.png", *half) == 0
+    assert read_image(shipped / "half.png").shape == (36, 52, 3)
+
+
+def test_a_folder_ends_with_2_if_one_of_it_failed(shipped, monkeypatch, capsys):
+    (shipped / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        picture(shipped / "in" / name, 8, 6)
+    command = ("upscale", shipped / "in", "-o", shipped / "out")
+    assert call(monkeypatch, *command) == 0
+    assert capsys.readouterr().out.split() == [str(shipped / "out" / name) for name in ("a.png", "b.png")]
+    (shipped / "in/c.png").write_bytes(b"no picture")
+    assert call(monkeypatch, *command) == 2
+    told = capsys.readouterr().err
+    assert "a.png is there already and was left" in told and "c.png: not an image" in told
+    assert told.splitlines()[-1].startswith("e2ent2: 1 of the photographs in")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

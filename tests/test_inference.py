@@ -261,3 +261,12 @@ def test_a_frozen_branch_is_the_one_used_without_a_reference(weights):
     model = e2.load_model("feature-presisr")
     low = picture(9, 13)
     np.testing.assert_array_equal(super_resolve_with(model, low), to_image(model.sisr(to_tensor(low))))
+
+
+@pytest.mark.parametrize("name", ["srntt", "e2ent2-mse-subcell"])
+def test_a_picture_too_large_for_a_system_that_takes_it_whole_is_refused(name, weights, monkeypatch):
+    shipped(name, weights)
+    monkeypatch.setattr(inference, "memory", lambda: 10_000.0)
+    with pytest.raises(ValueError, match=r"takes a picture as a whole, .* e2ent2-mse-gated need little"):
+        e2.super_resolve(picture(9, 13), picture(36, 52, 1), model=name)
+    assert e2.super_resolve(picture(9, 13), picture(36, 52, 1), model="e2ent2").shape == (36, 52, 3)

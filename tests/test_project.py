@@ -27,7 +27,7 @@ from e2ent2lib.report.results import read_results, read_rows, read_seeds
 from e2ent2lib.report.tables import EXTRA, save_tables, table
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *NOTEBOOKS]
+PAGES = [ROOT / "README.md", ROOT / "FAULTS.md", ROOT / "data" / "README.md", *NOTEBOOKS]
 
 
 def bounds(lines: list[str]) -> dict[str, str]:
@@ -166,6 +166,13 @@ def test_no_file_names_a_path_of_somebodys_machine():
         path = ROOT / name
         if path.suffix in {".py", ".md", ".toml", ".yml", ".json", ".jsonl", ".ipynb", ".csv"} and path.is_file():
             assert not re.search(r"/(?:home|root|Users|work)/\w", path.read_text(encoding="utf-8")), name
+
+
+def test_every_test_that_the_table_of_faults_names_exists():
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "FAULTS.md").read_text(encoding="utf-8"))
+    assert len(named) > 50
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}::{name}"
 
 
 def test_the_equations_are_found_by_number():

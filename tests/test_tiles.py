@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import nn
+from tiny import network, picture
 
 from e2ent2lib import inference, matching, tiles
 from e2ent2lib.checkpoints import MODELS, build_model
@@ -18,22 +18,6 @@ from e2ent2lib.models import image_of
 
 few = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WHOLE = 10**6
-
-
-def picture(height, width, seed=0):
-    """Smooth enough that no two scores are within rounding of each other."""
-    coarse = np.random.default_rng(seed).normal(size=(height, width, 3)).cumsum(0).cumsum(1)
-    return np.uint8(np.clip(128 + 12 * coarse, 0, 255) // 1)
-
-
-def network(name, seed=0):
-    """Random weights, large enough that each branch makes its own image, on a card."""
-    torch.manual_seed(seed)
-    model = build_model(name, SMOKE)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.1)
-    model.card = {"model": name, "sha256": f"{name} {seed}"}
-    return model.eval()
 
 
 def tileable(references):

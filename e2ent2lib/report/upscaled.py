@@ -1,7 +1,9 @@
 """What was done to a photograph of one's own: numbers, maps and pictures side by side, on request."""
 
 import json
+import math
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from e2ent2lib import provenance
+from e2ent2lib.confidence import agreement
 from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.images import upscale_bicubic, whole_file
 from e2ent2lib.report.plots import use_style
@@ -24,12 +27,12 @@ MATTERED = 2.0
 """A cell counts as changed by the reference from so many 8-bit steps on."""
 
 
-def save_report(folder: Path, done: Upscaled, model: object, precision: str) -> list[Path]:
+def save_report(folder: Path, done: Upscaled, model: object, options: dict) -> list[Path]:
     """Write report.json, side_by_side.png and, where a reference was matched, maps.png; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "report.json", folder / "side_by_side.png"]
     with whole_file(paths[0]) as temporary:
-        text = json.dumps(facts(done, model, precision), indent=1, ensure_ascii=False)
+        text = json.dumps(facts(done, model, options), indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     use_style()
     figures = [side_by_side(done)]
@@ -43,14 +46,14 @@ def save_report(folder: Path, done: Upscaled, model: object, precision: str) -> 
     return paths
 
 
-def facts(done: Upscaled, model: object, precision: str) -> dict:
+def facts(done: Upscaled, model: object, options: dict) -> dict:
     """All numbers of a report, with what made them."""
     card = getattr(model, "card", None) or {}
     pictures = zip((done.low, *done.refs), (done.photo.pixels, *done.references))
     told = {
         "model": card.get("model", model if isinstance(model, str) else None),
         "checkpoint_sha256": card.get("sha256"),
-        "precision": precision,
+        "options": options,
         "input": None,
         "references": [],
         "output": {"file": done.output.name, "width": done.made.image.shape[1], "height": done.made.image.shape[0]},
@@ -131,13 +134,16 @@ def maps(done: Upscaled) -> Figure:
     made = done.made
     lowest = np.quantile(made.confidence, 0.02)
     shown = [("confidence: cosine of patch and match", made.confidence, "viridis", (lowest, 1))]
+    if made.matches is not None:
+        agreeing = agreement(made.matches, [ref.shape[1] // SCALE for ref in done.references])[0].cpu().numpy()
+        shown.append(("agreement: share of neighbours that go to neighbours", agreeing, "viridis", (0, 1)))
     if made.changed is not None:
         most = max(float(np.quantile(made.changed, 0.99)), MATTERED)
         shown.append(("where the reference mattered: change / 8-bit steps", made.changed, "magma", (0, most)))
     if made.matches is not None and len(done.refs) > 1:
         shown.append(("which reference was taken", made.matches.source[0].cpu().numpy() + 1, "tab10", (0.5, 10.5)))
     panels = len(shown) + 1 + len(done.references)
-    columns = min(3, panels)
+    columns = math.ceil(panels / math.ceil(panels / 3))
     figure, axes = plt.subplots(-(-panels // columns), columns, figsize=(4.4 * columns, 3.8 * -(-panels // columns)))
     axes = list(np.ravel(axes))
     _picture(axes[0], done.photo.pixels, f"input: {done.low.name}")
@@ -151,7 +157,7 @@ def maps(done: Upscaled) -> Figure:
         else:
             axis.axis("off")
     if done.verdict:
-        figure.suptitle(done.verdict.text, wrap=True)
+        figure.suptitle("\n".join(wrap(done.verdict.text, 110)), fontsize=10)
     return figure
 
 

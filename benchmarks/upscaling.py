@@ -1,0 +1,176 @@
+"""What `e2ent2 upscale` costs: bfloat16 against plain float32 in one run, what it does to PSNR, and a large picture.
+
+    python benchmarks/upscaling.py [--speed] [--quality] [--large]      all three without any
+
+Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of 500×333 as in CUFED5, the network's
+own forward pass as it is written (float32, whole, NCHW) and those of ``super_resolve``, taking turns. *Quality*: PSNR
+of all pairs here in both number formats. *Large*: a megapixel with a reference of twelve by the command line, in a
+process whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image, ImageOps
+from torch import nn
+from tqdm.auto import tqdm
+
+from e2ent2lib import inference, load_model, provenance, tiles
+from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS
+from e2ent2lib.evaluate import prepared
+from e2ent2lib.images import downscale, to_tensor, whole_file
+from e2ent2lib.metrics import psnr
+
+FILE = Path(__file__).with_suffix(".json")
+MODELS = ("e2ent2-mse", "e2ent2", "e2ent2-mse-gated")
+LIMIT = 4 << 30  # bytes
+
+
+def take_turns(calls: dict[str, Callable[[], object]], rounds: int = 15) -> dict[str, list[float]]:
+    """Seconds of each call in each round; one round before does not count."""
+    times = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if number:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def compiled(model: nn.Module) -> Callable:
+    """The forward pass through torch.compile, in bfloat16 and channels_last."""
+    fast = torch.compile(model)
+
+    def run(*images: torch.Tensor) -> object:
+        with torch.inference_mode(), tiles.autocast(images[0].device, "bfloat16"):
+            return fast(*(x.contiguous(memory_format=torch.channels_last) for x in images))
+
+    return run
+
+
+def speed() -> dict:
+    """A row a way: median seconds, and how many times faster than the plain one, by the rounds' median ratio."""
+    left, right, _ = skimage.data.stereo_motorcycle()
+    hr, ref = left[:332, :500], right[:332, :500]
+    lr, model = downscale(hr), load_model("e2ent2-mse", "compact")
+    images = [to_tensor(x) for x in (lr, ref, downscale(ref))]
+    fast = compiled(model)
+    calls = {
+        "plain: float32, NCHW, whole": lambda: inference.run(model, lr, [ref]),
+        "super_resolve: float32, channels_last": lambda: tiles.enlarge(model, lr, [ref]),
+        "super_resolve: bfloat16, channels_last": lambda: tiles.enlarge(model, lr, [ref], precision="bfloat16"),
+        "torch.compile: bfloat16, channels_last": lambda: fast(*images),
+    }
+    start = time.perf_counter()
+    calls["torch.compile: bfloat16, channels_last"]()
+    first = time.perf_counter() - start
+    times = take_turns(calls)
+    plain = times["plain: float32, NCHW, whole"]
+    rows = [
+        {
+            "way": name,
+            "seconds": round(statistics.median(found), 3),
+            "times faster": round(statistics.median(a / b for a, b in zip(plain, found)), 2),
+        }
+        for name, found in times.items()
+    ]
+    return {"rows": rows, "first call of torch.compile / s": round(first, 1), "threads": torch.get_num_threads()}
+
+
+def quality() -> dict:
+    """By model the mean PSNR of all pairs here in both formats, and the largest difference of a pair."""
+    found = {}
+    pairs = [pair for data in DATASETS.values() for pair in data.lister() if data.for_evaluation and pair.ref_sources]
+    for name in MODELS:
+        model, scores = load_model(name, "compact"), []
+        for pair in tqdm(pairs, desc=name, leave=False):
+            hr, ref, *_ = prepared(pair)
+            made = (tiles.enlarge(model, downscale(hr), [ref], precision=p) for p in ("float32", "bfloat16"))
+            scores.append([psnr(m.image, hr) for m in made])
+        full, half = np.array(scores).T
+        found[name] = {
+            "pairs": len(pairs),
+            "float32 / dB": round(full.mean(), 3),
+            "bfloat16 / dB": round(half.mean(), 3),
+            "largest difference / dB": round(np.abs(half - full).max(), 3),
+        }
+    return found
+
+
+def mosaics(folder: Path) -> tuple[Path, Path]:
+    """Four views of two training scenes as a picture of 1000×1000, and four others of them as one of 4000×3000."""
+    views = [p for p in TRAINING_SETS["scenes"].paths() if p.parent.name in ("castle-P30", "Herz-Jesus-P25")]
+    small, large = Image.new("RGB", (1000, 1000)), Image.new("RGB", (4000, 3000))
+    for number in range(4):
+        x, y = number % 2, number // 2
+        shown, other = (Image.open(views[number * len(views) // 4 + n]).convert("RGB") for n in (0, 1))
+        small.paste(ImageOps.fit(shown, (2000, 2000)).reduce(4), (500 * x, 500 * y))
+        large.paste(ImageOps.fit(other, (2000, 1500)), (2000 * x, 1500 * y))
+    paths = folder / "low.png", folder / "ref.png"
+    for path, image in zip(paths, (small, large)):
+        image.save(path)
+    return paths
+
+
+def large() -> dict:
+    """Minutes and the peak of memory."""
+    with tempfile.TemporaryDirectory() as name:
+        low, ref = mosaics(Path(name))
+        command = [
+            sys.executable,
+            "-m",
+            "e2ent2lib.cli",
+            "upscale",
+            str(low),
+            "--ref",
+            str(ref),
+            "--model",
+            "e2ent2-mse",
+        ]
+        start = time.perf_counter()
+        subprocess.run(
+            [*command, "-o", str(Path(name) / "out.png")],
+            check=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT)),
+        )
+        minutes = (time.perf_counter() - start) / 60
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return {
+        "input": "1000×1000",
+        "reference": "4000×3000",
+        "minutes": round(minutes, 1),
+        "peak GiB": round(peak, 2),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main() -> None:
+    """Measure what is asked for and keep the rest of the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"speed": speed, "quality": quality, "large": large}
+    for part in parts:
+        parser.add_argument(f"--{part}", action="store_true")
+    asked = vars(parser.parse_args())
+    found = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
+    for part, measure in parts.items():
+        if asked[part] or not any(asked.values()):
+            found[part] = measure() | provenance.here()
+            print(json.dumps(found[part], indent=1, ensure_ascii=False))
+            with whole_file(FILE) as temporary:
+                temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Near matches, much faster than Eq. 4's: an option, off by default; notebook 14 shows what it loses.
+
+Maps of half the size are matched first, a sixteenth of the pairs. What they find, doubled, is where each patch of the
+full maps begins to look: among the patches around that place, and around the places that its neighbours came to.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from e2ent2lib.matching import Map, Matches, Norm, match, patch_norm
+
+HALF = 2
+AROUND = 2
+"""Patches to each side of the doubled place that are tried."""
+ROUNDS = 2
+"""How often the neighbours' places are tried, with ``NEAR`` patches around each."""
+NEAR = 1
+CHUNK = 1 << 13
+"""Query patches at a time."""
+
+
+class Places(NamedTuple):
+    """For each query cell a patch of a key: which key, row and column of its top-left cell; and its score."""
+
+    source: Int[Tensor, "h w"]
+    row: Int[Tensor, "h w"]
+    column: Int[Tensor, "h w"]
+    score: Float[Tensor, "h w"]
+
+
+@torch.no_grad()
+def match_coarse(query: Map, keys: Sequence[Map], norm: Norm = "l2", first: Callable[..., Matches] = match) -> Matches:
+    """As ``matching.match`` for a batch of one, but a patch may be matched with one that is not the very best.
+
+    ``first`` matches the maps of half the size. Maps too small to be halved are matched exactly.
+    """
+    small = [F.avg_pool2d(x, HALF, ceil_mode=True, count_include_pad=False) for x in (query, *keys)]
+    if min(min(key.shape[2:]) for key in small[1:]) < 3:
+        return first(query, keys, norm)
+    look = Lookup(query, keys, norm)
+    places = look.best(_doubled(first(small[0], small[1:], norm), small[1:], query.shape[2:]), AROUND)
+    for _ in range(ROUNDS):
+        for axis in (0, 1):
+            for step in (1, -1):
+                places = _better(places, look.best(_from_neighbour(places, axis, step), NEAR))
+    index = places.row * (look.widths[places.source] - 2) + places.column
+    return Matches(index[None], places.score[None], places.source[None], look.query_norm[None])
+
+
+def _doubled(found: Matches, small: Sequence[Map], size: tuple[int, int]) -> Places:
+    """The places in the full maps: the cell of the query lies in its half-size cell as the match's does."""
+    y, x = (torch.arange(n, device=found.index.device) for n in size)
+    source, index = (field[0][y[:, None] // HALF, x // HALF] for field in (found.source, found.index))
+    width = torch.tensor([key.shape[3] - 2 for key in small], device=index.device)[source]
+    row = HALF * (index // width + 1) + y[:, None] % HALF - 1  # by the patch's middle cell
+    column = HALF * (index % width + 1) + x % HALF - 1
+    return Places(source, row, column, torch.full(size, -torch.inf, device=index.device))
+
+
+def _from_neighbour(places: Places, axis: int, step: int) -> Places:
+    """Each cell is given the place beside that of its neighbour; at the border its own, moved."""
+    length = places.row.shape[axis]
+    at = torch.arange(-step, length - step, device=places.row.device).clamp(0, length - 1)
+    source, row, column, score = (field.index_select(axis, at) for field in places)
+    return Places(source, row + step * (axis == 0), column + step * (axis == 1), score)
+
+
+def _better(one: Places, other: Places) -> Places:
+    taken = other.score > one.score
+    return Places(*(torch.where(taken, b, a) for a, b in zip(one, other)))
+
+
+class Lookup:
+    """Scores of Eq. 3 at given places, of a batch of one."""
+
+    def __init__(self, query: Map, keys: Sequence[Map], norm: Norm):
+        padded = F.pad(query.float(), (1, 1, 1, 1), mode="replicate")
+        self.shape, self.padded_width = query.shape[2:], padded.shape[3]
+        self.query = padded[0].flatten(1).T.contiguous()  # (cells, C)
+        self.query_norm = patch_norm(padded)[0]
+        self.keys = torch.cat([key[0].float().flatten(1).T for key in keys])
+        lengths = [patch_norm(key.float(), norm)[0] for key in keys]
+        self.inverse = torch.cat([torch.where(one > 0, 1 / one, 0).flatten() for one in lengths])
+        cells, patches = ([x.shape[-2] * x.shape[-1] for x in maps] for maps in (keys, lengths))
+        sizes = torch.tensor([key.shape[2:] for key in keys], device=query.device)
+        self.heights, self.widths = sizes.T
+        self.first_cell, self.first_patch = (
+            torch.tensor([0, *counts[:-1]], device=query.device).cumsum(0) for counts in (cells, patches)
+        )
+
+    def best(self, places: Places, around: int) -> Places:
+        """The best patch of those up to ``around`` rows and columns from each place; −∞ if none is in the key."""
+        h, w = self.shape
+        y, x = torch.arange(h, device=self.query.device)[:, None], torch.arange(w, device=self.query.device)
+        corner = (y * self.padded_width + x).flatten()
+        parts = zip(*(field.flatten().split(CHUNK) for field in places[:3]), corner.split(CHUNK))
+        found = [self._best(*part, around) for part in parts]
+        return Places(*(torch.cat(fields).view(h, w) for fields in zip(*found)))
+
+    def _best(self, source: Tensor, row: Tensor, column: Tensor, corner: Tensor, around: int) -> tuple[Tensor, ...]:
+        three = torch.arange(3, device=row.device)
+        patch = self.query[corner[:, None] + (three[:, None] * self.padded_width + three).flatten()]  # (n, 9, C)
+        heights, widths = self.heights[source], self.widths[source]
+        side = torch.arange(-around, around + 1, device=row.device)
+        rows = torch.minimum((row[:, None] + side).clamp(min=0), heights[:, None] - 3)
+        columns = torch.minimum((column[:, None] + side).clamp(min=0), widths[:, None] - 3)
+        reach = torch.arange(-around, around + 3, device=row.device)
+        cell_rows = torch.minimum((row[:, None] + reach).clamp(min=0), heights[:, None] - 1)
+        cell_columns = torch.minimum((column[:, None] + reach).clamp(min=0), widths[:, None] - 1)
+        start = self.first_cell[source, None, None]
+        cells = self.keys[start + cell_rows[:, :, None] * widths[:, None, None] + cell_columns[:, None, :]]
+        products = torch.einsum("nabc,npc->npab", cells, patch).unflatten(1, (3, 3))
+        k = len(side)
+        total = sum(products[:, i, j, i : i + k, j : j + k] for i in range(3) for j in range(3))
+        across = (widths - 2)[:, None, None]
+        patches = self.first_patch[source, None, None] + rows[:, :, None] * across + columns[:, None, :]
+        inside = (rows == row[:, None] + side)[:, :, None] & (columns == column[:, None] + side)[:, None, :]
+        score = torch.where(inside, total * self.inverse[patches], -torch.inf).flatten(1)
+        best, which = score.max(1)
+        return source, rows.gather(1, which[:, None] // k)[:, 0], columns.gather(1, which[:, None] % k)[:, 0], best

@@ -1,0 +1,90 @@
+"""Whether a reference helps (confidence.py): agreement by hand and by slow loops; thresholds that fit what ships."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from e2ent2lib.checkpoints import UNTRAINED, available_models, load_model, shipped_card
+from e2ent2lib.confidence import FILE, agreement, judge, thresholds
+from e2ent2lib.data.pairs import dataset
+from e2ent2lib.evaluate import prepared
+from e2ent2lib.images import downscale
+from e2ent2lib.matching import Matches
+from e2ent2lib.tiles import enlarge
+
+
+def matches(index, source=None):
+    index = torch.as_tensor(index)[None]
+    source = torch.zeros_like(index) if source is None else torch.as_tensor(source)[None]
+    return Matches(index, torch.ones(index.shape), source, torch.ones(index.shape))
+
+
+def slowly(index, source, widths):
+    h, w = index.shape
+    found = torch.zeros(h, w)
+    place = [
+        [(int(source[y, x]), *divmod(int(index[y, x]), widths[source[y, x]] - 2)) for x in range(w)] for y in range(h)
+    ]
+    for y in range(h):
+        for x in range(w):
+            beside = [(y + a, x + b) for a, b in ((0, 1), (0, -1), (1, 0), (-1, 0))]
+            beside = [(v, u) for v, u in beside if 0 <= v < h and 0 <= u < w]
+            s, row, column = place[y][x]
+            same = [place[v][u] == (s, row + v - y, column + u - x) for v, u in beside]
+            found[y, x] = sum(same) / max(1, len(same))
+    return found
+
+
+def test_a_shifted_copy_agrees_everywhere_and_one_place_for_all_nowhere():
+    copy = torch.arange(4)[:, None] * 8 + torch.arange(5) + 2
+    assert (agreement(matches(copy), [10]) == 1).all()
+    assert (agreement(matches(torch.full((4, 5), 3)), [10]) == 0).all()
+    assert agreement(matches([[5]]), [10]).tolist() == [[[0.0]]]
+
+
+def test_the_end_of_one_row_is_not_beside_the_start_of_the_next():
+    assert agreement(matches([[7, 8]]), [10]).tolist() == [[[0.0, 0.0]]]
+    assert agreement(matches([[6, 7]]), [10]).tolist() == [[[1.0, 1.0]]]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 10**6))
+def test_agreement_is_that_of_a_slow_loop_also_of_several_references(height, width, seed):
+    generator = torch.Generator().manual_seed(seed)
+    source = torch.randint(2, (height, width), generator=generator)
+    index = torch.randint(12, (height, width), generator=generator)
+    if seed % 2:  # mostly neighbours of one another
+        index = (torch.arange(height)[:, None] * 3 + torch.arange(width) + (index > 9)) % 12
+    found = agreement(matches(index, source), [5, 6])[0]
+    torch.testing.assert_close(found, slowly(index, source, [5, 6]))
+
+
+def test_every_threshold_belongs_to_a_checkpoint_that_ships_and_each_such_network_has_one():
+    cards = {n: shipped_card(n, "compact") for n in available_models("compact") if n not in UNTRAINED}
+    known = {known["model"]: sha for sha, known in thresholds().items()}
+    assert known == {name: cards[name]["sha256"] for name in known}, "run benchmarks/confidence.py again"
+    assert {"e2ent2", "e2ent2-mse", "e2ent2-mse-gated"} <= known.keys()
+
+
+def test_thresholds_are_right_on_most_of_what_they_were_not_chosen_on():
+    told = json.loads(FILE.read_text(encoding="utf-8"))
+    assert set(told["pictures"]) == {"chosen on", "tested on"} and len(set(told["pictures"].values())) == 2
+    for known in told["checkpoints"].values():
+        assert {"commit", "machine", "profile"} <= known.keys()
+        tested = known["tested on"]
+        right = tested["related, right"] + tested["unrelated, right"]
+        assert right / (tested["related"] + tested["unrelated"]) > 0.8
+
+
+@pytest.mark.parametrize("name", ["e2ent2", "e2ent2-mse", "e2ent2-mse-gated"])
+def test_of_the_motorcycle_the_right_view_helps_and_another_photograph_does_not(name):
+    model, said = load_model(name, "compact"), []
+    for reference in (None, "unrelated"):
+        hr, ref, *_ = prepared(dataset("motorcycle", reference=reference).pairs()[0])
+        made = enlarge(model, downscale(hr[:320, :480]), [ref[:320, :480]])
+        said.append(judge(model, agreement(made.matches, [ref[:320, :480].shape[1] // 4]).mean().item()))
+    assert [v.helps for v in said] == [True, False]
+    assert said[0].agreement > 2 * said[1].agreement

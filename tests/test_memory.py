@@ -1,0 +1,75 @@
+"""The command line under a limit of memory, and interrupted: each a process of its own, with a network that ships."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import picture
+
+from e2ent2lib.images import read_image
+from e2ent2lib.provenance import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and peaks of memory are Linux's here")
+LIMIT = 4 << 30
+LIMITED = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_DATA, ({LIMIT}, {LIMIT}))
+from e2ent2lib import cli, tiles
+tiles.BAND = 10**8
+sys.argv = ["e2ent2", *sys.argv[1:]]
+try:
+    cli.main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    """A sixteenth of the area of a megapixel with a reference of twelve."""
+    Image.fromarray(picture(250, 250)).save(tmp_path / "low.png")
+    Image.fromarray(picture(750, 1000, 1)).save(tmp_path / "ref.png")
+    named = ["--ref", str(tmp_path / "ref.png"), "-o", str(tmp_path / "out.png"), "--model", "e2ent2-mse"]
+    return [sys.executable, "-c", LIMITED, "upscale", str(tmp_path / "low.png"), *named, "--profile", "compact"]
+
+
+def run(command, **options):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("E2ENT2_")}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=-1, stderr=-1, **options)
+
+
+def test_a_sixteenth_of_the_large_case_needs_little_memory(command, tmp_path):
+    process = run(command)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert int(out.splitlines()[-1]) < 2048  # MiB, of which Python and PyTorch are over 400
+    assert read_image(tmp_path / "out.png").shape == (1000, 1000, 3)
+    assert "matching" in err and "row/s" in err.replace("s/row", "row/s")  # progress, with an estimate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(command, tmp_path, sign):
+    process, kept = run(command), tmp_path / ".out.png.matches"
+    while not kept.exists():
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(sign)
+    _, err = process.communicate()
+    assert process.returncode == (130 if sign == signal.SIGINT else -sign)
+    assert "Traceback" not in err and not (tmp_path / "out.png").exists()
+    if sign == signal.SIGINT:
+        assert "what was matched is kept" in err.splitlines()[-1]
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".out.png.matches", "low.png", "ref.png"]
+    process = run(command)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert not kept.exists()
+    made = read_image(tmp_path / "out.png")
+    (tmp_path / "out.png").unlink()
+    process = run(command)
+    process.communicate()
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), made)

@@ -1,0 +1,24 @@
+"""Networks of the smoke profile with random weights that count as trained, and pictures for them."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from e2ent2lib.checkpoints import build_model
+from e2ent2lib.config import SMOKE
+
+
+def picture(height, width, seed=0):
+    """Smooth enough that no two scores are within rounding of each other."""
+    coarse = np.random.default_rng(seed).normal(size=(height, width, 3)).cumsum(0).cumsum(1)
+    return np.uint8(np.clip(128 + 12 * coarse, 0, 255))
+
+
+def network(name, seed=0):
+    """Weights large enough that each branch makes its own image."""
+    torch.manual_seed(seed)
+    model = build_model(name, SMOKE)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    model.card = {"model": name, "sha256": f"{name} {seed}"}
+    return model.eval()

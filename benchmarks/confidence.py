@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -61,11 +62,11 @@ def test_cases() -> Iterator[Case]:
                     yield name, related, hr, reference
 
 
-def measure(model: nn.Module, cases: Sequence[Case]) -> pd.DataFrame:
+def measure(model: nn.Module, cases: Sequence[Case], matching: str) -> pd.DataFrame:
     """Agreement and gain of each case."""
     rows = []
-    for data, related, hr, reference in tqdm(cases, desc=model.card["model"], leave=False):
-        made = tiles.enlarge(model, downscale(hr), [reference])
+    for data, related, hr, reference in tqdm(cases, desc=f"{model.card['model']}, {matching}", leave=False):
+        made = tiles.enlarge(model, downscale(hr), [reference], matching=matching)
         found = agreement(made.matches, [reference.shape[1] // model.profile.scale]).mean().item()
         gain = psnr(made.image, hr) - psnr(made.sisr, hr) if made.sisr is not None else np.nan
         rows.append({"set": data, "related": related, "agreement": found, "gain": gain})
@@ -118,17 +119,17 @@ def main() -> None:
         model = load_model(name, PROFILE)
         if model.references == "none" or not tiles.can_tile(model, references=True):
             continue
-        train, test = measure(model, chosen), measure(model, tested)
-        threshold = best_threshold(train.agreement, train.related)
-        written["checkpoints"][model.card["sha256"]] = {
-            "model": name,
-            "profile": PROFILE,
-            "threshold": round(threshold, 4),
-            "chosen on": told(train, threshold),
-            "tested on": told(test, threshold),
-            **provenance.here(),
-        }
-        print(name, round(threshold, 4), told(test, threshold))
+        entry = {"model": name, "profile": PROFILE}
+        for matching in get_args(tiles.Matching):
+            train, test = (measure(model, cases, matching) for cases in (chosen, tested))
+            threshold = best_threshold(train.agreement, train.related)
+            entry[matching] = {
+                "threshold": round(threshold, 4),
+                "chosen on": told(train, threshold),
+                "tested on": told(test, threshold),
+            }
+            print(name, matching, round(threshold, 4), entry[matching]["tested on"])
+        written["checkpoints"][model.card["sha256"]] = entry | provenance.here()
         with whole_file(FILE) as temporary:
             temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 

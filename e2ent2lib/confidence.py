@@ -63,10 +63,13 @@ def _of_both_ends(down: Tensor, right: Tensor) -> Float[Tensor, "b h w"]:
     return F.pad(down, (0, 0, 1, 0)) + F.pad(down, (0, 0, 0, 1)) + F.pad(right, (1, 0)) + F.pad(right, (0, 1))
 
 
-def judge(model: nn.Module, agreement: float) -> Verdict:
-    """What a mean ``agreement`` means for this network. Never raises: without a measured threshold it says so."""
+def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdict:
+    """What a mean ``agreement`` means for this network. Never raises: without a measured threshold it says so.
+
+    Coarse matching has a threshold of its own, for it takes places from neighbours.
+    """
     share = f"{100 * agreement:.0f} % of neighbouring patches have neighbouring matches"
-    known = thresholds().get((model.card or {}).get("sha256"))
+    known = thresholds().get((model.card or {}).get("sha256"), {}).get(matching)
     if known is None:
         return Verdict(agreement, None, f"{share}; from which share on a reference helps was not measured for it")
     threshold, tested = known["threshold"], known["tested on"]

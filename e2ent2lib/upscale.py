@@ -79,7 +79,7 @@ def upscale_file(
     verdict = None
     if made.matches is not None:
         agreeing = agreement(made.matches, [ref.shape[1] // SCALE for ref in references])
-        verdict = judge(model, agreeing.mean().item())
+        verdict = judge(model, agreeing.mean().item(), matching)
     said = [line for one in (photo, *read) for line in one.said] + _unused(model, refs, made)
     alpha = None if photo.alpha is None else enlarged_alpha(photo.alpha, SCALE)
     said += _write(output, photo._replace(pixels=made.image, alpha=alpha))

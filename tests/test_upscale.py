@@ -252,7 +252,9 @@ def test_one_who_upscales_gets_the_verdict(photos, model, monkeypatch):
     done = upscale_file(*call, **QUIET)
     assert isinstance(done, Upscaled) and done.verdict.helps is None and "was not measured for it" in done.said[-1]
     for threshold, helps in ((-1.0, True), (1.0, False)):
-        monkeypatch.setattr(confidence, "thresholds", lambda t=threshold: {"e2ent2-mse 0": known | {"threshold": t}})
+        monkeypatch.setattr(
+            confidence, "thresholds", lambda t=threshold: {"e2ent2-mse 0": {"exact": known | {"threshold": t}}}
+        )
         done = upscale_file(*call, **QUIET)
         assert done.verdict.helps is helps and done.said[-1] == done.verdict.text
         assert "right on 8 of 9 related test pairs and on 7 of 9 unrelated" in done.said[-1]

@@ -4,8 +4,8 @@
 
 Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of 500×333 as in CUFED5, the network's
 own forward pass as it is written (float32, whole, NCHW) and those of ``super_resolve``, taking turns. *Quality*: what
-bfloat16 and coarse matching do to the PSNR of all pairs here. *Large*: a megapixel with a reference of twelve by the command line, in a
-process whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
+bfloat16 and coarse matching do to the PSNR of all pairs here. *Large*: a megapixel with a reference of twelve by the
+command line, in a process whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
 """
 
 import argparse

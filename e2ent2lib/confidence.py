@@ -71,7 +71,9 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdic
     share = f"{100 * agreement:.0f} % of neighbouring patches have neighbouring matches"
     known = thresholds().get((model.card or {}).get("sha256"), {}).get(matching)
     if known is None:
-        return Verdict(agreement, None, f"{share}; from which share on a reference helps was not measured for it")
+        return Verdict(
+            agreement, None, f"{share}; how many it takes for a reference to help was not measured for this network"
+        )
     threshold, tested = known["threshold"], known["tested on"]
     right = f"right on {tested['related, right']} of {tested['related']} related test pairs and on "
     right += f"{tested['unrelated, right']} of {tested['unrelated']} unrelated ones"

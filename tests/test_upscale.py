@@ -250,7 +250,11 @@ def test_one_who_upscales_gets_the_verdict(photos, model, monkeypatch):
     known = {"threshold": 0.0, "tested on": {"related": 9, "related, right": 8, "unrelated": 9, "unrelated, right": 7}}
     call = (photos / "low.png", [photos / "a.jpg"], photos / "out.png", model)
     done = upscale_file(*call, **QUIET)
-    assert isinstance(done, Upscaled) and done.verdict.helps is None and "was not measured for it" in done.said[-1]
+    assert (
+        isinstance(done, Upscaled)
+        and done.verdict.helps is None
+        and "was not measured for this network" in done.said[-1]
+    )
     for threshold, helps in ((-1.0, True), (1.0, False)):
         monkeypatch.setattr(
             confidence, "thresholds", lambda t=threshold: {"e2ent2-mse 0": {"exact": known | {"threshold": t}}}

@@ -1,7 +1,6 @@
 """What was done to a photograph of one's own: numbers, maps and pictures side by side, on request."""
 
 import json
-import math
 from pathlib import Path
 from textwrap import wrap
 
@@ -9,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -16,13 +16,14 @@ from e2ent2lib import provenance
 from e2ent2lib.confidence import agreement
 from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.images import upscale_bicubic, whole_file
-from e2ent2lib.report.plots import use_style
+from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.upscale import SCALE, Upscaled
 
 SHOWN = 1200
 """Pixels of the longer side of a picture in a figure; larger ones are shown smaller."""
 DETAIL = 40
-"""Side of the detail that is shown enlarged, in pixels of the input."""
+"""Side of the detail that is shown enlarged, in pixels of the input; at most a quarter of a small picture's side."""
+WHICH = "which reference was taken"
 MATTERED = 2.0
 """A cell counts as changed by the reference from so many 8-bit steps on."""
 
@@ -105,7 +106,9 @@ def side_by_side(done: Upscaled) -> Figure:
         pictures["without the reference (SISR)"] = done.made.sisr
     pictures["result"] = done.made.image
     y, x, side = detail(done)
-    figure, axes = plt.subplots(2, len(pictures), figsize=(4.2 * len(pictures), 8), height_ratios=(1, 1), squeeze=False)
+    shape = min(1.6, done.photo.pixels.shape[0] / done.photo.pixels.shape[1])  # of the whole, height to width
+    size = (4.2 * len(pictures), 1.3 + 4.1 * (shape + 1))
+    figure, axes = plt.subplots(2, len(pictures), figsize=size, height_ratios=(shape, 1), squeeze=False)
     for (title, image), whole, close in zip(pictures.items(), *axes):
         _picture(whole, image, title)
         h, w = image.shape[:2]
@@ -120,7 +123,7 @@ def side_by_side(done: Upscaled) -> Figure:
 def detail(done: Upscaled) -> tuple[int, int, int]:
     """Top, left and side, in pixels of the result, of where the reference changed most; without one, of the middle."""
     h, w = (n // SCALE for n in done.made.image.shape[:2])
-    side = min(DETAIL, h, w)
+    side = min(DETAIL, max(12, min(h, w) // 4), h, w)
     y, x = (h - side) // 2, (w - side) // 2
     if done.made.changed is not None:
         total = np.pad(done.made.changed, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
@@ -131,34 +134,47 @@ def detail(done: Upscaled) -> tuple[int, int, int]:
 
 def maps(done: Upscaled) -> Figure:
     """How sure the matches are, where the reference mattered, and which reference was taken if there are several."""
-    made = done.made
-    lowest = np.quantile(made.confidence, 0.02)
-    shown = [("confidence: cosine of patch and match", made.confidence, "viridis", (lowest, 1))]
+    pictures = {f"input: {done.low.name}": done.photo.pixels}
+    pictures |= {f"reference {n}: {path.name}": x for n, (path, x) in enumerate(zip(done.refs, done.references), 1)}
+    drawn = _maps(done)
+    columns = min(3, len(pictures) + len(drawn))
+    rows = -(-(len(pictures) + len(drawn)) // columns)
+    height, width = done.photo.pixels.shape[:2]
+    each = 0.7 + 3.6 * min(1.5, height / width)  # inches
+    figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 0.8 + each * rows), squeeze=False)
+    axes = list(axes.flat)
+    for axis, (title, image) in zip(axes, pictures.items()):
+        _picture(axis, image, title)
+    for axis, (title, values, options) in zip(axes[len(pictures) :], drawn):
+        shown = axis.imshow(_smaller(values), **options)
+        axis.set(title=title, xticks=[], yticks=[])
+        ticks = range(1, len(done.refs) + 1) if title == WHICH else None
+        figure.colorbar(shown, ax=axis, shrink=0.8, ticks=ticks)
+    for axis in axes[len(pictures) + len(drawn) :]:
+        axis.axis("off")
+    if done.verdict:
+        figure.suptitle("\n".join(wrap(done.verdict.text, 36 * columns)), fontsize=10)
+    return figure
+
+
+def _maps(done: Upscaled) -> list[tuple[str, Float[np.ndarray, "h w"], dict]]:
+    """(title, values, options of imshow) of each map that there is."""
+    made, found = done.made, []
+    if made.confidence is not None:
+        lowest = float(np.quantile(made.confidence, 0.02))
+        found.append(("confidence: cosine of patch and match", made.confidence, {"vmin": lowest, "vmax": 1}))
     if made.matches is not None:
         agreeing = agreement(made.matches, [ref.shape[1] // SCALE for ref in done.references])[0].cpu().numpy()
-        shown.append(("agreement: share of neighbours that go to neighbours", agreeing, "viridis", (0, 1)))
+        found.append(("agreement: neighbours go to neighbours", agreeing, {"vmin": 0, "vmax": 1}))
     if made.changed is not None:
         most = max(float(np.quantile(made.changed, 0.99)), MATTERED)
-        shown.append(("where the reference mattered: change / 8-bit steps", made.changed, "magma", (0, most)))
+        options = {"vmin": 0, "vmax": most, "cmap": "magma"}
+        found.append(("where it mattered: change / 8-bit steps", made.changed, options))
     if made.matches is not None and len(done.refs) > 1:
-        shown.append(("which reference was taken", made.matches.source[0].cpu().numpy() + 1, "tab10", (0.5, 10.5)))
-    panels = len(shown) + 1 + len(done.references)
-    columns = math.ceil(panels / math.ceil(panels / 3))
-    figure, axes = plt.subplots(-(-panels // columns), columns, figsize=(4.4 * columns, 3.8 * -(-panels // columns)))
-    axes = list(np.ravel(axes))
-    _picture(axes[0], done.photo.pixels, f"input: {done.low.name}")
-    for axis, (title, values, colours, (low, high)) in zip(axes[1:], shown):
-        drawn = axis.imshow(_smaller(values), cmap=colours, vmin=low, vmax=high)
-        axis.set(title=title, xticks=[], yticks=[])
-        figure.colorbar(drawn, ax=axis, shrink=0.8)
-    for number, axis in enumerate(axes[1 + len(shown) :]):
-        if number < len(done.references):
-            _picture(axis, done.references[number], f"reference {number + 1}: {done.refs[number].name}")
-        else:
-            axis.axis("off")
-    if done.verdict:
-        figure.suptitle("\n".join(wrap(done.verdict.text, 110)), fontsize=10)
-    return figure
+        colours = ListedColormap([COLOURS[n % len(COLOURS)] for n in range(len(done.refs))])
+        options = {"cmap": colours, "vmin": 0.5, "vmax": len(done.refs) + 0.5, "interpolation": "nearest"}
+        found.append((WHICH, made.matches.source[0].cpu().numpy() + 1, options))
+    return found
 
 
 def _picture(axis: Axes, image: UInt8[np.ndarray, "h w 3"], title: str) -> None:

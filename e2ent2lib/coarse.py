@@ -34,20 +34,21 @@ class Places(NamedTuple):
 
 
 @torch.no_grad()
-def match_coarse(query: Map, keys: Sequence[Map], norm: Norm = "l2", first: Callable[..., Matches] = match) -> Matches:
+def match_coarse(
+    query: Map, keys: Sequence[Map], norm: Norm = "l2", first: Callable[..., Matches] = match, bar: Callable = iter
+) -> Matches:
     """As ``matching.match`` for a batch of one, but a patch may be matched with one that is not the very best.
 
-    ``first`` matches the maps of half the size. Maps too small to be halved are matched exactly.
+    ``first`` matches the maps of half the size, ``bar`` shows the rounds after it, as tqdm does. Maps too small to be
+    halved are matched exactly.
     """
     small = [F.avg_pool2d(x, HALF, ceil_mode=True, count_include_pad=False) for x in (query, *keys)]
     if min(min(key.shape[2:]) for key in small[1:]) < 3:
         return first(query, keys, norm)
     look = Lookup(query, keys, norm)
     places = look.best(_doubled(first(small[0], small[1:], norm), small[1:], query.shape[2:]), AROUND)
-    for _ in range(ROUNDS):
-        for axis in (0, 1):
-            for step in (1, -1):
-                places = _better(places, look.best(_from_neighbour(places, axis, step), NEAR))
+    for axis, step in bar(ROUNDS * [(0, 1), (0, -1), (1, 1), (1, -1)]):
+        places = _better(places, look.best(_from_neighbour(places, axis, step), NEAR))
     index = places.row * (look.widths[places.source] - 2) + places.column
     return Matches(index[None], places.score[None], places.source[None], look.query_norm[None])
 

@@ -97,7 +97,7 @@ def enlarge(
         name = identity(model, (lr, *refs), f"{precision} {matching}") if saved else ""
         in_bands = partial(match_in_bands, bar=bar, saved=saved, identity=name)
         if matching == "coarse":
-            matches = match_coarse(phi_in, downs, model.norm, in_bands)
+            matches = match_coarse(phi_in, downs, model.norm, in_bands, partial(bar, desc="looking around"))
         else:
             matches = in_bands(phi_in, downs, model.norm)
         found = _composed(model, lr, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)

@@ -1,5 +1,6 @@
 """The explorers and the study in a real browser, by Voilà and in JupyterLab; pictures go to build/screenshots."""
 
+import http.client
 import os
 import re
 import shutil
@@ -106,6 +107,15 @@ def test_the_page_listens_on_one_address_of_the_loopback_alone(explorers):
     """127.0.0.2 is this machine too: who listens on all addresses answers there."""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", int(explorers.rsplit(":", 1)[1])))
+
+
+def test_a_page_of_another_name_that_points_here_is_refused(explorers):
+    """Else any page in the reader's browser could talk to the kernel by a name that it lets point to this machine."""
+    for name, status in (("localhost", 200), ("elsewhere.example", 403)):
+        connection = http.client.HTTPConnection(explorers.removeprefix("http://"), timeout=WAIT / 1000)
+        connection.request("GET", "/", headers={"Host": name})
+        assert connection.getresponse().status == status
+        connection.close()
 
 
 def test_the_page_shows_all_explorers_and_no_code(page):

@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import re
 import subprocess
 import zlib
@@ -130,7 +131,8 @@ def test_an_upload_is_bounded_by_the_kernel_whatever_the_page_sends(monkeypatch)
 
 
 def test_the_pages_and_jupyterlab_are_told_to_bind_to_the_loopback():
-    assert '"Voila": {"ip": "127.0.0.1"}' in (ROOT / "notebooks/voila.json").read_text(encoding="utf-8")
+    told = json.loads((ROOT / "notebooks/voila.json").read_text(encoding="utf-8"))["Voila"]
+    assert told == {"ip": "127.0.0.1", "tornado_settings": {"allow_remote_access": False}}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert set(re.findall(r"ip=(\S+)", makefile)) == {"127.0.0.1"} and "jupyter lab --ip=127.0.0.1" in makefile
     assert "0.0.0.0" not in makefile

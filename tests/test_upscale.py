@@ -242,7 +242,7 @@ def test_the_detail_shown_is_where_the_reference_changed_most(photos, model):
     changed[70:75, 50:53] = 9
     made = done.made._replace(image=np.zeros((480, 360, 3), np.uint8), changed=changed)
     y, x, side = upscaled.detail(done._replace(made=made))
-    assert side == 4 * upscaled.DETAIL
+    assert side == 90 // 4 * 4
     assert y <= 280 and y + side >= 300 and x <= 200 and x + side >= 212
 
 

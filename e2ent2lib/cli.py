@@ -283,6 +283,8 @@ def main() -> None:
         "reproduce": run_reproduce,
     }
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our own errors
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes on Unix, and go out as they came in
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
     except (ValueError, OSError, RuntimeError) as error:

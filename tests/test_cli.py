@@ -1,6 +1,9 @@
 """The command line as a user meets it: what it writes, and what it says when something is wrong."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +53,30 @@ def test_upscale_tells_paths_on_stdout_and_all_else_on_stderr(shipped, monkeypat
     half = ("--precision", "bfloat16")
     assert call(monkeypatch, "upscale", low, "--ref", ref, "-o", shipped / "half.png", *half) == 0
     assert read_image(shipped / "half.png").shape == (36, 52, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text exist on Linux")
+def test_a_file_whose_name_is_no_text_is_enlarged_and_told_as_it_is(shipped):
+    low, ref = (os.fsencode(shipped) + b"/" + name for name in (b"l\xffow.png", b"r\xfe.png"))
+    Image.new("RGB", (9, 9), "teal").save(os.fsdecode(low))
+    Image.new("RGB", (16, 16), "teal").save(os.fsdecode(ref))
+    out = os.fsencode(shipped) + b"/\xfa.png"
+    command = [
+        sys.executable,
+        "-m",
+        "e2ent2lib.cli",
+        "upscale",
+        low,
+        "--ref",
+        ref,
+        "-o",
+        out,
+        "--report",
+        shipped / "r",
+    ]
+    ran = subprocess.run(command, capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[0] == out and (shipped / "r/maps.png").is_file()
 
 
 def test_a_folder_ends_with_2_if_one_of_it_failed(shipped, monkeypatch, capsys):

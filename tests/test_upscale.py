@@ -227,6 +227,14 @@ def test_a_report_tells_what_was_matched_how_surely_and_where_it_mattered(photos
         assert min(read_image(path).shape[:2]) > 300
 
 
+def test_a_report_of_files_whose_names_look_like_formulas(photos, model):
+    low, ref = (photos / name for name in ("cost $x^{ of it$.png", "_$\\frac$" + 60 * "a" + ".jpg"))
+    (photos / "low.png").rename(low)
+    (photos / "a.jpg").rename(ref)
+    done = upscale_file(low, [ref], photos / "$out_$.png", model, **QUIET)
+    assert len(upscaled.save_report(photos / "report", done, model, {})) == 3
+
+
 @pytest.mark.parametrize("name", ["bicubic", "no reference"])
 def test_a_report_without_matches_has_no_maps(photos, model, name):
     system, refs = ("bicubic", [photos / "a.jpg"]) if name == "bicubic" else (model, [])

@@ -1,6 +1,7 @@
 """What was done to a photograph of one's own: numbers, maps and pictures side by side, on request."""
 
 import json
+import os
 from pathlib import Path
 from textwrap import wrap
 
@@ -57,16 +58,21 @@ def facts(done: Upscaled, model: object, options: dict) -> dict:
         "options": options,
         "input": None,
         "references": [],
-        "output": {"file": done.output.name, "width": done.made.image.shape[1], "height": done.made.image.shape[0]},
+        "output": {"file": name_of(done.output), "width": done.made.image.shape[1], "height": done.made.image.shape[0]},
         "seconds": round(done.seconds, 2),
         "said": done.said,
     }
     named = [
-        {"file": path.name, "width": x.shape[1], "height": x.shape[0], "pixels": fingerprint([x])[:12]}
+        {"file": name_of(path), "width": x.shape[1], "height": x.shape[0], "pixels": fingerprint([x])[:12]}
         for path, x in pictures
     ]
     told |= {"input": named[0], "references": named[1:]}
     return told | _of_matches(done) | provenance.here()
+
+
+def name_of(path: Path) -> str:
+    """A file's name as text, whatever its bytes are."""
+    return os.fsencode(path.name).decode(errors="replace")
 
 
 def _of_matches(done: Upscaled) -> dict:
@@ -89,7 +95,7 @@ def _of_matches(done: Upscaled) -> dict:
         source, index = (field[0].cpu().numpy() for field in (made.matches.source, made.matches.index))
         told["matches"] = [
             {
-                "reference": path.name,
+                "reference": name_of(path),
                 "share of positions": round(float((source == n).mean()), 4),
                 "patches used": len(np.unique(index[source == n])),
                 "patches": (ref.shape[0] // SCALE - 2) * (ref.shape[1] // SCALE - 2),
@@ -116,7 +122,7 @@ def side_by_side(done: Upscaled) -> Figure:
         rectangle.set(fill=False, ec="yellow")
         whole.add_patch(rectangle)
         _picture(close, image[y : y + side, x : x + side], f"detail, {side}×{side} pixels at ({x}, {y})")
-    figure.suptitle(f"{done.low.name}, ×{SCALE}")
+    figure.suptitle(f"{_plain(name_of(done.low))}, ×{SCALE}")
     return figure
 
 
@@ -134,8 +140,8 @@ def detail(done: Upscaled) -> tuple[int, int, int]:
 
 def maps(done: Upscaled) -> Figure:
     """How sure the matches are, where the reference mattered, and which reference was taken if there are several."""
-    pictures = {f"input: {done.low.name}": done.photo.pixels}
-    pictures |= {f"reference {n}: {path.name}": x for n, (path, x) in enumerate(zip(done.refs, done.references), 1)}
+    pictures = {f"input: {name_of(done.low)}": done.photo.pixels}
+    pictures |= {f"reference {n}: {name_of(path)}": x for n, (path, x) in enumerate(zip(done.refs, done.references), 1)}
     drawn = _maps(done)
     columns = min(3, len(pictures) + len(drawn))
     rows = -(-(len(pictures) + len(drawn)) // columns)
@@ -183,7 +189,12 @@ def _picture(axis: Axes, image: UInt8[np.ndarray, "h w 3"], title: str) -> None:
         size = tuple(max(1, round(n * SHOWN / largest)) for n in (image.shape[1], image.shape[0]))
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
     axis.imshow(image)
-    axis.set(title=title if len(title) < 48 else title[:45] + "…", xticks=[], yticks=[])
+    axis.set(title=_plain(title), xticks=[], yticks=[])
+
+
+def _plain(title: str) -> str:
+    """A title, shortened, in which a file's name is no formula."""
+    return (title if len(title) < 48 else title[:45] + "…").replace("$", r"\$")
 
 
 def _smaller(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "H W"]:

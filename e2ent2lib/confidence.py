@@ -30,13 +30,10 @@ class Verdict(NamedTuple):
     """Mean of ``agreement``, in [0, 1]."""
     threshold: float | None
     """Above it a reference helped, below it not; None if none was measured for the network."""
+    helps: bool | None
+    """None if that is hard to tell, or no threshold was measured."""
     text: str
     """For the user."""
-
-    @property
-    def helps(self) -> bool | None:
-        """None if there is no threshold."""
-        return None if self.threshold is None else self.agreement > self.threshold
 
 
 def agreement(matches: Matches, key_widths: Sequence[int]) -> Float[Tensor, "b h w"]:
@@ -71,21 +68,25 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdic
     share = f"{100 * agreement:.0f} % of neighbouring patches have neighbouring matches"
     known = thresholds().get((model.card or {}).get("sha256"), {}).get(matching)
     if known is None:
-        return Verdict(
-            agreement, None, f"{share}; how many it takes for a reference to help was not measured for this network"
-        )
+        unknown = f"{share}; how many it takes for a reference to help was not measured for this network"
+        return Verdict(agreement, None, None, unknown)
     threshold, tested = known["threshold"], known["tested on"]
     right = f"right on {tested['related, right']} of {tested['related']} related test pairs and on "
     right += f"{tested['unrelated, right']} of {tested['unrelated']} unrelated ones"
-    limit = f"the limit is {100 * threshold:.0f} %, {right}"
+    told, clear = f"{share} (the limit is {100 * threshold:.0f} %, {right})", threshold + _gap(known["chosen on"])
+    if agreement > clear:
+        return Verdict(agreement, threshold, True, f"the reference shows the same things: {told}")
     if agreement > threshold:
-        return Verdict(agreement, threshold, f"the reference shows the same things: {share} ({limit})")
-    return Verdict(
-        agreement,
-        threshold,
-        f"the reference does not seem to help: only {share} ({limit}); textures that it added may be wrong, "
-        "without --ref nothing is added",
+        return Verdict(agreement, threshold, None, f"it is hard to tell whether the reference helps: {told}")
+    text = (
+        f"the reference does not seem to help: only {told}; what it added may be wrong, without --ref nothing is added"
     )
+    return Verdict(agreement, threshold, False, text)
+
+
+def _gap(chosen: dict) -> float:
+    """How far apart the two kinds were where the limit was chosen: less above the limit than that is no clear case."""
+    return max(0.0, chosen["agreement, related"][0] - chosen["agreement, unrelated"][-1])
 
 
 @lru_cache(maxsize=1)

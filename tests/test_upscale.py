@@ -208,8 +208,10 @@ def test_formats_that_are_programs_are_no_photographs(tmp_path):
 
 def test_a_report_tells_what_was_matched_how_surely_and_where_it_mattered(photos, model):
     done = upscale_file(photos / "low.png", [photos / "a.jpg", photos / "b.tif"], photos / "out.png", model, **QUIET)
+    before = plt.get_fignums()
     paths = upscaled.save_report(photos / "report", done, model, {"precision": "float32"})
-    assert [p.name for p in paths] == ["report.json", "side_by_side.png", "maps.png"] and not plt.get_fignums()
+    assert [p.name for p in paths] == ["report.json", "side_by_side.png", "maps.png"]
+    assert plt.get_fignums() == before
     told = json.loads(paths[0].read_text(encoding="utf-8"))
     assert told["model"] == "e2ent2-mse" and told["checkpoint_sha256"] == "e2ent2-mse 0"
     assert told["input"]["width"] == 18 and [r["file"] for r in told["references"]] == ["a.jpg", "b.tif"]

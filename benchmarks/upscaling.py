@@ -51,7 +51,7 @@ def take_turns(calls: dict[str, Callable[[], object]], rounds: int = 15) -> dict
 
 def compiled() -> nn.Module:
     """The network with its convolutions through torch.compile; the match is compiled already, by numba."""
-    model = load_model("e2ent2-mse", "compact")
+    model = tiles.channels_last(load_model("e2ent2-mse", "compact"))
     for part in (model.encoder, model.synthesis, *model.sisr.tail):
         part.compile(dynamic=False)
     return model
@@ -62,7 +62,7 @@ def speed() -> dict:
     left, right, _ = skimage.data.stereo_motorcycle()
     hr, ref = left[:332, :500], right[:332, :500]
     lr, model = downscale(hr), load_model("e2ent2-mse", "compact")
-    fast, plain = compiled(), load_model("e2ent2-mse", "compact").to(memory_format=torch.contiguous_format)
+    fast, plain = compiled(), load_model("e2ent2-mse", "compact")
     calls = {
         "plain: float32, NCHW, whole": lambda: inference.run(plain, lr, [ref]),
         "super_resolve: float32, channels_last": lambda: tiles.enlarge(model, lr, [ref]),

@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -123,8 +122,7 @@ def load_model(name: str, profile: str | Profile | None = None, folder: str | os
     if file_sha256(path) != card["sha256"]:
         raise ValueError(f"{path}: its SHA-256 is not the one in its card; fetch the pair of files again")
     model.card = card
-    # convolutions work fastest with channels last, and only if weights and images are both laid out so
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return model.eval().requires_grad_(False)
 
 
 def read_card(path: Path, profile: str) -> dict:

@@ -42,8 +42,7 @@ def test_a_loaded_model_is_ready_for_inference(weights):
     loaded = load_model("sisr", "smoke")
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     assert loaded.profile == SMOKE
-    layout = torch.channels_last  # the fast one
-    assert all(p.is_contiguous(memory_format=layout) for p in loaded.parameters() if p.ndim == 4)
+    assert all(p.is_contiguous() for p in loaded.parameters())
 
 
 def test_a_model_loads_from_any_folder(tmp_path, weights):

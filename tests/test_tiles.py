@@ -200,6 +200,15 @@ def test_half_precision_is_of_the_convolutions_alone_and_close(monkeypatch):
         tiles.enlarge(model, lr, [ref], precision="float16")
 
 
+def test_the_layout_of_the_users_model_stays_and_a_fast_one_is_not_copied():
+    model, lr, ref = network("e2ent2-mse"), picture(20, 24), picture(64, 80, 1)
+    tiles.enlarge(model, lr, [ref])
+    assert all(p.is_contiguous() for p in model.parameters())
+    fast = tiles.channels_last(model)
+    assert fast is not model and tiles.channels_last(fast) is fast
+    assert fast.card == model.card
+
+
 def test_what_is_told_beside_the_picture_fits_it():
     model, lr, refs = network("e2ent2-mse"), picture(20, 24), [picture(64, 80, 1), picture(40, 40, 2)]
     made = tiles.enlarge(model, lr, refs)

@@ -16,7 +16,8 @@ from e2ent2lib.provenance import ROOT
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and peaks of memory are Linux's here")
 LIMIT = 4 << 30
 LIMITED = f"""
-import resource, sys
+import resource, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would have it ignored
 resource.setrlimit(resource.RLIMIT_DATA, ({LIMIT}, {LIMIT}))
 from e2ent2lib import cli, tiles
 tiles.BAND = 10**8

@@ -1,8 +1,11 @@
-"""Pictures on disk and calls of the command line, as the tests of the data sets share them."""
+"""Pictures on disk and in memory, whole and odd ones, and calls of the command line, as several tests share them."""
 
+import io
 import sys
+import zlib
 
 import numpy as np
+from PIL import Image
 
 from e2ent2lib import cli
 from e2ent2lib.images import write_image
@@ -17,6 +20,21 @@ def put(folder, *names, size=(16, 16), first=0):
     for seed, name in enumerate(names, first):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_image(folder / name, noise(*size, seed))
+
+
+def encoded(image, kind, **options):
+    """The bytes of a file of that kind."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def huge_header(width, height):
+    """A PNG that says it has so many pixels, and has none."""
+    content = bytearray(encoded(Image.new("RGB", (1, 1)), "PNG"))
+    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
 
 
 def call(monkeypatch, *arguments):

@@ -8,11 +8,10 @@ import io
 import subprocess
 import sys
 import warnings
-import zlib
 
 import numpy as np
 import pytest
-from data_files import call
+from data_files import call, encoded, huge_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,24 +28,10 @@ KINDS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "tif": "TIFF", "webp": "WEBP
 some = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def encoded(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def whole():
     """{file name: bytes} of pictures that are whole."""
     image = Image.fromarray(picture(20, 16))
     return {f"whole.{ending}": encoded(image, kind) for ending, kind in KINDS.items()}
-
-
-def huge_header(width, height):
-    """A PNG that says it has so many pixels, and has none."""
-    content = bytearray(encoded(Image.new("RGB", (1, 1)), "PNG"))
-    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    return bytes(content)
 
 
 def odd():

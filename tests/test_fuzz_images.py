@@ -1,6 +1,5 @@
 """Damaged image files: reading one gives a picture, or an error that names the file. Run by `make test-all`."""
 
-import io
 import struct
 import warnings
 import zlib
@@ -8,6 +7,7 @@ import zlib
 import numpy as np
 import PIL.Image
 import pytest
+from data_files import encoded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
@@ -17,12 +17,6 @@ from e2ent2lib.images import read_image
 pytestmark = pytest.mark.slow
 
 many = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def encoded(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def seeds():

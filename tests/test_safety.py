@@ -1,17 +1,15 @@
 """Nothing unsafe: no file's content is run as code, and what a stranger sends is bounded."""
 
 import ast
-import io
 import json
 import re
 import subprocess
-import zlib
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-from data_files import call
+from data_files import call, huge_header
 from PIL import Image
 
 from e2ent2lib.explore import inputs
@@ -89,24 +87,13 @@ def test_a_program_for_a_printer_is_not_run_whatever_its_name(tmp_path, monkeypa
     assert not (tmp_path / "it was run").exists() and "EPS" in NEVER_OPENED
 
 
-def bomb(side):
-    """The header of a PNG of that many pixels a side, and nothing behind it."""
-    buffer = io.BytesIO()
-    Image.new("1", (1, 1)).save(buffer, "PNG")
-    content = bytearray(buffer.getvalue())
-    content[16:24] = side.to_bytes(4, "big") * 2
-
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    return bytes(content)
-
-
 def test_a_header_of_a_huge_picture_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, capsys):
-    (tmp_path / "bomb.png").write_bytes(bomb(60_000))
+    (tmp_path / "bomb.png").write_bytes(huge_header(60_000, 60_000))
     for read in (read_image, read_photograph):
         with pytest.raises(ValueError, match=r"bomb\.png: more than 178 megapixels, which may be a trap"):
             read(tmp_path / "bomb.png")
     with pytest.raises(ValueError, match="more than 178 megapixels"):
-        read_upload("bomb.png", bomb(60_000))
+        read_upload("bomb.png", huge_header(60_000, 60_000))
     assert call(monkeypatch, "upscale", tmp_path / "bomb.png", "-o", tmp_path / "out.png", "--model", "bicubic") == 2
     assert "more than 178 megapixels" in capsys.readouterr().err and not (tmp_path / "out.png").exists()
 

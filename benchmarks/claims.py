@@ -22,12 +22,13 @@ from match_and_swap import memory, take_turns
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from e2ent2lib import config, load_model, provenance
-from e2ent2lib.baselines.vgg import VGG19
-from e2ent2lib.images import downscale, to_tensor, upscale_bicubic
+from e2ent2lib import config, load_model
 from e2ent2lib.matching import match
 from e2ent2lib.models import FeatureEncoder
-from e2ent2lib.probes import displacement
+from e2ent2lib.photos.images import downscale, to_tensor, upscale_bicubic
+from e2ent2lib.runs import provenance
+from e2ent2lib.runs.probes import displacement
+from e2ent2lib.systems.vgg import VGG19
 
 HERE = Path(__file__).parent
 SIZE = (80, 125)  # cells of I_in and of I_ref↓: photographs of 500×320

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 import tyro
 
-from e2ent2lib import provenance
 from e2ent2lib.config import COMPACT, Profile
 from e2ent2lib.data.crops import Crops, CropTwice, training_images
 from e2ent2lib.data.pairs import dataset
-from e2ent2lib.evaluate import measure
-from e2ent2lib.metrics import Protocol
-from e2ent2lib.recipes import RECIPES
+from e2ent2lib.measure.evaluate import measure
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.runs import provenance
+from e2ent2lib.systems.recipes import RECIPES
 from e2ent2lib.train import build_model, make_fabric, make_players, train, training_step
 
 TABLE = Path(__file__).with_suffix(".jsonl")

@@ -17,9 +17,9 @@ import tyro
 from torch.utils.data import DataLoader
 
 from e2ent2lib import train
-from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import Profile, get_profile
 from e2ent2lib.data import Crops, CropTwice, training_images
+from e2ent2lib.runs.checkpoints import build_model
 
 LEAST = 5.0
 

@@ -25,10 +25,11 @@ from peers import match_by_convolution, match_by_product, swap_by_fold
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from e2ent2lib import config, matching, provenance, train
-from e2ent2lib.checkpoints import build_model
+from e2ent2lib import config, matching, train
 from e2ent2lib.data.crops import Crops
 from e2ent2lib.report.plots import COLOURS, use_style
+from e2ent2lib.runs import provenance
+from e2ent2lib.runs.checkpoints import build_model
 
 HERE = Path(__file__).parent
 SIZES = ((40, 40), (80, 80), (80, 125), (160, 160), (250, 250))

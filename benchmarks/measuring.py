@@ -11,9 +11,9 @@ from collections.abc import Callable
 import skimage.data
 
 from e2ent2lib.data.pairs import Pair, fingerprint
-from e2ent2lib.evaluate import prepared
-from e2ent2lib.images import downscale, upscale_bicubic
-from e2ent2lib.metrics import Protocol, psnr, ssim
+from e2ent2lib.measure.evaluate import prepared
+from e2ent2lib.measure.metrics import Protocol, psnr, ssim
+from e2ent2lib.photos.images import downscale, upscale_bicubic
 
 LIMIT = 0.5
 

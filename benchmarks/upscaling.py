@@ -26,11 +26,13 @@ from PIL import Image, ImageOps
 from torch import nn
 from tqdm.auto import tqdm
 
-from e2ent2lib import inference, load_model, provenance, tiles
+from e2ent2lib import load_model
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS
-from e2ent2lib.evaluate import prepared
-from e2ent2lib.images import downscale, whole_file
-from e2ent2lib.metrics import psnr
+from e2ent2lib.measure.evaluate import prepared
+from e2ent2lib.measure.metrics import psnr
+from e2ent2lib.photos import inference, tiles
+from e2ent2lib.photos.images import downscale, whole_file
+from e2ent2lib.runs import provenance
 
 FILE = Path(__file__).with_suffix(".json")
 MODELS = ("e2ent2-mse", "e2ent2", "e2ent2-mse-gated")

@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
-from e2ent2lib.checkpoints import UNTRAINED, available_models, load_model
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, dataset
-from e2ent2lib.evaluate import can_measure, evaluate
-from e2ent2lib.inference import shipped
-from e2ent2lib.metrics import Protocol
-from e2ent2lib.provenance import ROOT
-from e2ent2lib.report.results import read_results, result_file, results_folder, write_rows
+from e2ent2lib.measure.evaluate import can_measure, evaluate
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.measure.results import read_results, result_file, results_folder, write_rows
+from e2ent2lib.photos.inference import shipped
+from e2ent2lib.photos.tiles import Matching, Precision
 from e2ent2lib.report.tables import save_tables
-from e2ent2lib.tiles import Matching, Precision
+from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, load_model
+from e2ent2lib.runs.provenance import ROOT
 
 
 def upscale(
@@ -48,8 +48,8 @@ def upscale(
         report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
         again: of a folder, also photographs whose result is there already.
     """
-    from e2ent2lib.report.upscaled import save_report
-    from e2ent2lib.upscale import Upscaled, refuse_inputs, upscale_file, upscale_folder
+    from e2ent2lib.photos.report import save_report
+    from e2ent2lib.photos.upscale import Upscaled, refuse_inputs, upscale_file, upscale_folder
 
     refuse_inputs(output, ref)
     if report and report.exists() and not report.is_dir():
@@ -232,10 +232,11 @@ def claims(
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder for claims.csv and claims.md.
     """
-    from e2ent2lib.report import claims_report, verdicts
+    from e2ent2lib.measure import verdicts
+    from e2ent2lib.measure.results import read_seeds
+    from e2ent2lib.report import claims_report
     from e2ent2lib.report.oddities import oddities
     from e2ent2lib.report.reproduce import data_here
-    from e2ent2lib.report.results import read_seeds
 
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 try:
-    from e2ent2lib.matching_kernel import take_best as _compiled
+    from e2ent2lib.exact.kernel import take_best as _compiled
 except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it compiled
     _compiled = None
 

@@ -23,18 +23,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 from tqdm.auto import tqdm
 
-from e2ent2lib import provenance
-from e2ent2lib.baselines.vgg import LICENCE, VGG19
-from e2ent2lib.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops, CropTwice, TrainingImages, training_images
-from e2ent2lib.images import to_image, whole_file
 from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
 from e2ent2lib.matching import NotFiniteError
-from e2ent2lib.metrics import psnr
+from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models import Critic, branches, image_of
-from e2ent2lib.probes import probe
-from e2ent2lib.recipes import RECIPES, Recipe
+from e2ent2lib.photos.images import to_image, whole_file
+from e2ent2lib.runs import provenance
+from e2ent2lib.runs.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
+from e2ent2lib.runs.probes import probe
+from e2ent2lib.systems.recipes import RECIPES, Recipe
+from e2ent2lib.systems.vgg import LICENCE, VGG19
 
 ADAM_EPS = 1e-10
 """Adam's ε. Of 1e-2 · MSE gradients of 1e-8 are left, beside which the usual 1e-8 would halve and quarter the steps."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from e2ent2lib import cli
-from e2ent2lib.images import write_image
+from e2ent2lib.photos.images import write_image
 
 
 def noise(height=64, width=72, seed=0):

@@ -7,10 +7,10 @@ from scipy import ndimage
 from skimage.transform import ProjectiveTransform
 from skimage.transform import warp as skimage_warp
 
-from e2ent2lib.baselines import landmark
-from e2ent2lib.baselines.landmark import back_project, match, register, super_resolve, transfer, warp
-from e2ent2lib.images import downscale, resize, upscale_bicubic
-from e2ent2lib.metrics import psnr
+from e2ent2lib.measure.metrics import psnr
+from e2ent2lib.photos.images import downscale, resize, upscale_bicubic
+from e2ent2lib.systems import landmark
+from e2ent2lib.systems.landmark import back_project, match, register, super_resolve, transfer, warp
 
 HR = skimage.data.astronaut()[:240, 100:340]
 OTHER = skimage.data.coffee()[100:340, 150:390]

@@ -9,8 +9,10 @@ from scipy import ndimage
 from skimage.morphology import disk
 from torch import nn
 
-from e2ent2lib.baselines import passrnet
-from e2ent2lib.baselines.passrnet import (
+from e2ent2lib.config import SMOKE, get_profile
+from e2ent2lib.data.crops import Crops
+from e2ent2lib.systems import passrnet
+from e2ent2lib.systems.passrnet import (
     Outputs,
     PASSRnet,
     PASSRnetLoss,
@@ -21,8 +23,6 @@ from e2ent2lib.baselines.passrnet import (
     valid_mask,
     warp,
 )
-from e2ent2lib.config import SMOKE, get_profile
-from e2ent2lib.data.crops import Crops
 
 few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
 sides = st.integers(5, 23)

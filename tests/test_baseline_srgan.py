@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from e2ent2lib.baselines.srgan import NormalisedBlock, SRGANLoss, SRResNet, SRResNetLoss
 from e2ent2lib.config import COMPACT, SMOKE, get_profile
 from e2ent2lib.data.crops import Crops
+from e2ent2lib.systems.srgan import NormalisedBlock, SRGANLoss, SRResNet, SRResNetLoss
 
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
 

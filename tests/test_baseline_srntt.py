@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from e2ent2lib.baselines.parts import enlarge, shrink
-from e2ent2lib.baselines.srntt import LAYERS, SRNTT, SRNTTLoss, SRNTTOutputs, texture_loss
-from e2ent2lib.baselines.vgg import VGG19
 from e2ent2lib.config import COMPACT, SMOKE, get_profile
 from e2ent2lib.data.crops import Crops
 from e2ent2lib.matching import match, swap
+from e2ent2lib.systems.parts import enlarge, shrink
+from e2ent2lib.systems.srntt import LAYERS, SRNTT, SRNTTLoss, SRNTTOutputs, texture_loss
+from e2ent2lib.systems.vgg import VGG19
 
 UNIT = 255 * 0.226
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from e2ent2lib.baselines.parts import enlarge, to_ycbcr
-from e2ent2lib.baselines.stereosr import StereoSR, StereoSRLoss, one_view, shifted_copies
 from e2ent2lib.config import SMOKE, get_profile
 from e2ent2lib.data.crops import Crops
+from e2ent2lib.systems.parts import enlarge, to_ycbcr
+from e2ent2lib.systems.stereosr import StereoSR, StereoSRLoss, one_view, shifted_copies
 
 few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
 sides = st.integers(5, 23)

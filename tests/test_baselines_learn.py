@@ -7,11 +7,11 @@ import pytest
 import skimage.data
 import torch
 
-from e2ent2lib.baselines.vgg import find_weights
-from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.data.crops import Crops, CropTwice
-from e2ent2lib.recipes import RECIPES
+from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems.vgg import find_weights
 from e2ent2lib.train import load_vgg, make_fabric, make_players, training_step
 
 # critics stand still (their own step size is 0), so that the generator's loss is one function

@@ -18,11 +18,11 @@ from PIL import Image
 from tiny import network, picture
 
 import e2ent2lib as e2
-from e2ent2lib import inference
-from e2ent2lib.checkpoints import save_model
 from e2ent2lib.explore.match_explorer import MatchExplorer
-from e2ent2lib.images import read_image
-from e2ent2lib.photograph import read_photograph
+from e2ent2lib.photos import inference
+from e2ent2lib.photos.images import read_image
+from e2ent2lib.photos.photograph import read_photograph
+from e2ent2lib.runs.checkpoints import save_model
 
 KINDS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "tif": "TIFF", "webp": "WEBP", "bmp": "BMP", "jp2": "JPEG2000"}
 some = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

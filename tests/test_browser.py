@@ -17,8 +17,8 @@ from PIL import Image
 
 from e2ent2lib.explore.study import read_answers
 from e2ent2lib.explore.study_page import OTHERS
-from e2ent2lib.provenance import ROOT
 from e2ent2lib.report.systems import NAMES
+from e2ent2lib.runs.provenance import ROOT
 
 api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
 SHOTS = ROOT / "build" / "screenshots"

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from e2ent2lib.checkpoints import ALPHAS, MODELS, available_models, build_model, load_model, save_model
 from e2ent2lib.config import SMOKE
-from e2ent2lib.provenance import file_sha256
-from e2ent2lib.recipes import RECIPES
+from e2ent2lib.runs.checkpoints import ALPHAS, MODELS, available_models, build_model, load_model, save_model
+from e2ent2lib.runs.provenance import file_sha256
+from e2ent2lib.systems.recipes import RECIPES
 
 CARD = {"model": "made up for a test", "provisional": False}
 

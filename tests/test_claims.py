@@ -9,13 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2ent2lib.checkpoints import MODELS
-from e2ent2lib.provenance import ROOT
-from e2ent2lib.report import ablations, claims_report, verdicts
-from e2ent2lib.report.claims import CLAIMS, Claim, Comparison, InTraining, Timing
-from e2ent2lib.report.oddities import oddities
-from e2ent2lib.report.results import read_seeds, seed_folders
-from e2ent2lib.report.verdicts import (
+from e2ent2lib.measure import verdicts
+from e2ent2lib.measure.claims import CLAIMS, Claim, Comparison, InTraining, Timing
+from e2ent2lib.measure.results import read_seeds, seed_folders
+from e2ent2lib.measure.verdicts import (
     LENDER,
     NOT_REPRODUCED,
     NOT_SEPARABLE,
@@ -27,6 +24,10 @@ from e2ent2lib.report.verdicts import (
     paired,
     verdict,
 )
+from e2ent2lib.report import ablations, claims_report
+from e2ent2lib.report.oddities import oddities
+from e2ent2lib.runs.checkpoints import MODELS
+from e2ent2lib.runs.provenance import ROOT
 
 PART = Comparison(better="ours", worse="theirs", data=("toys",))
 CLAIM = Claim(name="toy", where="nowhere", says="ours is better", parts=(PART,))

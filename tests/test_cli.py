@@ -11,9 +11,9 @@ import pytest
 from data_files import call
 from PIL import Image
 
-from e2ent2lib.checkpoints import build_model, save_model
 from e2ent2lib.config import SMOKE
-from e2ent2lib.images import read_image
+from e2ent2lib.photos.images import read_image
+from e2ent2lib.runs.checkpoints import build_model, save_model
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import network, picture
 
-from e2ent2lib import tiles
-from e2ent2lib.coarse import Lookup, Places, match_coarse
-from e2ent2lib.inference import enlarge_with
 from e2ent2lib.matching import match, similarity_map
+from e2ent2lib.photos import tiles
+from e2ent2lib.photos.coarse import Lookup, Places, match_coarse
+from e2ent2lib.photos.inference import enlarge_with
 
 few = settings(deadline=None, max_examples=30)
 

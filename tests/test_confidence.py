@@ -7,13 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2ent2lib.checkpoints import UNTRAINED, available_models, load_model, shipped_card
-from e2ent2lib.confidence import FILE, agreement, judge, thresholds
 from e2ent2lib.data.pairs import dataset
-from e2ent2lib.evaluate import prepared
-from e2ent2lib.images import downscale
 from e2ent2lib.matching import Matches
-from e2ent2lib.tiles import enlarge
+from e2ent2lib.measure.evaluate import prepared
+from e2ent2lib.photos.confidence import FILE, agreement, judge, thresholds
+from e2ent2lib.photos.images import downscale
+from e2ent2lib.photos.tiles import enlarge
+from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, load_model, shipped_card
 
 
 def matches(index, source=None):

@@ -25,7 +25,7 @@ from e2ent2lib.data import (
     training_images,
 )
 from e2ent2lib.data.crops import crop_beside, crop_near, other_views
-from e2ent2lib.images import downscale, write_image
+from e2ent2lib.photos.images import downscale, write_image
 
 few = settings(deadline=None, max_examples=30)
 

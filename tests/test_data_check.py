@@ -9,7 +9,7 @@ from PIL import Image
 
 from e2ent2lib.data.check import check, looks_swapped
 from e2ent2lib.data.pairs import fingerprint
-from e2ent2lib.images import write_image
+from e2ent2lib.photos.images import write_image
 
 LEFT, RIGHT = (view[:, :600] for view in skimage.data.stereo_motorcycle()[:2])
 

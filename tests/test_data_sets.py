@@ -16,9 +16,9 @@ from e2ent2lib.data import DATASETS, CropTwice, dataset, overlap, training_image
 from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.data.overview import overview, state
 from e2ent2lib.data.pairs import TRAINING_SETS, embedded_photographs
-from e2ent2lib.evaluate import can_measure, evaluate, references
-from e2ent2lib.images import crop_to_multiple, downscale, write_image
-from e2ent2lib.metrics import Protocol
+from e2ent2lib.measure.evaluate import can_measure, evaluate, references
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.photos.images import crop_to_multiple, downscale, write_image
 
 # ---- CUFED5 by level ----
 

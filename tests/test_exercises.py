@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from e2ent2lib.exercises import check
+from e2ent2lib.explore.exercises import check
 
 CASES = [((1,), 2), ((2,), 4), ((5,), 10)]
 

@@ -6,14 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.explore.alphas import CORNERS, AlphaState, alphas_at, place
 from e2ent2lib.explore.distances import layer_name
-from e2ent2lib.images import to_tensor
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import match_and_swap
+from e2ent2lib.photos.images import to_tensor
 from e2ent2lib.report.examples import engine
+from e2ent2lib.runs.checkpoints import build_model
 
 
 @pytest.fixture(scope="module")

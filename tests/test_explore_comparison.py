@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from e2ent2lib.checkpoints import UNTRAINED, shipped_card
 from e2ent2lib.explore import comparison
 from e2ent2lib.explore.comparison import (
     CALLED,
@@ -22,10 +21,11 @@ from e2ent2lib.explore.comparison import (
     shipped_results,
 )
 from e2ent2lib.explore.photos import LONGEST, Photos, fitted, pairs_here, part, photos, read_upload
-from e2ent2lib.images import downscale
-from e2ent2lib.inference import super_resolve
-from e2ent2lib.metrics import psnr, ssim
-from e2ent2lib.report.results import read_rows, result_file, results_folder
+from e2ent2lib.measure.metrics import psnr, ssim
+from e2ent2lib.measure.results import read_rows, result_file, results_folder
+from e2ent2lib.photos.images import downscale
+from e2ent2lib.photos.inference import super_resolve
+from e2ent2lib.runs.checkpoints import UNTRAINED, shipped_card
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from e2ent2lib.checkpoints import load_model
 from e2ent2lib.explore.distances import FORMS, OUTPUT, DistanceState, by_picture, layer_name, layers
 from e2ent2lib.explore.matches import encoder
 from e2ent2lib.explore.photos import Photos, part
-from e2ent2lib.images import downscale
-from e2ent2lib.inference import feature_distance
-from e2ent2lib.report.results import read_results, results_folder
+from e2ent2lib.measure.results import read_results, results_folder
+from e2ent2lib.photos.images import downscale
+from e2ent2lib.photos.inference import feature_distance
+from e2ent2lib.runs.checkpoints import load_model
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from e2ent2lib.explore.matches import FEATURES, RUNNERS_UP, MatchState
-from e2ent2lib.images import downscale
+from e2ent2lib.photos.images import downscale
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import COMPACT, PAPER, SMOKE
-from e2ent2lib.images import downscale
 from e2ent2lib.matching import Matches
-from e2ent2lib.metrics import psnr
+from e2ent2lib.measure.metrics import psnr
+from e2ent2lib.photos.images import downscale
 from e2ent2lib.report import figures
 from e2ent2lib.report.diagrams import describe, parameters, record
 from e2ent2lib.report.examples import Example, engine, example_model, principal_colours, provenance_of
 from e2ent2lib.report.match_figures import backward_pass, error_maps, forward_pass, patches, textured
 from e2ent2lib.report.network_figures import framework, sisr_branch, synthesis
 from e2ent2lib.report.plots import use_style
+from e2ent2lib.runs.checkpoints import build_model
 
 DIAGRAMS = (framework, sisr_branch, synthesis)
 CARD = {"model": "e2ent2", "sha256": "0" * 64, "provisional": True}

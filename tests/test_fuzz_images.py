@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from e2ent2lib.images import read_image
+from e2ent2lib.photos.images import read_image
 
 pytestmark = pytest.mark.slow
 

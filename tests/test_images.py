@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from e2ent2lib.images import (
+from e2ent2lib.measure.metrics import psnr
+from e2ent2lib.photos.images import (
     EXTENSIONS,
     Kernel,
     as_rgb,
@@ -28,7 +29,6 @@ from e2ent2lib.images import (
     whole_file,
     write_image,
 )
-from e2ent2lib.metrics import psnr
 
 few = settings(deadline=None, max_examples=20)
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import e2ent2lib as e2
-from e2ent2lib import inference
-from e2ent2lib.checkpoints import MODELS, UNTRAINED, build_model, save_model
 from e2ent2lib.config import SMOKE
-from e2ent2lib.images import crop_to_multiple, to_image, to_tensor, upscale_bicubic, write_image
-from e2ent2lib.inference import feature_distance, prepare_reference, run, super_resolve_with
+from e2ent2lib.photos import inference
+from e2ent2lib.photos.images import crop_to_multiple, to_image, to_tensor, upscale_bicubic, write_image
+from e2ent2lib.photos.inference import feature_distance, prepare_reference, run, super_resolve_with
+from e2ent2lib.runs.checkpoints import MODELS, UNTRAINED, build_model, save_model
 
 few = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

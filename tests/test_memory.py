@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from tiny import picture
 
-from e2ent2lib.images import read_image
-from e2ent2lib.provenance import ROOT
+from e2ent2lib.photos.images import read_image
+from e2ent2lib.runs.provenance import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and peaks of memory are Linux's here")
 LIMIT = 4 << 30
@@ -19,7 +19,8 @@ LIMITED = f"""
 import resource, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would have it ignored
 resource.setrlimit(resource.RLIMIT_DATA, ({LIMIT}, {LIMIT}))
-from e2ent2lib import cli, tiles
+from e2ent2lib import cli
+from e2ent2lib.photos import tiles
 tiles.BAND = 10**8
 sys.argv = ["e2ent2", *sys.argv[1:]]
 try:

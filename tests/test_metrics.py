@@ -16,15 +16,15 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.data.pairs import Pair
-from e2ent2lib.evaluate import data_fingerprint, data_set, evaluate, measure, prepared, up_to_date
-from e2ent2lib.images import Kernel, crop_to_multiple, downscale, read_image, upscale_bicubic
-from e2ent2lib.metrics import Protocol, psnr, ssim
+from e2ent2lib.measure.evaluate import data_fingerprint, data_set, evaluate, measure, prepared, up_to_date
+from e2ent2lib.measure.metrics import Protocol, psnr, ssim
+from e2ent2lib.photos.images import Kernel, crop_to_multiple, downscale, read_image, upscale_bicubic
 from e2ent2lib.report.compare import compare
 from e2ent2lib.report.paper import PRINTED
 from e2ent2lib.report.published import PUBLISHED, SOURCES, published
+from e2ent2lib.runs.checkpoints import build_model
 
 few = settings(deadline=None, max_examples=15)
 sizes = st.tuples(st.integers(11, 24), st.integers(11, 24))

@@ -12,21 +12,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 from e2ent2lib.config import COMPACT, PAPER, SMOKE
-from e2ent2lib.images import downscale, to_image, to_tensor
 from e2ent2lib.matching import match, match_and_swap
 from e2ent2lib.models import (
     E2ENT2,
     Critic,
     FeatureEncoder,
-    GatedE2ENT2,
-    GatedSubcellE2ENT2,
     SISRBranch,
-    SubcellE2ENT2,
     Synthesis,
 )
 from e2ent2lib.models.blocks import ResidualBlock, upsampling
 from e2ent2lib.models.sisr import bilinear
-from e2ent2lib.models.subcell import downscaled, shifted
+from e2ent2lib.photos.images import downscale, to_image, to_tensor
+from e2ent2lib.systems.gated import GatedE2ENT2, GatedSubcellE2ENT2
+from e2ent2lib.systems.subcell import SubcellE2ENT2, downscaled, shifted
 
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
 sides = st.integers(1, 13)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from e2ent2lib import perceptual
-from e2ent2lib.baselines.vgg import VGG19
+from e2ent2lib.measure import perceptual
+from e2ent2lib.systems.vgg import VGG19
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from e2ent2lib.images import EXTENSIONS, downscale, read_image
-from e2ent2lib.photograph import (
+from e2ent2lib.photos.images import EXTENSIONS, downscale, read_image
+from e2ent2lib.photos.photograph import (
     Photograph,
     check_output,
     enlarged_alpha,

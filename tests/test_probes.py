@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from e2ent2lib import probes
-from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.data.crops import Crops
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import match, match_and_swap
+from e2ent2lib.runs import probes
+from e2ent2lib.runs.checkpoints import build_model
 
 
 @pytest.fixture

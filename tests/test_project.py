@@ -14,17 +14,18 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from e2ent2lib.checkpoints import UNTRAINED
 from e2ent2lib.config import COMPACT
-from e2ent2lib.provenance import ROOT, file_sha256
-from e2ent2lib.recipes import RECIPES
-from e2ent2lib.report import claims_report, verdicts
+from e2ent2lib.measure import verdicts
+from e2ent2lib.measure.results import read_results, read_rows, read_seeds
+from e2ent2lib.report import claims_report
 from e2ent2lib.report.ablations import cards
 from e2ent2lib.report.notebooks import problems
 from e2ent2lib.report.paper import PRINTED, TITLES
 from e2ent2lib.report.references import save_summary
-from e2ent2lib.report.results import read_results, read_rows, read_seeds
 from e2ent2lib.report.tables import EXTRA, save_tables, table
+from e2ent2lib.runs.checkpoints import UNTRAINED
+from e2ent2lib.runs.provenance import ROOT, file_sha256
+from e2ent2lib.systems.recipes import RECIPES
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", ROOT / "FAULTS.md", ROOT / "data" / "README.md", *NOTEBOOKS]

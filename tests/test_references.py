@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from e2ent2lib.measure.results import read_results, result_file, write_rows
 from e2ent2lib.report.references import draw_effect, effect, effect_figure, levels, markdown, summary
-from e2ent2lib.report.results import read_results, result_file, write_rows
 from e2ent2lib.report.tables import table
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from e2ent2lib.checkpoints import build_model, save_model
 from e2ent2lib.config import SMOKE
-from e2ent2lib.provenance import ROOT
+from e2ent2lib.measure.results import read_rows, result_file, write_rows
 from e2ent2lib.report import reproduce as module
-from e2ent2lib.report.results import read_rows, result_file, write_rows
+from e2ent2lib.runs.checkpoints import build_model, save_model
+from e2ent2lib.runs.provenance import ROOT
 
 
 @pytest.fixture

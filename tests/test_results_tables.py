@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2ent2lib.metrics import Protocol
-from e2ent2lib.recipes import RECIPES
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.measure.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.ablations import NAMES
 from e2ent2lib.report.paper import PRINTED, TITLES
-from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.tables import flat, notes, save_tables, table, wide
+from e2ent2lib.systems.recipes import RECIPES
 
 # Typed from the paper's pages, table by table; None is its "-".
 PAPER = {

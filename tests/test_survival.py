@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from e2ent2lib import train as trainer
-from e2ent2lib.checkpoints import load_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.matching import NotFiniteError
+from e2ent2lib.runs.checkpoints import load_model
 
 TINY = replace(
     SMOKE,

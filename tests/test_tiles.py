@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import network, picture
 
-from e2ent2lib import inference, matching, tiles
-from e2ent2lib.checkpoints import MODELS, build_model
+from e2ent2lib import matching
 from e2ent2lib.config import SMOKE
-from e2ent2lib.images import to_image
 from e2ent2lib.matching import Matches, match, swap
 from e2ent2lib.models import image_of
+from e2ent2lib.photos import inference, tiles
+from e2ent2lib.photos.images import to_image
+from e2ent2lib.runs.checkpoints import MODELS, build_model
 
 few = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WHOLE = 10**6

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from tiny import network, picture
 
-from e2ent2lib import confidence, tiles, upscale
-from e2ent2lib.images import read_image, upscale_bicubic
-from e2ent2lib.report import upscaled
-from e2ent2lib.upscale import Upscaled, photographs_in, upscale_file, upscale_folder
+from e2ent2lib.photos import confidence, tiles, upscale
+from e2ent2lib.photos import report as upscaled
+from e2ent2lib.photos.images import read_image, upscale_bicubic
+from e2ent2lib.photos.upscale import Upscaled, photographs_in, upscale_file, upscale_folder
 
 QUIET = {"progress": False}
 

@@ -8,8 +8,8 @@ try:
 except RuntimeError as error:  # built for another torch
     pytest.skip(f"torchvision does not fit torch {torch.__version__}: {error}", allow_module_level=True)
 
-from e2ent2lib.baselines import vgg
-from e2ent2lib.baselines.vgg import VGG19, deepest, find_weights
+from e2ent2lib.systems import vgg
+from e2ent2lib.systems.vgg import VGG19, deepest, find_weights
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import SMOKE
+from e2ent2lib.runs.checkpoints import build_model
 
 
 def picture(height, width, seed=0):

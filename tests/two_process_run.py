@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from e2ent2lib import train as trainer
-from e2ent2lib.checkpoints import build_model
 from e2ent2lib.config import SMOKE
 from e2ent2lib.data.crops import Crops, CropTwice
+from e2ent2lib.runs.checkpoints import build_model
 
 # equal weights, so that the adversarial part of the gradient shows; float64, so that the order of a sum does not
 PROFILE = replace(SMOKE, crop=32, batch=4, weight_rec=1.0, weight_adv=1.0, steps_joint=4, checkpoint_every=2)

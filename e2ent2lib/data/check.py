@@ -22,7 +22,7 @@ from e2ent2lib.data.pairs import (
     embedded_photographs,
     image_files,
 )
-from e2ent2lib.images import as_rgb, read_image
+from e2ent2lib.photos.images import as_rgb, read_image
 
 CUFED_SIDE = 160
 SMALLEST = 12  # a patch of 3×3 at a quarter of the size

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from e2ent2lib.config import Profile
 from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.data.pairs import OTHER_NAMES, VALIDATION_SCENES, data_folder, embedded_photographs, photographs
-from e2ent2lib.images import as_rgb, downscale, read_image
+from e2ent2lib.photos.images import as_rgb, downscale, read_image
 
 Box = tuple[int, int]
 EVALUATION_ONLY = ("CUFED5", "Flickr1024", "Middlebury", "SunHays80", "Urban100")

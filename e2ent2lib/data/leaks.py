@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import DATASETS, data_roots, fingerprint, image_files
-from e2ent2lib.images import as_rgb
+from e2ent2lib.photos.images import as_rgb
 
 # Bits of 64 that may differ. Saving as JPEG or halving the size moves at most 4 on photographs, and the nearest of 634
 # training photographs is 14 from CUFED5's, Flickr1024's and Middlebury's that were looked at.

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from e2ent2lib.checkpoints import ALPHAS
 from e2ent2lib.explore.alphas import FIRST_STEPS, PAPER, WAYS, AlphaState, first_steps, place
 from e2ent2lib.explore.drawing import bars, curves, heat, png
 from e2ent2lib.explore.explorer import CHART, Explorer, choice, row
 from e2ent2lib.explore.inputs import Picture, Triangle
 from e2ent2lib.explore.job import Job
+from e2ent2lib.measure.results import read_seeds, results_folder
 from e2ent2lib.report.ablations import over_seeds
 from e2ent2lib.report.examples import Pixels, engine, example_model
 from e2ent2lib.report.paper import PRINTED
 from e2ent2lib.report.plots import COLOURS
-from e2ent2lib.report.results import read_seeds, results_folder
+from e2ent2lib.runs.checkpoints import ALPHAS
 
 POINTS = {
     name: ALPHAS[name] for name in ("e2ent2-ablation", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")

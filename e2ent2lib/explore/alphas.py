@@ -14,18 +14,18 @@ import torch
 from jaxtyping import Float
 from torch.utils.data import default_collate
 
-from e2ent2lib.checkpoints import load_model
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.crops import Crops, CropTwice
 from e2ent2lib.data.pairs import embedded_photographs
 from e2ent2lib.explore.distances import layer_name
-from e2ent2lib.images import to_image, to_tensor
-from e2ent2lib.metrics import psnr
+from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models import E2ENT2
-from e2ent2lib.probes import gradients
-from e2ent2lib.recipes import RECIPES
+from e2ent2lib.photos.images import to_image, to_tensor
 from e2ent2lib.report.examples import Example
 from e2ent2lib.report.match_figures import error_maps
+from e2ent2lib.runs.checkpoints import load_model
+from e2ent2lib.runs.probes import gradients
+from e2ent2lib.systems.recipes import RECIPES
 from e2ent2lib.train import make_fabric, make_players, training_step
 
 Alphas = tuple[float, float, float]

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from e2ent2lib.explore.matches import FEATURES, encoder
 from e2ent2lib.explore.photos import Photos
-from e2ent2lib.images import downscale, to_image, to_tensor
-from e2ent2lib.inference import prepare_reference
 from e2ent2lib.matching import match, swap
-from e2ent2lib.metrics import Protocol
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.measure.results import read_results, results_folder
 from e2ent2lib.models.blocks import ResidualBlock
-from e2ent2lib.report.results import read_results, results_folder
+from e2ent2lib.photos.images import downscale, to_image, to_tensor
+from e2ent2lib.photos.inference import prepare_reference
 
 FORMS = ("as the paper has it", "scale-free")
 """Mean L1 norm over channels, of Table 3; and the same divided by the mean L1 norm of φ(HR)."""

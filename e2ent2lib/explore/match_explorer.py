@@ -9,7 +9,7 @@ from e2ent2lib.explore.explorer import OWN, PairExplorer, choice, number, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES, MatchState
 from e2ent2lib.explore.photos import LONGEST, Photos, fitted
-from e2ent2lib.images import downscale
+from e2ent2lib.photos.images import downscale
 from e2ent2lib.report.examples import Pixels, cut
 
 MOST_CHOOSERS = 60

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import nn
 
-from e2ent2lib.checkpoints import load_model
-from e2ent2lib.images import to_image, to_tensor
-from e2ent2lib.inference import prepare_reference
 from e2ent2lib.matching import Choosers, Matches, Norm, chosen_count, match, similarity_map, swap, top_matches
+from e2ent2lib.photos.images import to_image, to_tensor
+from e2ent2lib.photos.inference import prepare_reference
+from e2ent2lib.runs.checkpoints import load_model
 
 FEATURES = {
     "RGB": None,

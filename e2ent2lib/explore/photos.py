@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from e2ent2lib.data.pairs import DATASETS, Pair, dataset
-from e2ent2lib.evaluate import prepared
-from e2ent2lib.images import as_rgb, crop_to_multiple, opened
+from e2ent2lib.measure.evaluate import prepared
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple, opened
 from e2ent2lib.report.examples import Pixels, cut
 
 LONGEST = 760

@@ -20,9 +20,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from e2ent2lib.provenance import ROOT
 from e2ent2lib.report.plots import COLOURS
 from e2ent2lib.report.systems import NAMES
+from e2ent2lib.runs.provenance import ROOT
 
 OURS = "e2ent2"
 CATCH = ("hr", "bicubic")

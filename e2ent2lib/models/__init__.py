@@ -4,19 +4,14 @@ from torch import Tensor, nn
 
 from e2ent2lib.models.discriminator import Critic
 from e2ent2lib.models.e2ent2 import E2ENT2, Outputs, Synthesis
-from e2ent2lib.models.gated import GatedE2ENT2, GatedSubcellE2ENT2
 from e2ent2lib.models.sisr import FeatureEncoder, SISRBranch
-from e2ent2lib.models.subcell import SubcellE2ENT2
 
 __all__ = [
     "E2ENT2",
     "Critic",
     "FeatureEncoder",
-    "GatedE2ENT2",
-    "GatedSubcellE2ENT2",
     "Outputs",
     "SISRBranch",
-    "SubcellE2ENT2",
     "Synthesis",
     "branches",
     "image_of",

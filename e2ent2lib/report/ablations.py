@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from e2ent2lib.checkpoints import shipped_card, shipped_folder
-from e2ent2lib.metrics import Protocol
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.measure.results import seed_folders
 from e2ent2lib.report.plots import COLOURS
-from e2ent2lib.report.results import seed_folders
+from e2ent2lib.runs.checkpoints import shipped_card, shipped_folder
 
 NAMES = {
     "feature-vgg": "Feature-VGG",

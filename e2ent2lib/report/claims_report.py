@@ -8,11 +8,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from e2ent2lib.images import whole_file
-from e2ent2lib.report.claims import Claim, Comparison
-from e2ent2lib.report.figures import save as save_figure
-from e2ent2lib.report.plots import use_style
-from e2ent2lib.report.verdicts import (
+from e2ent2lib.measure.claims import Claim, Comparison
+from e2ent2lib.measure.verdicts import (
     LENDER,
     NOT_REPRODUCED,
     NOT_SEPARABLE,
@@ -22,6 +19,9 @@ from e2ent2lib.report.verdicts import (
     overall,
     paired,
 )
+from e2ent2lib.photos.images import whole_file
+from e2ent2lib.report.figures import save as save_figure
+from e2ent2lib.report.plots import use_style
 
 RULE = f"""Effect: the difference, averaged over seeds, then over images; positive is what the paper says. Interval:
 95 % percentile bootstrap over images, 9,999 resamples. Spread: largest less smallest effect over the seeds; where a

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 
 import numpy as np
 
-from e2ent2lib.metrics import Protocol
+from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.report.published import Published
 
 Measured = dict | list[dict] | Published | tuple[float, Protocol]

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
-from e2ent2lib.checkpoints import available_models, build_model, load_model
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import dataset
-from e2ent2lib.images import downscale, to_tensor
 from e2ent2lib.models import E2ENT2
+from e2ent2lib.photos.images import downscale, to_tensor
+from e2ent2lib.runs.checkpoints import available_models, build_model, load_model
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 Window = tuple[int, int, int, int]

@@ -14,10 +14,10 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from e2ent2lib.images import to_image, to_tensor
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import Matches, match, match_and_swap, swap
 from e2ent2lib.models import E2ENT2
+from e2ent2lib.photos.images import to_image, to_tensor
 from e2ent2lib.report import diagrams as d
 from e2ent2lib.report.diagrams import Box
 from e2ent2lib.report.examples import Example, Pixels, engine, example_model, finish, principal_colours, provenance_of

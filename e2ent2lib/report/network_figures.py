@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from e2ent2lib.images import to_image
 from e2ent2lib.models import E2ENT2
+from e2ent2lib.photos.images import to_image
 from e2ent2lib.report import diagrams as d
 from e2ent2lib.report.diagrams import Box, Chain, Trace, arrow, block, describe, parameters, picture, skip, written
 from e2ent2lib.report.examples import Example, Pixels, engine, example_model, finish, principal_colours, provenance_of

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from e2ent2lib.data.pairs import UNRELATED
-from e2ent2lib.images import whole_file
-from e2ent2lib.metrics import Protocol
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.photos.images import whole_file
 from e2ent2lib.report.figures import save
 from e2ent2lib.report.plots import COLOURS, use_style
 

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from e2ent2lib.checkpoints import available_models
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DATASETS, dataset
-from e2ent2lib.evaluate import can_measure, code_fingerprint, evaluate, references, up_to_date
-from e2ent2lib.metrics import Protocol
-from e2ent2lib.provenance import ROOT, file_sha256
-from e2ent2lib.report import claims_report, figures, verdicts
-from e2ent2lib.report.claims import perceptual_models
+from e2ent2lib.measure import verdicts
+from e2ent2lib.measure.claims import perceptual_models
+from e2ent2lib.measure.evaluate import can_measure, code_fingerprint, evaluate, references, up_to_date
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.measure.results import differences, read_results, read_rows, result_file, write_rows
+from e2ent2lib.report import claims_report, figures
 from e2ent2lib.report.notebooks import run_notebook
 from e2ent2lib.report.references import draw_effect, save_summary
-from e2ent2lib.report.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.tables import METRICS, save_tables, table
+from e2ent2lib.runs.checkpoints import available_models
+from e2ent2lib.runs.provenance import ROOT, file_sha256
 
 QUICK = "Re-rendered from the stored results; nothing was measured in this run."
 

@@ -8,18 +8,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from e2ent2lib.baselines import landmark
-from e2ent2lib.baselines.vgg import VGG19
-from e2ent2lib.checkpoints import UNTRAINED, available_models, build_model, network_of, shipped_card
 from e2ent2lib.config import PAPER, get_profile
-from e2ent2lib.images import downscale
-from e2ent2lib.inference import super_resolve
-from e2ent2lib.metrics import psnr
+from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models import branches
-from e2ent2lib.recipes import RECIPES
+from e2ent2lib.photos.images import downscale
+from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.examples import Pixels, Window, cut
 from e2ent2lib.report.figures import SYSTEMS
 from e2ent2lib.report.plots import show
+from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, build_model, network_of, shipped_card
+from e2ent2lib.systems import landmark
+from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems.vgg import VGG19
 
 NAMES = SYSTEMS | {
     "srresnet": "SRResNet",

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from e2ent2lib.baselines.parts import enlarge, gram
-from e2ent2lib.baselines.vgg import VGG19, deepest
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
 from e2ent2lib.models.blocks import conv3, doublings, output_conv, residual_blocks
+from e2ent2lib.systems.parts import enlarge, gram
+from e2ent2lib.systems.vgg import VGG19, deepest
 
 Images = Float[Tensor, "b 3 h w"]
 Features = Float[Tensor, "b c h w"]

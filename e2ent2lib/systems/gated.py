@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from e2ent2lib.config import Profile
 from e2ent2lib.models.e2ent2 import E2ENT2, Images, Outputs
 from e2ent2lib.models.sisr import SISRBranch, bilinear
-from e2ent2lib.models.subcell import SubcellE2ENT2
+from e2ent2lib.systems.subcell import SubcellE2ENT2
 
 WINDOW = 5
 """Side in cells of the neighbourhood over which the confidence is averaged: one patch may match well by chance."""

@@ -13,12 +13,12 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
-from e2ent2lib import provenance
-from e2ent2lib.confidence import agreement
 from e2ent2lib.data.pairs import fingerprint
-from e2ent2lib.images import upscale_bicubic, whole_file
+from e2ent2lib.photos.confidence import agreement
+from e2ent2lib.photos.images import upscale_bicubic, whole_file
+from e2ent2lib.photos.upscale import SCALE, Upscaled
 from e2ent2lib.report.plots import COLOURS, use_style
-from e2ent2lib.upscale import SCALE, Upscaled
+from e2ent2lib.runs import provenance
 
 SHOWN = 1200
 """Pixels of the longer side of a picture in a figure; larger ones are shown smaller."""

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from e2ent2lib.baselines.vgg import VGG19, find_weights
-from e2ent2lib.images import to_tensor
+from e2ent2lib.photos.images import to_tensor
+from e2ent2lib.systems.vgg import VGG19, find_weights
 
 LAYER = "relu3_1"
 ALEXNET = "alexnet-owt-7be5be79.pth"

@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from e2ent2lib.baselines.parts import enlarge, gram, shrink
-from e2ent2lib.baselines.srgan import NormalisedBlock, SRResNet
-from e2ent2lib.baselines.vgg import VGG19, deepest
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
 from e2ent2lib.matching import match, swap
 from e2ent2lib.models.blocks import conv3, upsampling
+from e2ent2lib.systems.parts import enlarge, gram, shrink
+from e2ent2lib.systems.srgan import NormalisedBlock, SRResNet
+from e2ent2lib.systems.vgg import VGG19, deepest
 
 Images = Float[Tensor, "b 3 h w"]
 Maps = list[Float[Tensor, "b c h w"]]

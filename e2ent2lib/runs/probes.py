@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.data.crops import Crops
-from e2ent2lib.images import crop_to_multiple, downscale, to_tensor
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import Matches, match, match_and_swap
+from e2ent2lib.photos.images import crop_to_multiple, downscale, to_tensor
 
 
 def gradients(model: nn.Module, batch: Crops, rec: str = "l1") -> dict[str, Tensor]:

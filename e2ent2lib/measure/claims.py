@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
-from e2ent2lib.metrics import Protocol
-from e2ent2lib.perceptual import SCORES
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.measure.perceptual import SCORES
 
 USUAL = Protocol().reference
 STEREO = ("motorcycle", "middlebury", "flickr1024")

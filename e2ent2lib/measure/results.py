@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from e2ent2lib.images import whole_file
-from e2ent2lib.metrics import Protocol
-from e2ent2lib.provenance import ROOT
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.photos.images import whole_file
+from e2ent2lib.runs.provenance import ROOT
 
 TOLERANCE = {"psnr": 0.02, "ssim": 0.001}
 

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from e2ent2lib.baselines.parts import enlarge, to_rgb, to_ycbcr
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
 from e2ent2lib.models.blocks import conv3
+from e2ent2lib.systems.parts import enlarge, to_rgb, to_ycbcr
 
 Images = Float[Tensor, "b 3 h w"]
 Luma = Float[Tensor, "b 1 h w"]

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from e2ent2lib.baselines.vgg import VGG19, deepest
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
 from e2ent2lib.models.blocks import conv3, doublings
+from e2ent2lib.systems.vgg import VGG19, deepest
 
 Images = Float[Tensor, "b 3 h w"]
 BLOCKS = 16

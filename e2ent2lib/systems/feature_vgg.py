@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from e2ent2lib.baselines.vgg import VGG19
 from e2ent2lib.config import Profile
 from e2ent2lib.models.e2ent2 import Images, Outputs, Synthesis, swapped_features
+from e2ent2lib.systems.vgg import VGG19
 
 LAYER, CHANNELS = "relu1_2", 64
 

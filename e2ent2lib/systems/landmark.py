@@ -29,7 +29,7 @@ from skimage.feature import SIFT, match_descriptors
 from skimage.measure import ransac
 from skimage.transform import ProjectiveTransform
 
-from e2ent2lib.images import as_rgb
+from e2ent2lib.photos.images import as_rgb
 
 SCALE = 4
 LEAST_INLIERS = 8

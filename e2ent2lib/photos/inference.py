@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from e2ent2lib import tiles
-from e2ent2lib.baselines import landmark
-from e2ent2lib.checkpoints import UNTRAINED, load_model, shipped_folder
 from e2ent2lib.config import get_profile
-from e2ent2lib.images import Picture, as_rgb, crop_to_multiple, downscale, to_image, to_tensor, upscale_bicubic
 from e2ent2lib.matching import match_and_swap
 from e2ent2lib.models import Outputs, image_of
-from e2ent2lib.tiles import Enlarged, Matching, Precision, autocast
+from e2ent2lib.photos import tiles
+from e2ent2lib.photos.images import Picture, as_rgb, crop_to_multiple, downscale, to_image, to_tensor, upscale_bicubic
+from e2ent2lib.photos.tiles import Enlarged, Matching, Precision, autocast
+from e2ent2lib.runs.checkpoints import UNTRAINED, load_model, shipped_folder
+from e2ent2lib.systems import landmark
 
 
 def super_resolve(

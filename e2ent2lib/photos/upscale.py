@@ -13,10 +13,10 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import nn
 
-from e2ent2lib.confidence import Verdict, agreement, judge
-from e2ent2lib.images import EXTENSIONS, NEVER_OPENED
-from e2ent2lib.inference import enlarge, usable_reference
-from e2ent2lib.photograph import (
+from e2ent2lib.photos.confidence import Verdict, agreement, judge
+from e2ent2lib.photos.images import EXTENSIONS, NEVER_OPENED
+from e2ent2lib.photos.inference import enlarge, usable_reference
+from e2ent2lib.photos.photograph import (
     Photograph,
     check_output,
     enlarged_alpha,
@@ -24,7 +24,7 @@ from e2ent2lib.photograph import (
     read_photograph,
     write_photograph,
 )
-from e2ent2lib.tiles import Enlarged, Matching, Precision
+from e2ent2lib.photos.tiles import Enlarged, Matching, Precision
 
 SCALE = 4
 

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from e2ent2lib.baselines.stereosr import one_view
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
+from e2ent2lib.systems.stereosr import one_view
 
 Images = Float[Tensor, "b 3 h w"]
 Features = Float[Tensor, "b c h w"]

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, replace
 
 from torch import nn
 
-from e2ent2lib.baselines.drcn import DRCNLoss
-from e2ent2lib.baselines.enhancenet import EnhanceNetLoss
-from e2ent2lib.baselines.passrnet import PASSRnetLoss
-from e2ent2lib.baselines.srgan import SRGANLoss, SRResNetLoss
-from e2ent2lib.baselines.srntt import SRNTTLoss
-from e2ent2lib.baselines.stereosr import StereoSRLoss
 from e2ent2lib.config import Profile
 from e2ent2lib.losses import PaperLoss
+from e2ent2lib.systems.drcn import DRCNLoss
+from e2ent2lib.systems.enhancenet import EnhanceNetLoss
+from e2ent2lib.systems.passrnet import PASSRnetLoss
+from e2ent2lib.systems.srgan import SRGANLoss, SRResNetLoss
+from e2ent2lib.systems.srntt import SRNTTLoss
+from e2ent2lib.systems.stereosr import StereoSRLoss
 
 LARGEST_DISPARITY = 64
 """HR pixels by which the right crop of a stereo baseline's training pair is shifted at most."""

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from e2ent2lib.images import Kernel
+from e2ent2lib.photos.images import Kernel
 
 Measurable = UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]
 """An 8-bit image, or one from 0 to 255 under a protocol that does not round."""

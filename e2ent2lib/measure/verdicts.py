@@ -11,13 +11,13 @@ import pandas as pd
 from scipy.stats import bootstrap
 
 from e2ent2lib.data.pairs import dataset
-from e2ent2lib.evaluate import can_measure, evaluate
-from e2ent2lib.metrics import Protocol
-from e2ent2lib.perceptual import NEEDS, SCORES
-from e2ent2lib.provenance import ROOT
+from e2ent2lib.measure.claims import CLAIMS, USUAL, Claim, Comparison, InTraining, Timing
+from e2ent2lib.measure.evaluate import can_measure, evaluate
+from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.measure.perceptual import NEEDS, SCORES
+from e2ent2lib.measure.results import read_seeds
 from e2ent2lib.report.ablations import cards
-from e2ent2lib.report.claims import CLAIMS, USUAL, Claim, Comparison, InTraining, Timing
-from e2ent2lib.report.results import read_seeds
+from e2ent2lib.runs.provenance import ROOT
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced at this scale"
 NOT_SEPARABLE, NOT_TESTABLE = "not separable", "not testable here"

@@ -10,17 +10,17 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from e2ent2lib import provenance
-from e2ent2lib.baselines import landmark
-from e2ent2lib.checkpoints import UNTRAINED, load_model, shipped_card, use_of_references
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import UNRELATED, DataSet, Pair, dataset, fingerprint
-from e2ent2lib.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
-from e2ent2lib.inference import feature_distance, run, run_sisr
-from e2ent2lib.metrics import Measurable, Protocol, psnr, ssim
+from e2ent2lib.measure.metrics import Measurable, Protocol, psnr, ssim
+from e2ent2lib.measure.perceptual import perceptual_scores
 from e2ent2lib.models import image_of
-from e2ent2lib.perceptual import perceptual_scores
-from e2ent2lib.recipes import RECIPES
+from e2ent2lib.photos.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
+from e2ent2lib.photos.inference import feature_distance, run, run_sisr
+from e2ent2lib.runs import provenance
+from e2ent2lib.runs.checkpoints import UNTRAINED, load_model, shipped_card, use_of_references
+from e2ent2lib.systems import landmark
+from e2ent2lib.systems.recipes import RECIPES
 
 
 def evaluate(
@@ -37,7 +37,7 @@ def evaluate(
 
     ``name`` is "bicubic", "landmark" or a model with a checkpoint of the profile (in ``folder`` if it is one of your
     own); ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the
-    protocol's. ``perceptual`` adds the scores of ``e2ent2lib.perceptual``, for which weights must be at hand.
+    protocol's. ``perceptual`` adds the scores of ``e2ent2lib.measure.perceptual``, for which weights must be at hand.
     Raises as ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have, a
     stereo method on other pairs, and a model trained with random VGG features.
     """

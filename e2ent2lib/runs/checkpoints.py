@@ -8,18 +8,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from e2ent2lib.baselines.drcn import DRCN
-from e2ent2lib.baselines.enhancenet import EnhanceNet
-from e2ent2lib.baselines.feature_presisr import FeaturePreSISR
-from e2ent2lib.baselines.feature_vgg import FeatureVGG
-from e2ent2lib.baselines.passrnet import PASSRnet
-from e2ent2lib.baselines.srgan import SRResNet
-from e2ent2lib.baselines.srntt import SRNTT
-from e2ent2lib.baselines.stereosr import StereoSR
 from e2ent2lib.config import Profile, get_profile
-from e2ent2lib.images import whole_file
-from e2ent2lib.models import E2ENT2, GatedE2ENT2, GatedSubcellE2ENT2, SISRBranch, SubcellE2ENT2
-from e2ent2lib.provenance import ROOT, file_sha256
+from e2ent2lib.models import E2ENT2, SISRBranch
+from e2ent2lib.photos.images import whole_file
+from e2ent2lib.runs.provenance import ROOT, file_sha256
+from e2ent2lib.systems.drcn import DRCN
+from e2ent2lib.systems.enhancenet import EnhanceNet
+from e2ent2lib.systems.feature_presisr import FeaturePreSISR
+from e2ent2lib.systems.feature_vgg import FeatureVGG
+from e2ent2lib.systems.gated import GatedE2ENT2, GatedSubcellE2ENT2
+from e2ent2lib.systems.passrnet import PASSRnet
+from e2ent2lib.systems.srgan import SRResNet
+from e2ent2lib.systems.srntt import SRNTT
+from e2ent2lib.systems.stereosr import StereoSR
+from e2ent2lib.systems.subcell import SubcellE2ENT2
 
 ALPHAS = {
     "e2ent2-mse": (0.25, 0.25, 0.5),
@@ -93,7 +95,7 @@ def shipped_folder() -> Path:
     """Where checkpoints ship: ``E2ENT2_WEIGHTS`` if set, else ``weights/`` of the checkout or of the wheel."""
     if os.environ.get("E2ENT2_WEIGHTS"):
         return Path(os.environ["E2ENT2_WEIGHTS"])
-    inside = Path(__file__).parent / "weights"
+    inside = Path(__file__).parents[1] / "weights"
     return inside if inside.is_dir() else ROOT / "weights"
 
 

@@ -1,0 +1,1 @@
+"""The match of Eq. 3 and 4, exact to rounding and fast."""

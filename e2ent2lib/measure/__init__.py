@@ -1,0 +1,1 @@
+"""Protocol, scores, evaluation, result files, verdicts."""

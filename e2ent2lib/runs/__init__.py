@@ -1,0 +1,1 @@
+"""What makes a training survive and be known: checkpoints, cards, provenance."""

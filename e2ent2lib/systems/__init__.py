@@ -1,0 +1,1 @@
+"""The systems of the tables: baselines and departures, a file each."""

@@ -26,9 +26,9 @@ from e2ent2lib.photos.images import (
     to_image,
     to_tensor,
     upscale_bicubic,
-    whole_file,
     write_image,
 )
+from e2ent2lib.runs.files import whole_file
 
 few = settings(deadline=None, max_examples=20)
 

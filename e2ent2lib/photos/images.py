@@ -6,9 +6,6 @@ programs' kernels are here too, for numbers that were measured with them (notebo
 
 import math
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal, get_args
 
@@ -18,34 +15,14 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from e2ent2lib.runs.files import whole_file
+
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NEVER_OPENED = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG")
 """Pillow's formats that are programs for another program (EPS for Ghostscript), or that it cannot decode itself."""
 Picture = str | os.PathLike | Image.Image | np.ndarray
 Kernel = Literal["pillow-bicubic", "matlab-bicubic", "opencv-bicubic", "pillow-bicubic-bilinear"]
 """How a picture is shrunk and enlarged: ``resize``."""
-
-
-@contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place only if the block succeeds.
-
-    Raises FileNotFoundError if the folder does not exist.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # else a power failure could leave the new name without the new content
-        temporary.chmod(0o644)  # a temporary file is private, a result is not
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def as_rgb(picture: Picture, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:

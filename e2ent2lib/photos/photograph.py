@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageCms
 
-from e2ent2lib.photos.images import EXTENSIONS, as_mode, eight_bits, has_alpha, opened, upright, whole_file, with_alpha
+from e2ent2lib.photos.images import EXTENSIONS, as_mode, eight_bits, has_alpha, opened, upright, with_alpha
+from e2ent2lib.runs.files import whole_file
 
 LONGEST = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 """Pixels of the longer side that a format can hold, where that may be too few."""

@@ -15,10 +15,11 @@ from PIL import Image
 
 from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.photos.confidence import agreement
-from e2ent2lib.photos.images import upscale_bicubic, whole_file
+from e2ent2lib.photos.images import upscale_bicubic
 from e2ent2lib.photos.upscale import SCALE, Upscaled
 from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs import provenance
+from e2ent2lib.runs.files import whole_file
 
 SHOWN = 1200
 """Pixels of the longer side of a picture in a figure; larger ones are shown smaller."""

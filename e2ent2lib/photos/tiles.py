@@ -28,7 +28,8 @@ from tqdm.auto import tqdm
 from e2ent2lib.matching import Map, Matches, from_rows, match, swap_plan, to_rows
 from e2ent2lib.models import image_of
 from e2ent2lib.photos.coarse import match_coarse
-from e2ent2lib.photos.images import downscale, to_image, to_tensor, whole_file
+from e2ent2lib.photos.images import downscale, to_image, to_tensor
+from e2ent2lib.runs.files import whole_file
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 Precision = Literal["float32", "bfloat16"]

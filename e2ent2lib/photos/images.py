@@ -55,8 +55,8 @@ def downscale(image: Pixels, r: int = 4, kernel: Kernel = "pillow-bicubic") -> U
 
 
 def upscale_bicubic(
-    image: UInt8[np.ndarray, "h w *3"], r: int = 4, kernel: Kernel = "pillow-bicubic"
-) -> UInt8[np.ndarray, "H W *3"]:
+    image: UInt8[np.ndarray, "h w *bands"], r: int = 4, kernel: Kernel = "pillow-bicubic"
+) -> UInt8[np.ndarray, "H W *bands"]:
     """The row "Bicubic" of Table 1: ×r, rounded to 8 bits; by default with Pillow's kernel, for which (H, W) will do.
 
     Raises ValueError for an unknown kernel.

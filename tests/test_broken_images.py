@@ -31,27 +31,22 @@ some = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCh
 def whole():
     """{file name: bytes} of pictures that are whole."""
     image = Image.fromarray(picture(20, 16))
-    return {f"whole.{ending}": encoded(image, kind) for ending, kind in KINDS.items()}
+    return {f"whole.{extension}": encoded(image, kind) for extension, kind in KINDS.items()}
 
 
 def odd():
     """Whole files of unusual shapes and kinds, and files that are no pictures."""
     frames = [Image.fromarray(picture(13, 14, seed)) for seed in range(3)]
-    found = {
-        f"moving.{e}": encoded(frames[0], KINDS[e], save_all=True, append_images=frames[1:])
-        for e in ("gif", "png", "webp", "tif")
-    }
+    several = {"save_all": True, "append_images": frames[1:]}
+    found = {f"moving.{e}": encoded(frames[0], KINDS[e], **several) for e in ("gif", "png", "webp", "tif")}
     for width, height in ((1, 1), (1, 10000), (10000, 1), (2, 3)):
         found[f"{width}x{height}.png"] = encoded(Image.new("RGB", (width, height), "teal"), "PNG")
     content = whole()
     found |= {"png called.jpg": content["whole.png"], "jpg called.png": content["whole.jpg"]}
-    found |= {f"no magic.{ending}": b"\0\0\0\0" + content[f"whole.{ending}"][4:] for ending in KINDS}
+    found |= {f"no magic.{e}": b"\0\0\0\0" + content[f"whole.{e}"][4:] for e in KINDS}
     found["other magic.png"] = b"\xff\xd8\xff\xe0" + content["whole.png"][4:]
-    found |= {
-        "huge.png": huge_header(60_000, 60_000),
-        "large.png": huge_header(9_000, 9_000),
-        "wide.png": huge_header(2**31 - 1, 1),
-    }
+    sizes = {"huge.png": (60_000, 60_000), "large.png": (9_000, 9_000), "wide.png": (2**31 - 1, 1)}
+    found |= {name: huge_header(*size) for name, size in sizes.items()}
     return found | {"empty.png": b"", "text.jpg": b"a shopping list\n", "zeros.tif": bytes(500), "nothing": b"\x89PNG"}
 
 
@@ -95,15 +90,15 @@ def upscaled_or_one_error(monkeypatch, folder, low, *refs):
     ):
         warnings.simplefilter("ignore")
         code = call(monkeypatch, "upscale", low, *named, "-o", out)
-    said = err.getvalue()
-    assert "Traceback" not in said
+    message = err.getvalue()
+    assert "Traceback" not in message
     if code == 0:
         size = tuple(4 * n for n in read_photograph(low).pixels.shape[:2])
         assert read_image(out).shape[:2] == size
         out.unlink()
     else:
-        assert code == 2 and said.startswith("e2ent2: ") and said.count("e2ent2: ") == 1
-        assert any(str(path) in said for path in (low, *refs)), said
+        assert code == 2 and message.startswith("e2ent2: ") and message.count("e2ent2: ") == 1
+        assert any(str(path) in message for path in (low, *refs)), message
     assert sorted(folder.rglob("*")) == before
     return code == 0
 
@@ -135,34 +130,26 @@ def explorer():
     return MatchExplorer("motorcycle, a part")
 
 
-@pytest.mark.parametrize("ending", KINDS)
-def test_whole_ones_are_taken_everywhere(monkeypatch, home, explorer, ending):
-    content = whole()[f"whole.{ending}"]
-    assert through_the_command_line(monkeypatch, home, f"whole.{ending}", content) == [True, True]
-    large = encoded(Image.fromarray(picture(60, 56)), KINDS[ending])
-    assert through_an_upload(explorer, f"whole.{ending}", large)
+CUT = [f"cut {tenth} of whole.{extension}" for tenth in (0, 3, 9) for extension in ("png", "jpg")]
 
 
-@pytest.mark.parametrize("name", odd())
-def test_odd_ones_give_a_result_or_one_error(monkeypatch, home, explorer, name):
-    content = odd()[name]
-    as_input, _ = through_the_command_line(monkeypatch, home, name, content)
-    whole_one = name.startswith(("moving", "1x", "10000x", "2x", "png called", "jpg called"))
-    assert as_input == whole_one
-    through_an_upload(explorer, name, content)
-
-
-@pytest.mark.parametrize("name", [f"cut {tenth} of whole.{ending}" for tenth in (0, 3, 9) for ending in ("png", "jpg")])
-def test_cut_ones_give_one_error(monkeypatch, home, explorer, name):
-    content = broken()[name]
-    assert through_the_command_line(monkeypatch, home, name, content) == [False, False]
-    assert not through_an_upload(explorer, name, content)
+@pytest.mark.parametrize("name", [*whole(), *odd(), *CUT])
+def test_whole_odd_and_cut_ones_give_a_result_or_one_error(monkeypatch, home, explorer, name):
+    content = (whole() | odd() | broken())[name]
+    as_input, as_reference = through_the_command_line(monkeypatch, home, name, content)
+    assert as_input == name.startswith(("whole", "moving", "1x", "10000x", "2x", "png called", "jpg called"))
+    taken = through_an_upload(explorer, name, content)
+    if name in CUT:
+        assert not as_reference and not taken
+    if name in whole():
+        large = encoded(Image.fromarray(picture(60, 56)), KINDS[name.split(".")[1]])
+        assert as_reference and through_an_upload(explorer, name, large)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", KINDS)
-def test_every_broken_one_gives_a_result_or_one_error(monkeypatch, home, explorer, ending):
-    found = {name: content for name, content in broken().items() if name.endswith(ending)}
+@pytest.mark.parametrize("extension", KINDS)
+def test_every_broken_one_gives_a_result_or_one_error(monkeypatch, home, explorer, extension):
+    found = {name: content for name, content in broken().items() if name.endswith(extension)}
     for name, content in found.items():
         through_the_command_line(monkeypatch, home, name, content)
         through_an_upload(explorer, name, content)
@@ -192,9 +179,7 @@ def test_any_damage_through_super_resolve_gives_a_picture_or_names_the_file(home
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["cut 5 of whole.png", "cut 5 of whole.jpg", "cut 5 of whole.tif", "cut 5 of whole.webp"]
-)
+@pytest.mark.parametrize("name", [f"cut 5 of whole.{extension}" for extension in ("png", "jpg", "tif", "webp")])
 def test_as_a_command_of_its_own_the_exit_status_and_the_one_line_are_the_same(home, name):
     path = home / name
     path.write_bytes(broken()[name])

@@ -134,26 +134,25 @@ def train(
         start_from: folder of the model that this one starts from; runs/ or the shipped one if not given.
         steps: instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
-        lr: Adam's step size, instead of the profile's.
+        lr: Adam's learning rate, instead of the profile's.
         checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
         seed: of weights and crops.
-        resume: go on with the run in ``out``.
+        resume: continue the run in ``out``.
         accelerator: cpu, gpu or auto.
         devices: how many, or auto.
     """
-    from e2ent2lib import train as trainer  # Fabric takes seconds to import, and only training needs it
+    from e2ent2lib.runs import run  # Fabric takes seconds to import, and only training needs it
+    from e2ent2lib.systems.recipes import RECIPES
 
     chosen = get_profile(profile)
-    if model in trainer.RECIPES and steps is not None:
-        chosen = replace(chosen, **{trainer.RECIPES[model].steps: steps})
+    if model in RECIPES and steps is not None:
+        chosen = replace(chosen, **{RECIPES[model].steps: steps})
     given = {"views": views, "lr": lr, "checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     if chosen.checkpoint_every < 1:
         raise ValueError(f"--checkpoint-every {chosen.checkpoint_every}: expected 1 or more")
     out = out or Path(f"runs/{model}-{chosen.name}")
-    trainer.train(
-        model,
-        chosen,
+    options = run.RunOptions(
         data=data,
         out=out,
         start_from=start_from,
@@ -162,6 +161,7 @@ def train(
         accelerator=accelerator,
         devices=int(devices) if devices.isdigit() else devices,
     )
+    run.train(model, chosen, options)
     print(out / f"{model}.safetensors")
 
 

@@ -8,6 +8,7 @@ import pytest
 import skimage.data
 import torch
 from data_files import noise, put
+from e2ent2lib.data.crops import crop_beside, crop_near, other_views
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -24,7 +25,6 @@ from e2ent2lib.data import (
     photographs,
     training_images,
 )
-from e2ent2lib.data.crops import crop_beside, crop_near, other_views
 from e2ent2lib.photos.images import downscale, write_image
 
 few = settings(deadline=None, max_examples=30)

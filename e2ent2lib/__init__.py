@@ -18,10 +18,10 @@ _NAMES = {
 }
 _MODULES = {"losses": "losses", "matching": "matching", "metrics": "measure.metrics"}
 
-__all__ = sorted((*_NAMES, *_MODULES))  # noqa: PLE0605
+__all__ = sorted((*_NAMES, *_MODULES))
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(f"{__name__}.{_NAMES.get(name) or _MODULES[name]}")

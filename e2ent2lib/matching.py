@@ -169,7 +169,8 @@ class GradientRule(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, matches: Matches, alphas, scale: int, error_down: str, f_in: Tensor, *refs: Tensor):  # noqa: ANN001, ANN205
-        downs, fulls = refs[: len(refs) // 2], refs[len(refs) // 2 :]  # φ(I_ref↓) and φ(I_ref) of each reference
+        """F; refs are φ(I_ref↓) of each reference, then φ(I_ref) of each."""
+        downs, fulls = refs[: len(refs) // 2], refs[len(refs) // 2 :]
         ctx.save_for_backward(matches.index, matches.source)
         sizes = [tuple(down.shape[2:]) for down in downs]
         ctx.rule = (alphas, scale, error_down, sizes, [x.dtype for x in (f_in, *refs)])
@@ -177,10 +178,11 @@ class GradientRule(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, error: Tensor):  # noqa: ANN001, ANN205
+        """The errors of f_in and refs from E = ∂J/∂F."""
         index, source = ctx.saved_tensors
         (alpha1, alpha2, alpha3), scale, error_down, sizes, dtypes = ctx.rule
         matches = Matches(index, index, source, index)
-        error = error if error.dtype == torch.float64 else error.float()  # E = ∂J/∂F
+        error = error if error.dtype == torch.float64 else error.float()
         small = F.avg_pool2d(error, scale)  # E↓
         if error_down == "sum":
             small = small * scale**2

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
-from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
+from e2ent2lib.losses import Adversary
 from e2ent2lib.matching import NotFiniteError
 from e2ent2lib.models import Critic, branches, image_of
 
@@ -68,11 +68,13 @@ class Players(NamedTuple):
         return [self.generator, *self.critics]
 
 
-def make_players(fabric: Fabric, model: nn.Module, loss: nn.Module, adversary: str | None, profile: Profile) -> Players:
+def make_players(
+    fabric: Fabric, model: nn.Module, loss: nn.Module, adversary: Adversary | None, profile: Profile
+) -> Players:
     """The model and its critics on Fabric's devices, each with Adam (4.1).
 
-    ``loss`` is ``PaperLoss`` or a baseline's own; ``adversary`` a name of ``ADVERSARIES``, "ragan" for Eq. 9 and 10, or
-    None for training without critics.
+    ``loss`` is ``PaperLoss`` or a baseline's own; ``adversary`` is ``Adversary()`` for Eq. 9 and 10, None for training
+    without critics.
     """
     loss = fabric.to_device(loss)
     nets = [model, *(Critic(profile) for _ in branches(model) if adversary)]
@@ -80,7 +82,7 @@ def make_players(fabric: Fabric, model: nn.Module, loss: nn.Module, adversary: s
     learnt = [[p for p in net.parameters() if p.requires_grad] for net in nets]
     adams = [torch.optim.Adam(weights, lr=profile.lr, eps=ADAM_EPS) for weights in learnt]
     players = [Player(*fabric.setup(net, adam)) for net, adam in zip(nets, adams)]
-    return Players(players[0], players[1:], loss, ADVERSARIES[adversary] if adversary else None)
+    return Players(players[0], players[1:], loss, adversary)
 
 
 def training_step(
@@ -128,7 +130,7 @@ def critic_step(
     scores = critic.net(torch.cat([real, fake]))
     loss = adversary.critic_loss(*scores.chunk(2), mean)
     if adversary.penalty:
-        loss = loss + adversary.penalty * gradient_penalty(critic.net.module, real, fake, seed=step)
+        loss = loss + adversary.penalty(critic.net.module, real, fake, step)
     critic.adam.zero_grad()
     fabric.backward(loss)
     critic.adam.step()

@@ -8,7 +8,8 @@ import pytest
 import skimage.data
 import torch
 from data_files import noise, put
-from e2ent2lib.data.crops import crop_beside, crop_near, other_views
+from e2ent2lib.crops import crop_beside, crop_near, crop_twice, overlap
+from e2ent2lib.data.training import other_views
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader

@@ -15,12 +15,13 @@ import e2ent2lib.train
 from e2ent2lib.config import PAPER, PROFILES
 from e2ent2lib.crops import Crops
 from e2ent2lib.data.training import CropTwice
-from e2ent2lib.losses import critic_loss, generator_loss, gradient_penalty, reconstruction_loss
+from e2ent2lib.losses import critic_loss, generator_loss, reconstruction_loss
 from e2ent2lib.measure.evaluate import evaluate
 from e2ent2lib.models import branches
 from e2ent2lib.runs import run as running
 from e2ent2lib.runs.checkpoints import MADE_BY, MODELS, build_model, load_model, save_model
 from e2ent2lib.runs.run import make_fabric, players_for
+from e2ent2lib.systems.adversaries import gradient_penalty
 from e2ent2lib.systems.recipes import RECIPES
 from e2ent2lib.train import images_of, inputs_of, learning_rate, training_step
 

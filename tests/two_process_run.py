@@ -69,7 +69,7 @@ def whole_run(folder, out="whole"):
 
 
 def stopped_run(folder):
-    """A run of which one process alone is told to stop, in its third step: the step after which each process stopped."""
+    """A run of which one process alone is told to stop, in its third step: after which step each process stopped."""
     taken, original = [], e2ent2lib.train.training_step
 
     def step(*args):

@@ -23,6 +23,7 @@ from e2ent2lib.runs.cards import diagnosis, kept_card, run_card
 from e2ent2lib.runs.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
 from e2ent2lib.runs.probes import probe
 from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, copy_weights, stop_signal
+from e2ent2lib.systems.adversaries import ADVERSARIES
 from e2ent2lib.systems.recipes import RECIPES, Recipe
 from e2ent2lib.systems.vgg import LICENCE, VGG19
 from e2ent2lib.train import Hooks, Plan, Players, fit, images_of, inputs_of, make_players
@@ -112,7 +113,8 @@ def players_for(fabric: Fabric, model: nn.Module, recipe: Recipe, profile: Profi
     for part in loss.modules():
         if isinstance(part, VGG19):
             part.autocast = fabric.autocast  # Fabric does so for the networks alone
-    return make_players(fabric, model, loss, recipe.adversarial, profile)
+    adversary = ADVERSARIES[recipe.adversarial] if recipe.adversarial else None
+    return make_players(fabric, model, loss, adversary, profile)
 
 
 def start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None) -> dict | None:

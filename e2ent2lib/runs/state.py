@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.photos.images import whole_file
+from e2ent2lib.runs.files import whole_file
 from e2ent2lib.train import Players, State
 
 MAY_CHANGE = ("lr", "checkpoint_every", "probe_every", "workers", "cache", "name")

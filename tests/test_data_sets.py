@@ -44,24 +44,21 @@ def test_a_group_without_the_level_is_left_out_and_never_served_by_another(data)
     put(data, *(f"CUFED5/001_{n}.png" for n in range(6)), *(f"CUFED5/002_{n}.png" for n in (0, 1, 2, 4, 5)))
     assert [p.name for p in dataset("cufed5", level=3).pairs()] == ["001_0"]
     assert [p.ref_sources[0].name for p in dataset("cufed5", level=4).pairs()] == ["001_4.png", "002_4.png"]
-
-
-def test_all_levels_are_the_groups_that_have_all_five(data):
-    put(data, *(f"CUFED5/001_{n}.png" for n in range(6)), *(f"CUFED5/002_{n}.png" for n in range(5)))
     (pair,) = dataset("cufed5", level="all").pairs()
     assert [r.name for r in pair.ref_sources] == [f"001_{n}.png" for n in range(1, 6)]
     assert dataset("cufed5", level="all").label(126) == "CUFED5, all levels"
 
 
-def test_the_protocol_can_name_every_choice_of_a_level():
-    for level in (1, 2, 3, 4, 5, "all"):
-        said = dataset("cufed5", level=level).reference
-        assert said in get_args(get_type_hints(Protocol)["reference"])
+@pytest.mark.parametrize("level", [1, 2, 3, 4, 5, "all"])
+def test_the_protocol_can_name_every_choice_of_a_level(level):
+    assert dataset("cufed5", level=level).reference in get_args(get_type_hints(Protocol)["reference"])
 
 
-@pytest.mark.parametrize(("name", "level"), [("cufed5", 0), ("cufed5", 6), ("cufed5", "best"), ("flickr1024", 1)])
+@pytest.mark.parametrize(
+    ("name", "level"), [("cufed5", 0), ("cufed5", 6), ("cufed5", "best"), ("flickr1024", 1), ("urban100", "all")]
+)
 def test_a_level_that_does_not_exist_is_refused(name, level):
-    with pytest.raises(ValueError, match=f"{name} has no reference level {level!r}; cufed5 has 1 to 5 and 'all'"):
+    with pytest.raises(ValueError, match=f"{name} .*{level!r}.* 1 to 5 and 'all'"):
         dataset(name, level=level)
 
 
@@ -92,15 +89,18 @@ def test_a_random_reference_depends_on_seed_and_photograph_alone(data):
     assert dataset("sunhays", reference="random", seed=7).label(80) == "Sun Hays 80, random, seed 7"
 
 
-def test_sun_hays_without_references_still_has_its_photographs(data):
-    put(data, "SunHays80/image_SRF_8/img_002_SRF_8_HR.png", "SunHays80/image_SRF_8/img_001_SRF_8_HR.png")
-    put(data, "SunHays80/image_SRF_8/img_001_SRF_8_LR.png")
+@pytest.mark.parametrize("folder", ["SunHays80/image_SRF_8", "Sun-Hays80", "Sun_Hays80", "Sun80/image_SRF_8"])
+def test_sun_hays_without_references_still_has_its_photographs_whatever_the_folder_is_called(data, folder):
+    put(data / folder, "img_002_SRF_8_HR.png", "img_001_SRF_8_HR.png", "img_001_SRF_8_LR.png")
     one, two = dataset("sunhays").pairs()
     assert [one.name, two.name] == ["img_001_SRF_8_HR", "img_002_SRF_8_HR"]
     np.testing.assert_array_equal(two.hr(), noise(16, 16, 0))
     assert one.ref_sources == ()
-    with pytest.raises(ValueError, match="img_001_SRF_8_HR: no reference of it is here; bicubic and SISR models need"):
+    with pytest.raises(ValueError, match="img_001_SRF_8_HR"):
         one.refs()
+    assert not can_measure("e2ent2", dataset("sunhays"))
+    assert not can_measure("landmark", dataset("sunhays"))
+    assert can_measure("sisr", dataset("sunhays"))
 
 
 # ---- validation views, unrelated references ----
@@ -162,30 +162,25 @@ def test_of_several_ratios_of_a_photograph_one_is_taken(data):
 
 @pytest.mark.parametrize(("name", "reference"), [("sunhays", "best"), ("urban100", "first"), ("cufed", "random")])
 def test_a_choice_of_references_that_does_not_exist_is_refused(name, reference):
-    with pytest.raises(ValueError, match=f"{name} has no references {reference!r} to choose; there are sunhays: first"):
+    with pytest.raises(ValueError, match=f"{name} .*{reference!r}.* sunhays: first"):
         dataset(name, reference=reference)
-
-
-def test_middlebury_leaves_out_both_pairs_of_the_motorcycle(data):
-    put(data, *(f"Middlebury/{n}_{s}.png" for n in ("Motorcycle", "MotorcycleE", "Piano") for s in "LR"))
-    assert [p.name for p in dataset("middlebury").pairs()] == ["Piano_L"]
 
 
 # ---- a folder of one's own ----
 
 
-def test_a_folder_of_pairs_takes_any_ending(tmp_path):
-    put(tmp_path / "CUFED5", "input/b.jpg", "input/a.PNG", "ref/a.webp", "ref/b.png", "input/alone.png")
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        ("input/b.jpg input/a.PNG ref/a.webp ref/b.png input/alone.png", [("a", "a.webp"), ("b", "b.png")]),
+        ("x_L.png x_R.jpg y_L.png z_R.png other.png", [("x_L", "x_R.jpg")]),
+    ],
+)
+def test_a_folder_of_pairs_takes_any_extension_and_is_never_called_like_a_set(tmp_path, names, pairs):
+    put(tmp_path / "CUFED5", *names.split())
     own = dataset(tmp_path / "CUFED5")
-    assert [(p.name, p.ref_sources[0].name) for p in own.pairs()] == [("a", "a.webp"), ("b", "b.png")]
-    assert own.label(2) == "folder CUFED5", "never the title of the set of that name"
-    assert own.name == "folder-CUFED5"
-
-
-def test_a_folder_of_left_and_right_views(tmp_path):
-    put(tmp_path, "x_L.png", "x_R.jpg", "y_L.png", "z_R.png", "other.png")
-    (pair,) = dataset(str(tmp_path)).pairs()
-    assert pair.name == "x_L" and pair.ref_sources[0].name == "x_R.jpg"
+    assert [(p.name, p.ref_sources[0].name) for p in own.pairs()] == pairs
+    assert own.label(len(pairs)) == "folder CUFED5" and own.name == "folder-CUFED5"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +189,7 @@ def test_a_folder_of_left_and_right_views(tmp_path):
 )
 def test_a_folder_without_pairs_says_what_was_found_and_expected(tmp_path, names, found):
     put(tmp_path, *names)
-    with pytest.raises(FileNotFoundError, match=rf"expected input/NAME\.png with ref/NAME\.png, or NAME_L.* {found}"):
+    with pytest.raises(FileNotFoundError, match=rf"input/NAME\.png.*NAME_L.* {found}"):
         dataset(tmp_path)
 
 
@@ -251,13 +246,9 @@ def test_the_embedded_motorcycle_is_refused_with_no_data_set_here(data, tmp_path
 @pytest.mark.parametrize("change", ["jpeg", "half", "cropped"])
 def test_a_picture_that_only_looks_the_same_is_refused(data, tmp_path, change):
     left = Image.fromarray(skimage.data.stereo_motorcycle()[0])
+    changed = {"jpeg": left, "half": left.resize((370, 250)), "cropped": left.crop((0, 0, 740, 500))}[change]
     (tmp_path / "mine").mkdir()
-    if change == "jpeg":
-        left.save(tmp_path / "mine" / "bike.jpg", quality=75)
-    elif change == "half":
-        left.resize((370, 250)).save(tmp_path / "mine" / "bike.png")
-    else:
-        left.crop((0, 0, 740, 500)).save(tmp_path / "mine" / "bike.png")
+    changed.save(tmp_path / "mine" / ("bike.jpg" if change == "jpeg" else "bike.png"), quality=75)
     assert "looks like motorcycle: motorcycle_left" in refused(tmp_path / "mine")
 
 
@@ -275,13 +266,6 @@ def test_kitti_is_for_evaluation_though_it_has_no_loader(data, tmp_path):
     (tmp_path / "mine").mkdir()
     write_image(tmp_path / "mine" / "x.png", photograph())
     assert "x.png has the pixels of KITTI: image_2/0.png" in refused(tmp_path / "mine")
-
-
-@pytest.mark.parametrize("folder", ["KITTI", "kitti2012", "SunHays80", "Urban100", "cufed5"])
-def test_the_folders_name_alone_is_enough_to_refuse(tmp_path, folder):
-    put(tmp_path / folder, "a.png", size=(40, 40))
-    with pytest.raises(ValueError, match="is for evaluation"):
-        training_images(tmp_path / folder, replace(SMOKE, crop=16), progress=False)
 
 
 def test_a_damaged_evaluation_picture_does_not_stop_training(data, tmp_path):
@@ -329,19 +313,6 @@ def test_ten_thousand_crops_leak_no_memory(tmp_path):
         if i in (1_000, 9_999):
             after.append(resident())
     assert after[1] - after[0] < 4_000_000  # an item kept would be 13 kB, so 9,000 of them 120 MB
-
-
-@pytest.mark.parametrize("called", ["SunHays80", "Sun-Hays80", "Sun80"])
-def test_sun_hays_is_found_under_the_names_it_is_passed_on_with(tmp_path, monkeypatch, called):
-    folder = tmp_path / called / "image_SRF_4"
-    folder.mkdir(parents=True)
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "img_001_SRF_4_HR.png")
-    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path))
-    pairs = dataset("sunhays").pairs()
-    assert [p.name for p in pairs] == ["img_001_SRF_4_HR"]
-    assert not can_measure("e2ent2", dataset("sunhays"))
-    assert not can_measure("landmark", dataset("sunhays"))
-    assert can_measure("sisr", dataset("sunhays"))
 
 
 def test_stereo_methods_are_measured_on_stereo_pairs_alone():

@@ -247,10 +247,8 @@ def test_a_series_that_starts_later_goes_on_where_the_whole_one_would():
 
 
 def test_crops_are_the_same_from_paths_as_from_arrays(tmp_path):
-    paths = [tmp_path / f"{i}.png" for i in range(len(PICTURES))]
-    for path, picture in zip(paths, PICTURES):
-        write_image(path, picture)
-    from_arrays, from_paths = (CropTwice(x, SMALL, length=4) for x in (PICTURES, paths))
+    put(tmp_path, *(f"{i}.png" for i in range(5)), size=(40, 48))
+    from_arrays, from_paths = (CropTwice(x, SMALL, length=4) for x in (PICTURES, sorted(tmp_path.iterdir())))
     assert all(same(from_arrays[i], from_paths[i]) for i in range(4))
 
 
@@ -299,9 +297,7 @@ def test_without_views_the_series_is_the_same_whether_scenes_are_known_or_not():
 
 def test_the_scene_of_a_training_photograph_is_its_folder_in_scenes(tmp_path):
     names = ("scenes/castle/0.png", "scenes/castle/1.png", "scenes/lund/0.png", "other/0.png", "other/1.png")
-    for seed, name in enumerate(names):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        write_image(tmp_path / name, noise(40, 44, seed))
+    put(tmp_path, *names, size=(40, 44))
     found = training_images(tmp_path, SMALL, progress=False)
     assert len(found.scenes) == len(found.train) == 5
     views = other_views(found.scenes)

@@ -2,14 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import skimage.data
-from data_files import call, noise, put
+from data_files import call, noise, put, save
 from PIL import Image
 
 from e2ent2lib.data.check import check, looks_swapped
 from e2ent2lib.data.pairs import fingerprint
-from e2ent2lib.photos.images import write_image
 
 LEFT, RIGHT = (view[:, :600] for view in skimage.data.stereo_motorcycle()[:2])
 
@@ -142,7 +142,7 @@ def test_a_tiny_image_is_named(data):
 def test_a_picture_that_is_there_twice_is_named_whatever_its_file(data, copy):
     group(data, 1)
     group(data, 2)
-    write_image(data / "CUFED5" / copy, noise(16, 16, 10))
+    save(data / "CUFED5" / copy, noise(16, 16, 10))
     error("cufed5", "001_0.png", copy, "of one pair" if copy.startswith("001") else "would count twice")
 
 
@@ -159,7 +159,7 @@ def test_urban100_counts_its_photographs(data):
 
 def test_training_photographs_are_counted_and_twins_are_a_warning(data):
     put(data, "train/T91/t1.bmp", "train/T91/t2.bmp")
-    write_image(data / "train/T91/t3.bmp", noise(16, 16, 1))
+    save(data / "train/T91/t3.bmp", noise(16, 16, 1))
     found = sound("t91")
     assert found.notes == [
         "T91: 3 of 91 photographs are here",
@@ -193,9 +193,8 @@ def test_views_that_say_nothing_do_not_look_exchanged(views):
 
 @pytest.mark.parametrize("exchanged", [False, True])
 def test_exchanged_views_are_a_warning_that_names_the_pair(data, exchanged):
-    (data / "Middlebury").mkdir()
     for side, view in zip("RL" if exchanged else "LR", (LEFT, RIGHT)):
-        write_image(data / "Middlebury" / f"Bike_{side}.png", view)
+        save(data / "Middlebury" / f"Bike_{side}.png", view)
     warnings = sound("middlebury").warnings
     assert len(warnings) == exchanged and all("Bike_L.png" in w for w in warnings)
 
@@ -205,9 +204,9 @@ def test_exchanged_views_are_a_warning_that_names_the_pair(data, exchanged):
 
 def test_a_training_photograph_in_an_evaluation_set_is_named_from_both_sides(data):
     put(data, "train/T91/fine.png", size=(50, 50))
-    write_image(data / "train" / "T91" / "cat.png", skimage.data.coffee())
+    save(data / "train" / "T91" / "cat.png", skimage.data.coffee())
     put(data, "Urban100/img_002.png", size=(60, 60), first=5)
-    write_image(data / "Urban100" / "img_001.png", skimage.data.coffee())
+    save(data / "Urban100" / "img_001.png", skimage.data.coffee())
     error("t91", "cat.png", "Urban100: img_001")
     both = errors("urban100")
     assert any("cat.png has the pixels of Urban100: img_001" in line for line in both)
@@ -216,10 +215,8 @@ def test_a_training_photograph_in_an_evaluation_set_is_named_from_both_sides(dat
 
 def test_a_training_photograph_that_looks_like_an_evaluation_picture_is_named(data):
     put(data, "CUFED/ref/a.png", size=(160, 160))
-    (data / "CUFED" / "input").mkdir()
-    Image.fromarray(LEFT).resize((160, 160)).save(data / "CUFED" / "input" / "a.png")
-    (data / "Urban100").mkdir()
-    write_image(data / "Urban100" / "img_001.png", LEFT)
+    save(data / "CUFED/input/a.png", np.asarray(Image.fromarray(LEFT).resize((160, 160))))
+    save(data / "Urban100" / "img_001.png", LEFT)
     error("cufed", "a.png looks like", "Urban100: img_001")
 
 
@@ -249,8 +246,7 @@ def test_the_command_lists_and_tells_how_to_get_what_only_the_owners_have(data, 
 
 
 def test_training_on_a_leaked_photograph_ends_with_2_and_its_name(data, tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine").mkdir()
-    write_image(tmp_path / "mine" / "bike.png", skimage.data.stereo_motorcycle()[0])
+    save(tmp_path / "mine" / "bike.png", skimage.data.stereo_motorcycle()[0])
     arguments = ("train", "sisr", "--profile", "smoke", "--data", tmp_path / "mine", "--out", tmp_path / "run")
     assert call(monkeypatch, *arguments) == 2
     assert "bike.png has the pixels of motorcycle" in capsys.readouterr().err

@@ -17,11 +17,9 @@ from e2ent2lib.crops import crop_beside, crop_near, crop_twice, overlap
 from e2ent2lib.data import (
     DATASETS,
     CropTwice,
-    crop_twice,
     dataset,
     embedded_photographs,
     fingerprint,
-    overlap,
     photographs,
     training_images,
 )

@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from e2ent2lib.matching import Map, Matches, from_rows, match, swap_plan, to_rows
+from e2ent2lib.exact.gather import from_rows, swap_plan, to_rows
+from e2ent2lib.matching import Map, Matches, match
 from e2ent2lib.models import image_of
 from e2ent2lib.photos.coarse import match_coarse
 from e2ent2lib.photos.images import downscale, to_image, to_tensor

@@ -11,19 +11,7 @@ from data_files import call
 from data_files import noise as pixels
 from PIL import Image
 
-from e2ent2lib.config import SMOKE
 from e2ent2lib.photos.images import read_image
-from e2ent2lib.runs.checkpoints import build_model, save_model
-
-
-@pytest.fixture
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A smoke-size e2ent2 that counts as trained."""
-    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
-    card = {"model": "e2ent2", "provisional": True}
-    save_model(build_model("e2ent2", SMOKE), card, tmp_path / "weights" / "smoke", "e2ent2")
-    return tmp_path
 
 
 def picture(path: Path, width: int, height: int, mode: str = "RGB", seed: int = 0) -> Path:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import network, picture
+from tiny import maps, network, picture
 
 from e2ent2lib.exact.place import similarity_map
 from e2ent2lib.matching import match
@@ -15,11 +15,6 @@ from e2ent2lib.photos.inference import enlarge_with
 from e2ent2lib.photos.options import Options
 
 few = settings(deadline=None, max_examples=30)
-
-
-def maps(*sizes, channels=5, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(1, channels, h, w, generator=generator) for h, w in sizes]
 
 
 @few

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import network, picture
+from tiny import maps, network, picture
 
 from e2ent2lib import matching
 from e2ent2lib.config import SMOKE
@@ -42,18 +42,10 @@ def assert_equal_to_rounding(found, expected):
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
 
-@pytest.mark.parametrize("name", tileable(False))
-def test_single_images_in_tiles_of_any_size_are_the_image_of_the_whole(name, monkeypatch):
-    model, lr = network(name), picture(29, 34)
-    expected = as_a_whole(model, lr, [])
-    for side in (12, 20, 40):
-        monkeypatch.setattr(tiles, "TILE", side)
-        assert_equal_to_rounding(tiles.enlarge(model, lr).image, expected)
-
-
-@pytest.mark.parametrize("name", tileable(True))
-def test_with_references_in_tiles_of_any_size_it_is_the_image_of_the_whole(name, monkeypatch):
-    model, lr, refs = network(name), picture(29, 38), [picture(48, 80, 1), picture(64, 40, 2)]
+@pytest.mark.parametrize(("name", "references"), [(n, refs) for refs in (False, True) for n in tileable(refs)])
+def test_in_tiles_of_any_size_it_is_the_image_of_the_whole(name, references, monkeypatch):
+    model, lr = network(name), picture(29, 38)
+    refs = [picture(48, 80, 1), picture(64, 40, 2)] if references else []
     expected = as_a_whole(model, lr, refs)
     for side, kept, band in ((9, 0, 1), (16, 200_000, 10**5), (64, WHOLE, WHOLE)):
         monkeypatch.setattr(tiles, "TILE", side)
@@ -99,11 +91,6 @@ def test_the_tiles_cover_each_cell_once():
             count[ys, xs] += 1
             assert max(ys.stop - ys.start, xs.stop - xs.start) <= side
         assert (count == 1).all()
-
-
-def maps(*sizes, channels=4, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(1, channels, h, w, generator=generator) for h, w in sizes]
 
 
 def test_matches_in_bands_are_matches_of_the_whole(monkeypatch):
@@ -183,7 +170,7 @@ def test_swapped_tiles_are_parts_of_the_swapped_map_however_little_is_kept(kept,
         values = [encoder(inference.to_tensor(ref)) for ref in refs]
         features = tiles.ReferenceFeatures(encoder, refs, 4, torch.device("cpu"))
         for ys, xs in ((slice(0, 11), slice(0, 12)), (slice(3, 9), slice(1, 2)), (slice(10, 11), slice(0, 5))):
-            found = tiles.swapped_tile(matches, features, ys, xs)
+            found = tiles.swapped_tile(matches, features, (ys, xs))
             expected = swap(values, matches)[..., 4 * ys.start : 4 * ys.stop, 4 * xs.start : 4 * xs.stop]
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
             held = sum(tile.nbytes for tile in features._tiles.values())

@@ -7,25 +7,26 @@ and no reader of photographs.
 from importlib import import_module
 from typing import Any
 
-_NAMES = {
+_HOMES = {
     "PROFILES": "config",
     "Profile": "config",
     "Protocol": "measure.metrics",
     "available_models": "runs.checkpoints",
     "get_profile": "config",
     "load_model": "runs.checkpoints",
+    "losses": "losses",
+    "matching": "matching",
+    "metrics": "measure.metrics",
     "super_resolve": "photos.inference",
 }
-_MODULES = {"losses": "losses", "matching": "matching", "metrics": "measure.metrics"}
-
-__all__ = sorted((*_NAMES, *_MODULES))
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_NAMES.get(name) or _MODULES[name]}")
-    value = getattr(module, name) if name in _NAMES else module
+    module = import_module(f"{__name__}.{_HOMES[name]}")
+    value = getattr(module, name, module)  # "losses", "matching" and "metrics" are modules themselves
     globals()[name] = value
     return value
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from e2ent2lib.data import pairs
 
@@ -30,3 +31,24 @@ def one_thread():
         patch.setenv("OMP_WAIT_POLICY", "passive")  # read by numba's threads when they start
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A folder of three small pictures to train on."""
+    from tiny_run import texture  # imports the trainer, which few tests need
+
+    folder = tmp_path_factory.mktemp("photographs")
+    for seed in range(3):
+        Image.fromarray(texture(seed)).save(folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first_stage(photographs, tmp_path_factory):
+    """The folder of a run of ``sisr`` that nobody interrupted, from which stage 2 starts."""
+    from tiny_run import run
+
+    folder = tmp_path_factory.mktemp("first")
+    run("sisr", folder, photographs)
+    return folder

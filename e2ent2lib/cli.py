@@ -96,9 +96,9 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
         print("\n".join(fetch(name)))
         return
     found = check(name)
-    print("\n".join(found.said + [f"warning: {line}" for line in found.warnings]))
-    if found.wrong:
-        raise ValueError(f"{len(found.wrong)} thing(s) to put right in {name}:\n  " + "\n  ".join(found.wrong))
+    print("\n".join(found.notes + [f"warning: {line}" for line in found.warnings]))
+    if found.errors:
+        raise ValueError(f"{len(found.errors)} error(s) in {name}:\n  " + "\n  ".join(found.errors))
 
 
 def train(

@@ -15,11 +15,8 @@ from tqdm.auto import tqdm
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Box, Crops, crop_beside, crop_near, crop_twice
 from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
-from e2ent2lib.data.pairs import OTHER_NAMES, VALIDATION_SCENES, data_folder, embedded_photographs, photographs
+from e2ent2lib.data.pairs import EVALUATION_FOLDERS, VALIDATION_SCENES, data_folder, embedded_photographs, photographs
 from e2ent2lib.photos.images import as_rgb, downscale, read_image, to_tensor
-
-EVALUATION_ONLY = ("CUFED5", "Flickr1024", "Middlebury", "SunHays80", "Urban100")
-EVALUATION_ONLY += (*OTHER_NAMES["SunHays80"], "KITTI", "KITTI2012", "KITTI2015")
 
 
 class CropTwice(Dataset):
@@ -147,7 +144,7 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
 def _refuse_evaluation_sets(paths: Iterable[Path]) -> None:
     for path in paths:
         parts = {part.upper() for part in path.resolve().parts}
-        forbidden = [name for name in EVALUATION_ONLY if name.upper() in parts]
+        forbidden = [name for name in EVALUATION_FOLDERS if name.upper() in parts]
         if forbidden:
             raise ValueError(f"{path}: {forbidden[0]} is for evaluation, a model trained on it could not be measured")
 

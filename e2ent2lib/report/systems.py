@@ -16,7 +16,7 @@ from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.examples import Pixels, Window, cut
 from e2ent2lib.report.figures import SYSTEMS
 from e2ent2lib.report.plots import show
-from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, build_model, network_of, shipped_card
+from e2ent2lib.runs.checkpoints import available_models, build_model, network_of, shipped_card
 from e2ent2lib.systems import landmark
 from e2ent2lib.systems.recipes import RECIPES
 from e2ent2lib.systems.vgg import VGG19
@@ -78,7 +78,7 @@ def _training(name: str, model: nn.Module) -> dict[str, str]:
     after = f" after {before}" if before else ""
     crops, minutes = card["steps"] * card["profile"]["batch"], card["seconds"] / 60
     cores = f" on {card['threads']} core" + "s" * (card["threads"] > 1) if "threads" in card else ""
-    trained = f"{crops:,} crops{after}, {minutes:.0f} min{cores}" + " (provisional)" * card["provisional"]
+    trained = f"{crops:,} crops{after}, {minutes:.0f} min{cores}"
     return line | {"VGG in the loss, down to": layers[-1], "trained": trained}
 
 
@@ -92,9 +92,5 @@ def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile:
     images = {}
     for name in here:
         crop = cut(super_resolve(lr, ref, model=name, profile=profile), box)
-        images[f"{NAMES[name]}{_rough(name, profile)}\n{psnr(crop, cut(hr, box)):.2f} dB"] = crop
+        images[f"{NAMES[name]}\n{psnr(crop, cut(hr, box)):.2f} dB"] = crop
     return show(images | {"HR\n(truth)": cut(hr, box)}, columns=4, width=10)
-
-
-def _rough(name: str, profile: str) -> str:
-    return ", provisional" if name not in UNTRAINED and shipped_card(name, profile)["provisional"] else ""

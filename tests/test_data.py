@@ -13,18 +13,17 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from e2ent2lib.config import SMOKE
+from e2ent2lib.crops import crop_beside, crop_near, crop_twice, overlap
 from e2ent2lib.data import (
     DATASETS,
     CropTwice,
-    crop_twice,
     dataset,
     embedded_photographs,
     fingerprint,
-    overlap,
     photographs,
     training_images,
 )
-from e2ent2lib.data.crops import crop_beside, crop_near, other_views
+from e2ent2lib.data.training import other_views
 from e2ent2lib.photos.images import downscale, read_image, write_image
 
 few = settings(deadline=None, max_examples=30)

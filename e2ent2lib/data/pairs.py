@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from e2ent2lib.photos.images import EXTENSIONS, Picture, as_rgb, crop_to_multiple, downscale, resize
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, resize
+from e2ent2lib.photos.photograph import EXTENSIONS, Picture
 from e2ent2lib.runs.provenance import ROOT
 
 _LISTED = tomllib.loads(Path(__file__).with_name("sets.toml").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from e2ent2lib.explore.photos import Photos, pairs_here
+from e2ent2lib.explore.photos import Photos, available_pairs
 from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.measure.results import read_rows, result_file, results_folder
 from e2ent2lib.photos.images import downscale, read_image, whole_file
@@ -41,8 +41,8 @@ class Comparison:
         self.lr = downscale(self.hr)
         rows, columns = (np.arange(n) // 4 for n in self.hr.shape[:2])
         self.images = {TRUTH: self.hr, INPUT: self.lr[rows][:, columns]}  # its pixels as squares
-        self.systems = [name for name in available_models(profile) if photos.stereo or not _needs_stereo(name)]
-        self.systems = [name for name in self.systems if name in CALLED]
+        named = [name for name in available_models(profile) if name in CALLED]
+        self.systems = [name for name in named if photos.stereo or use_of_references(name) != "stereo"]
         if shipped is not None:
             self.images |= read_shipped(shipped, profile)
 
@@ -100,7 +100,7 @@ def read_shipped(folder: Path, profile: str) -> dict[str, Pixels]:
 
 def save_shipped(folder: Path, names: tuple[str, ...] = SHIP, profile: str = "compact") -> None:
     """Enlarge the motorcycle by each system; lossless WebP files, and where they come from in provenance.json."""
-    comparison = Comparison(pairs_here()["motorcycle"](), profile=profile)
+    comparison = Comparison(available_pairs()["motorcycle"](), profile=profile)
     folder.mkdir(parents=True, exist_ok=True)
     systems, everything = {}, (0, 0, comparison.hr.shape[1], comparison.hr.shape[0])
     for name in tqdm(names, unit="system"):
@@ -115,10 +115,6 @@ def save_shipped(folder: Path, names: tuple[str, ...] = SHIP, profile: str = "co
 
 def _hash(name: str, profile: str) -> str | None:
     return None if name in UNTRAINED else shipped_card(name, profile)["sha256"]
-
-
-def _needs_stereo(name: str) -> bool:
-    return use_of_references(name) == "stereo"
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from e2ent2lib.data.crops import Crops, CropTwice, TrainingImages, training_imag
 from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
 from e2ent2lib.matching import NotFiniteError
 from e2ent2lib.measure.metrics import psnr
-from e2ent2lib.models import Critic, branches, image_of
+from e2ent2lib.models import Critic, Network, Outputs
+from e2ent2lib.models.network import trained_images
 from e2ent2lib.photos.images import to_image, whole_file
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
@@ -80,11 +81,11 @@ class Players(NamedTuple):
 
 def make_players(fabric: Fabric, model: nn.Module, recipe: Recipe, profile: Profile) -> Players:
     """The model and the critics its recipe asks for, on Fabric's devices, each with Adam (4.1); and the loss."""
-    loss = fabric.to_device(recipe.make_loss(profile, branches(model)))
+    loss = fabric.to_device(recipe.make_loss(profile, model.branches))
     for part in loss.modules():
         if isinstance(part, VGG19):
             part.autocast = fabric.autocast
-    nets = [model, *(Critic(profile) for _ in branches(model) if recipe.adversarial)]
+    nets = [model, *(Critic(profile) for _ in model.branches if recipe.adversarial)]
     nets = [net.to(memory_format=torch.channels_last) for net in nets]
     learnt = [[p for p in net.parameters() if p.requires_grad] for net in nets]
     adams = [torch.optim.Adam(weights, lr=profile.lr, eps=ADAM_EPS) for weights in learnt]
@@ -104,7 +105,7 @@ def training_step(
         return fabric.all_gather(scores, sync_grads=True).mean()
 
     outputs = forward(players.generator.net, batch)
-    images = images_of(players.generator.net.module, outputs)
+    images = trained_images(outputs, players.generator.net.module.branches)
     adversary, losses = ADVERSARIES.get(recipe.adversarial), {}
     for (branch, fake), critic in zip(images.items(), players.critics):
         losses[f"critic_{branch}"] = critic_step(fabric, critic, adversary, batch.hr, fake.detach(), mean, step)
@@ -146,30 +147,23 @@ def adam_step(player: Player, who: str, losses: dict[str, Tensor]) -> None:
     player.adam.step()
 
 
-def forward(net: nn.Module, batch: Crops) -> Tensor | tuple:
-    """What a network makes of a batch; only what it uses of the batch goes in."""
-    lr, ref, ref_down = (x.contiguous(memory_format=torch.channels_last) for x in batch[1:])
-    inner = getattr(net, "module", net)
-    return net(lr) if inner.references == "none" else net(lr, ref, ref_down)
-
-
-def images_of(model: nn.Module, outputs: Tensor | tuple) -> dict[str, Tensor]:
-    """The images of its trained branches."""
-    made = {name: image_of(outputs) for name in branches(model)}
-    return made | {"sisr": outputs.sisr} if len(made) == 2 else made
+def forward(net: nn.Module, batch: Crops) -> Outputs:
+    """What a network makes of a batch."""
+    return net(*(x.contiguous(memory_format=torch.channels_last) for x in batch[1:]))
 
 
 @torch.no_grad()
-def validate(model: nn.Module, crops: CropTwice) -> dict[str, float]:
+def validate(model: Network, crops: CropTwice) -> dict[str, float]:
     """Mean PSNR in dB of each branch over validation crops, RGB, 8 bits, float32."""
     device = next(model.parameters()).device
     model.eval()
     scores = []
     for crop in (crops[i] for i in range(len(crops))):
-        images = images_of(model, forward(model, Crops(*(x[None].to(device) for x in crop))))
+        outputs = forward(model, Crops(*(x[None].to(device) for x in crop)))
+        images = trained_images(outputs, model.branches)
         scores.append([psnr(to_image(x), to_image(crop.hr[None])) for x in images.values()])
     model.train()
-    return dict(zip((f"val_{name}" for name in branches(model)), torch.tensor(scores).mean(0).tolist()))
+    return dict(zip((f"val_{name}" for name in model.branches), torch.tensor(scores).mean(0).tolist()))
 
 
 def learning_rate(profile: Profile, step: int, steps: int) -> float:
@@ -370,7 +364,7 @@ def _loop(
                 row |= {"step": run["step"]} | look()
                 run["losses"].clear()
                 run["history"].append(row)
-                score = row[f"val_{branches(model)[-1]}"]
+                score = row[f"val_{model.branches[-1]}"]
                 if score > run["best_psnr"]:
                     run |= {"best": _copy(model), "best_psnr": score, "best_step": run["step"]}
                 bar.set_postfix({"PSNR": f"{score:.2f} dB"})

@@ -14,7 +14,6 @@ from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import UNRELATED, DataSet, Pair, dataset, fingerprint
 from e2ent2lib.measure.metrics import Measurable, Protocol, psnr, ssim
 from e2ent2lib.measure.perceptual import perceptual_scores
-from e2ent2lib.models import image_of
 from e2ent2lib.photos.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
 from e2ent2lib.photos.inference import feature_distance, run, run_sisr
 from e2ent2lib.runs import provenance
@@ -107,7 +106,7 @@ def measure(model: nn.Module | str, pair: Pair, protocol: Protocol, perceptual: 
         pair.refs()  # says which pair lacks one
     sr, swapped = enlarge(model, lr, refs, protocol)
     seconds = time.perf_counter() - start
-    measurable = refs and hasattr(model, "encoder")
+    measurable = refs and not isinstance(model, str) and model.encodes
     distance, relative = feature_distance(model, lr, refs, hr, swapped) if measurable else (None, None)
     return {
         "image": pair.name,
@@ -133,9 +132,8 @@ def enlarge(
         pixels = landmark.super_resolve(lr, refs)
         return (pixels if exact else pixels.round().astype(np.uint8)), None
     out = run(model, lr, refs) if model.references != "none" else run_sisr(model, lr)
-    swapped = getattr(out, "swapped", None)
-    sr = image_of(out)
-    return (to_pixels(sr) if exact else to_image(sr)), swapped if isinstance(swapped, Tensor) else None
+    sr, swapped = (out.sr, out.swapped) if model.references != "none" else (out, None)
+    return (to_pixels(sr) if exact else to_image(sr)), swapped
 
 
 def prepared(pair: Pair, protocol: Protocol = Protocol()) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:

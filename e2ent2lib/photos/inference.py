@@ -7,11 +7,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.matching import match_and_swap
-from e2ent2lib.models import Outputs, image_of
+from e2ent2lib.models import Network, Outputs
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.images import Picture, as_rgb, crop_to_multiple, downscale, to_image, to_tensor, upscale_bicubic
 from e2ent2lib.photos.tiles import Enlarged, Matching, Precision, autocast
@@ -22,7 +22,7 @@ from e2ent2lib.systems import landmark
 def super_resolve(
     lr: Picture,
     ref: Picture | Sequence[Picture] | None = None,
-    model: str | nn.Module = "e2ent2",
+    model: str | Network = "e2ent2",
     profile: str | None = None,
     *,
     precision: Precision = "float32",
@@ -47,7 +47,7 @@ def super_resolve(
 def enlarge(
     lr: UInt8[np.ndarray, "h w 3"],
     refs: Sequence[UInt8[np.ndarray, "h w 3"]],
-    model: str | nn.Module,
+    model: str | Network,
     profile: str | None = None,
     **options,
 ) -> Enlarged:
@@ -59,17 +59,17 @@ def enlarge(
 
 
 def super_resolve_with(
-    model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]] = ()
+    model: Network, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]] = ()
 ) -> UInt8[np.ndarray, "4*h 4*w 3"]:
     """``super_resolve`` with a loaded model, on arrays. Raises RuntimeError if the model is untrained."""
     return enlarge_with(model, lr, refs).image
 
 
 def enlarge_with(
-    model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]] = (), **options
+    model: Network, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]] = (), **options
 ) -> Enlarged:
     """``enlarge`` with a loaded model: in tiles where ``tiles.can_tile``, else as a whole."""
-    if getattr(model, "card", None) is None:
+    if model.card is None:
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
     refs = [] if model.references == "none" else list(refs)
     if tiles.can_tile(model, bool(refs)):
@@ -83,7 +83,7 @@ def enlarge_with(
 
 
 @torch.inference_mode()
-def _as_a_whole(model: nn.Module, lr: np.ndarray, refs: list[np.ndarray], precision: Precision) -> Enlarged:
+def _as_a_whole(model: Network, lr: np.ndarray, refs: list[np.ndarray], precision: Precision) -> Enlarged:
     """For networks that look along whole rows, or match between cells: all of the picture is in memory at once."""
     pixels = 16 * lr[..., 0].size + sum(ref[..., 0].size for ref in refs)
     needed, there = 16 * model.profile.channels * pixels, memory()
@@ -94,8 +94,8 @@ def _as_a_whole(model: nn.Module, lr: np.ndarray, refs: list[np.ndarray], precis
         )
     with autocast(device_of(model), precision):
         out = run(model, lr, refs)
-    made, sisr = image_of(out), getattr(out, "sisr", None)
-    if not isinstance(sisr, Tensor):
+    made, sisr = out.sr, out.sisr
+    if sisr is None:
         return Enlarged(to_image(made))
     confidence, changed = out.confidence[0].float().cpu().numpy(), tiles.moved(made, sisr, model.profile.scale)
     return Enlarged(to_image(made), to_image(sisr), changed=changed, confidence=confidence)
@@ -110,23 +110,21 @@ def memory() -> float:
 
 
 @torch.inference_mode()
-def run_sisr(model: nn.Module, lr: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 4*h 4*w"]:
+def run_sisr(model: Network, lr: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 4*h 4*w"]:
     """One forward pass without a reference on an 8-bit picture, as tensor; of a RefSR model its SISR branch alone.
 
     Raises ValueError for a model that has none.
     """
-    branch = model if model.references == "none" else model.sisr
+    branch = model.single_image
     if branch is None:
-        name = model.card["model"] if getattr(model, "card", None) else type(model).__name__
+        name = model.card["model"] if model.card else type(model).__name__
         raise ValueError(f"{name} has no SISR branch, it needs a reference; give one, or choose model='sisr'")
-    return image_of(branch(to_tensor(lr).to(device_of(model))))
+    return branch(to_tensor(lr).to(device_of(model))).sr
 
 
 @torch.inference_mode()
-def run(
-    model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]
-) -> Outputs | tuple | Tensor:
-    """One forward pass of a RefSR model on 8-bit pictures; ``image_of`` takes I_sr from what it returns."""
+def run(model: Network, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Outputs:
+    """One forward pass of a RefSR model on 8-bit pictures."""
     device = device_of(model)
     ready = [prepare_reference(x, model.profile.scale, f"reference {i}") for i, x in enumerate(refs, 1)]
     return model(to_tensor(lr).to(device), *([x.to(device) for x in maps] for maps in zip(*ready)))
@@ -151,7 +149,7 @@ def usable_reference(
 
 @torch.inference_mode()
 def feature_distance(
-    model: nn.Module,
+    model: Network,
     lr: UInt8[np.ndarray, "h w 3"],
     refs: Sequence[UInt8[np.ndarray, "h w 3"]],
     hr: UInt8[np.ndarray, "H W 3"],
@@ -172,7 +170,7 @@ def feature_distance(
     return distance, distance / target.abs().sum(1).mean().item()
 
 
-def device_of(model: nn.Module) -> torch.device:
+def device_of(model: Network) -> torch.device:
     """Where a model's weights are."""
     return next(model.parameters()).device
 
@@ -183,12 +181,12 @@ def _as_list(ref: Picture | Sequence[Picture] | None) -> list[Picture]:
     return list(ref) if isinstance(ref, (list, tuple)) else [ref]
 
 
-def shipped(name: str, profile: str | None = None) -> nn.Module:
+def shipped(name: str, profile: str | None = None) -> Network:
     """A model that ships, on a GPU if there is one; the last few are kept. Raises as ``load_model``."""
     return _shipped(name, get_profile(profile).name, str(shipped_folder()))
 
 
 @lru_cache(maxsize=4)
-def _shipped(name: str, profile: str, folder: str) -> nn.Module:
+def _shipped(name: str, profile: str, folder: str) -> Network:
     model = load_model(name, profile, os.path.join(folder, profile))
     return model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,7 +7,6 @@ low resolution, and goes band by band. φ(I_ref), the largest map, is computed w
 
 import copy
 import hashlib
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from e2ent2lib.matching import Map, Matches, from_rows, match, swap_plan, to_rows
-from e2ent2lib.models import image_of
+from e2ent2lib.models.network import Network, receptive_field
 from e2ent2lib.photos.coarse import match_coarse
 from e2ent2lib.photos.images import downscale, to_image, to_tensor, whole_file
 
@@ -39,8 +38,6 @@ BAND = 15_000_000_000
 """Pairs of patches matched at a time: about 15 seconds on two cores, which is what an interruption loses."""
 KEPT = 3 << 29
 """Bytes of φ(I_ref) that are kept; of what is beyond, tiles are computed anew when they are needed again."""
-SKIPS = 3
-"""Pixels that a bilinear or bicubic skip sees, and the average over confidences in ``models.gated``."""
 
 
 class Enlarged(NamedTuple):
@@ -57,16 +54,11 @@ class Enlarged(NamedTuple):
     """``Matches.confidence``."""
 
 
-def can_tile(model: nn.Module, references: bool) -> bool:
+def can_tile(model: Network, references: bool) -> bool:
     """Whether ``enlarge`` can run a network: it matches whole cells, or it uses no reference and only convolves."""
-    if not references or model.references == "none":
-        return hasattr(single_image_network(model), "profile")
-    return hasattr(model, "compose") and getattr(model, "whole_cells", True)
-
-
-def single_image_network(model: nn.Module) -> nn.Module | None:
-    """The network without a reference: the model itself, or its SISR branch; None if it has none."""
-    return model if model.references == "none" else model.sisr
+    if references and model.references != "none":
+        return model.whole_cells
+    return model.single_image is not None and model.single_image.receptive_field is not None
 
 
 @torch.inference_mode()
@@ -92,7 +84,7 @@ def enlarge(
     bar = partial(tqdm, disable=not progress, leave=False)
     with autocast(device, precision):
         if model.references == "none" or not refs:
-            return Enlarged(_single_image(single_image_network(model), lr, device, bar))
+            return Enlarged(_single_image(model.single_image, lr, device, bar))
         r, phi = model.profile.scale, partial(in_tiles, model.encoder, device=device)
         phi_in, *downs = (phi(image) for image in (lr, *(downscale(ref, r) for ref in refs)))
         name = identity(model, (lr, *refs), f"{precision} {matching}") if saved else ""
@@ -122,26 +114,6 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
-def reach(*networks: nn.Module) -> int:
-    """How many pixels of its input around its own a pixel of the output sees; no less, and hardly more.
-
-    Of networks one after another: half of each kernel, at the resolution it works at, and ``SKIPS``. Layers count in
-    the order they are defined; where one is applied more often than it is defined, a network's own ``reach`` is right.
-    """
-    own = [network.reach for network in networks if hasattr(network, "reach")]
-    if own:
-        return sum(own)
-    scale, seen = 1.0, 0.0
-    for layer in (layer for network in networks for layer in network.modules()):
-        if isinstance(layer, nn.Conv2d):
-            seen += max(layer.kernel_size) // 2 * max(layer.dilation) / scale
-        elif isinstance(layer, nn.PixelShuffle):
-            scale *= layer.upscale_factor
-        elif isinstance(layer, nn.Upsample):
-            scale *= layer.scale_factor
-    return math.ceil(seen) + SKIPS
-
-
 def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
     """Rows and columns of the tiles that cover ``size``, row by row; of about one size, none larger than ``side``."""
     yield from product(*(_parts(n, side) for n in size))
@@ -161,7 +133,7 @@ def widened(part: slice, around: int, length: int) -> tuple[slice, slice]:
 
 def in_tiles(network: nn.Module, image: Pixels, device: torch.device) -> Float[Tensor, "1 c h w"]:
     """A network's map of an 8-bit image at the image's size, as φ makes it, in float32; as if the image were whole."""
-    around, made = reach(network), None
+    around, made = receptive_field(network), None
     for ys, xs in tiles(image.shape[:2], TILE):
         found = _tile(network, image, ys, xs, around, device).float()
         if made is None:
@@ -185,11 +157,11 @@ def _scaled(part: slice, r: int) -> slice:
 
 
 def _single_image(network: nn.Module, lr: Pixels, device: torch.device, bar: Callable) -> Pixels:
-    r, around = network.profile.scale, reach(network)
+    r, around = network.profile.scale, network.receptive_field
     image = np.empty((r * lr.shape[0], r * lr.shape[1], 3), np.uint8)
     for ys, xs in bar(list(tiles(lr.shape[:2], TILE)), desc="enlarging", unit="tile"):
         (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip((ys, xs), lr.shape[:2]))
-        made = image_of(network(_input(lr[rows, columns], device)))[..., _scaled(y, r), _scaled(x, r)]
+        made = network(_input(lr[rows, columns], device)).sr[..., _scaled(y, r), _scaled(x, r)]
         image[_scaled(ys, r), _scaled(xs, r)] = to_image(made)
     return image
 
@@ -251,7 +223,7 @@ class ReferenceFeatures:
         self.encoder, self.refs, self.scale, self.device = encoder, refs, scale, device
         self.sizes = [(ref.shape[0] // scale, ref.shape[1] // scale) for ref in refs]
         self._places = [(n, ys, xs) for n, size in enumerate(self.sizes) for ys, xs in tiles(size, TILE)]
-        self._around = reach(encoder)
+        self._around = receptive_field(encoder)
         self._tiles: dict[int, Tensor] = {}
         self._random = random.Random(0)  # what is thrown out does not change what is computed, only how often
         # for each cell of all references, one after another: which tile holds it, and as which of its rows
@@ -290,9 +262,9 @@ def _composed(
     model: nn.Module, lr: Pixels, phi_in: Map, matches: Matches, reference: ReferenceFeatures, bar: Callable
 ) -> Enlarged:
     """F, ζ and the SISR branch, tile by tile."""
-    r, around, size = model.profile.scale, reach(model.synthesis), lr.shape[:2]
+    r, around, size = model.profile.scale, receptive_field(model.synthesis), lr.shape[:2]
     image = np.empty((r * size[0], r * size[1], 3), np.uint8)
-    sisr, changed = (np.empty_like(image), np.empty(size, np.float32)) if model.sisr else (None, None)
+    sisr, changed = (np.empty_like(image), np.empty(size, np.float32)) if model.single_image else (None, None)
     for ys, xs in bar(list(tiles(size, TILE)), desc="synthesis", unit="tile"):
         (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip((ys, xs), size))
         swapped = swapped_tile(matches, reference, rows, columns)
@@ -303,7 +275,7 @@ def _composed(
         if out.sisr is not None:
             sisr[tuple(where)] = to_image(out.sisr[..., y, x])
             changed[ys, xs] = moved(out.sr[..., y, x], out.sisr[..., y, x], r)
-    made = model.sisr is not None and out.sisr is not None
+    made = out.sisr is not None
     confidence = matches.confidence[0].cpu().numpy()
     return Enlarged(image, sisr if made else None, matches, changed if made else None, confidence)
 

@@ -10,7 +10,6 @@ from torch import nn
 
 from e2ent2lib.config import PAPER, get_profile
 from e2ent2lib.measure.metrics import psnr
-from e2ent2lib.models import branches
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.examples import Pixels, Window, cut
@@ -66,7 +65,7 @@ def own_parameters(model: nn.Module) -> int:
 
 def _training(name: str, model: nn.Module) -> dict[str, str]:
     recipe, profile = RECIPES[name], model.profile.name
-    weights = recipe.make_loss(model.profile, branches(model)).weights
+    weights = recipe.make_loss(model.profile, model.branches).weights
     shown = {term: weight for term, weight in weights.items() if recipe.adversarial or not term.startswith("adv_")}
     line = {"loss": " + ".join(f"{weight:g}·{term}" for term, weight in shown.items() if weight)}
     line["adversary"] = recipe.adversarial or "none"

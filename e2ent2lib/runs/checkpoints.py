@@ -16,7 +16,7 @@ from e2ent2lib.systems.drcn import DRCN
 from e2ent2lib.systems.enhancenet import EnhanceNet
 from e2ent2lib.systems.feature_presisr import FeaturePreSISR
 from e2ent2lib.systems.feature_vgg import FeatureVGG
-from e2ent2lib.systems.gated import GatedE2ENT2, GatedSubcellE2ENT2
+from e2ent2lib.systems.gated import GatedE2ENT2
 from e2ent2lib.systems.passrnet import PASSRnet
 from e2ent2lib.systems.srgan import SRResNet
 from e2ent2lib.systems.srntt import SRNTT
@@ -26,9 +26,7 @@ from e2ent2lib.systems.subcell import SubcellE2ENT2
 ALPHAS = {
     "e2ent2-mse": (0.25, 0.25, 0.5),
     "e2ent2-mse-related": (0.25, 0.25, 0.5),
-    "e2ent2-mse-gated": (0.25, 0.25, 0.5),
     "e2ent2-mse-subcell": (0.25, 0.25, 0.5),
-    "e2ent2-mse-subcell-gated": (0.25, 0.25, 0.5),
     "e2ent2": (0.25, 0.25, 0.5),
     "e2ent2-alpha-100": (1.0, 0.0, 0.0),
     "e2ent2-alpha-010": (0.0, 1.0, 0.0),
@@ -41,9 +39,7 @@ ALPHAS = {
 OPTIONS = {"e2ent2-error-sum": {"error_down": "sum"}, "e2ent2-noresidual": {"residual": False}}
 """In what else a network differs from E2ENT²'s."""
 DEPARTURES = {
-    "e2ent2-mse-gated": GatedE2ENT2,
     "e2ent2-mse-subcell": SubcellE2ENT2,
-    "e2ent2-mse-subcell-gated": GatedSubcellE2ENT2,
 }
 """What is not the paper's network, under names of their own."""
 NETWORKS = {
@@ -59,6 +55,7 @@ NETWORKS = {
     "passrnet": PASSRnet,
     "feature-vgg": FeatureVGG,
     "feature-presisr": FeaturePreSISR,
+    "e2ent2-mse-gated": GatedE2ENT2,
 } | {name: DEPARTURES.get(name, E2ENT2) for name in ALPHAS}
 """The network of each model's name, in the order of the tables."""
 MODELS = tuple(NETWORKS)

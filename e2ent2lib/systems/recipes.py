@@ -86,7 +86,6 @@ RECIPES = {
     "e2ent2-mse-related": replace(_OURS, rec="mse", adversarial=None, unrelated=0.0),
     "e2ent2-mse-gated": replace(_GATE, start_from="e2ent2-mse"),
     "e2ent2-mse-subcell": replace(_OURS, rec="mse", adversarial=None, steps="steps_subcell"),
-    "e2ent2-mse-subcell-gated": replace(_GATE, start_from="e2ent2-mse-subcell"),
     "e2ent2": _OURS,
     "e2ent2-alpha-100": _ABLATION,
     "e2ent2-alpha-010": _ABLATION,

@@ -17,6 +17,7 @@ from e2ent2lib.config import PAPER, PROFILES, SMOKE
 from e2ent2lib.data.crops import Crops, CropTwice
 from e2ent2lib.losses import critic_loss, generator_loss, gradient_penalty, reconstruction_loss
 from e2ent2lib.measure.evaluate import evaluate
+from e2ent2lib.models.network import trained_images
 from e2ent2lib.runs.checkpoints import MADE_BY, MODELS, build_model, load_model, save_model
 from e2ent2lib.train import RECIPES, Recipe, learning_rate, make_fabric, make_players, train, training_step
 
@@ -142,7 +143,7 @@ def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, 
     written = {f"{saved}.{end}" for saved in {name, recipe.keeps or name} for end in ("json", "safetensors")}
     assert set(visible_files(tmp_path / "run")) == written | {"state.pt"}
     assert [row["step"] for row in history] == list(range(0 if recipe.ablation else 2, steps + 1, 2))
-    branches = trainer.branches(build_model(name, TINY))
+    branches = build_model(name, TINY).branches
     terms = recipe.make_loss(TINY, branches).weights
     kinds = ["adv", "critic"] if recipe.adversarial else []
     expected = {f"{kind}_{b}" for kind in kinds for b in branches} | {f"val_{b}" for b in branches} | {"step"}
@@ -331,7 +332,7 @@ def test_the_generators_gradient_is_that_of_the_weighted_losses(name):
     losses = training_step(fabric, players, batch, recipe, profile)
     critics = [player.net.module for player in players.critics]  # as they are after their own step
 
-    images = trainer.images_of(model, trainer.forward(model, batch))
+    images = trained_images(trainer.forward(model, batch), model.branches)
     expected, total = {}, 0
     for i, (branch, image) in enumerate(images.items()):
         weight = 0.3 if branch == "sisr" and len(images) == 2 else 1
@@ -352,7 +353,7 @@ def test_each_critic_learns_from_its_branch_alone_and_the_generators_step_leaves
     model, batch = copy.deepcopy(players.generator.net.module), a_batch()
     before = [copy.deepcopy(player.net.module) for player in players.critics]
     losses = training_step(fabric, players, batch, recipe, profile)
-    images = trainer.images_of(model, trainer.forward(model, batch))
+    images = trained_images(trainer.forward(model, batch), model.branches)
     for (branch, image), critic, player in zip(images.items(), before, players.critics):
         loss = critic_loss(critic(batch.hr), critic(image.detach()))
         torch.testing.assert_close(losses[f"critic_{branch}"], loss.detach())

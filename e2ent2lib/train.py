@@ -25,15 +25,16 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops, CropTwice, TrainingImages, training_images
-from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
 from e2ent2lib.matching import NotFiniteError
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models import Critic, Network, Outputs
 from e2ent2lib.models.network import trained_images
-from e2ent2lib.photos.images import to_image, whole_file
+from e2ent2lib.photos.images import to_image
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
+from e2ent2lib.runs.files import whole_file
 from e2ent2lib.runs.probes import probe
+from e2ent2lib.systems.adversaries import ADVERSARIES, Adversary, gradient_penalty
 from e2ent2lib.systems.recipes import RECIPES, Recipe
 from e2ent2lib.systems.vgg import LICENCE, VGG19
 

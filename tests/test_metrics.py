@@ -20,7 +20,8 @@ from e2ent2lib.config import SMOKE
 from e2ent2lib.data.pairs import Pair
 from e2ent2lib.measure.evaluate import data_fingerprint, data_set, evaluate, measure, prepared, up_to_date
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
-from e2ent2lib.photos.images import Kernel, crop_to_multiple, downscale, read_image, upscale_bicubic
+from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image, upscale_bicubic
+from e2ent2lib.photos.options import Kernel
 from e2ent2lib.report.compare import compare
 from e2ent2lib.report.paper import PRINTED
 from e2ent2lib.report.published import PUBLISHED, SOURCES, published

@@ -24,7 +24,8 @@ from e2ent2lib.report.paper import PRINTED, TITLES
 from e2ent2lib.report.references import save_summary
 from e2ent2lib.report.tables import EXTRA, save_tables, table
 from e2ent2lib.runs.checkpoints import UNTRAINED
-from e2ent2lib.runs.provenance import ROOT, file_sha256
+from e2ent2lib.runs.files import file_sha256
+from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems.recipes import RECIPES
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -15,10 +15,11 @@ from PIL import Image
 from e2ent2lib import train as trainer
 from e2ent2lib.config import PAPER, PROFILES, SMOKE
 from e2ent2lib.data.crops import Crops, CropTwice
-from e2ent2lib.losses import critic_loss, generator_loss, gradient_penalty, reconstruction_loss
+from e2ent2lib.losses import critic_loss, generator_loss, reconstruction_loss
 from e2ent2lib.measure.evaluate import evaluate
 from e2ent2lib.models.network import trained_images
 from e2ent2lib.runs.checkpoints import MADE_BY, MODELS, build_model, load_model, save_model
+from e2ent2lib.systems.adversaries import gradient_penalty
 from e2ent2lib.train import RECIPES, Recipe, learning_rate, make_fabric, make_players, train, training_step
 
 TINY = replace(

@@ -20,8 +20,8 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, data_roots, fingerprint
 from e2ent2lib.data.unpack import Limits, pattern, unpack
-from e2ent2lib.photos.images import read_image, whole_file
-from e2ent2lib.runs.provenance import file_sha256
+from e2ent2lib.photos.images import read_image
+from e2ent2lib.runs.files import file_sha256, whole_file
 
 GITHUB = "https://github.com"
 RECORD = "fetched.json"

@@ -18,7 +18,8 @@ import numpy as np
 import skimage.data
 from jaxtyping import UInt8
 
-from e2ent2lib.photos.images import EXTENSIONS, Picture, as_rgb, crop_to_multiple, downscale, resize
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, resize
+from e2ent2lib.photos.photograph import EXTENSIONS, Picture
 from e2ent2lib.runs.provenance import ROOT
 
 

@@ -86,8 +86,3 @@ def receptive_field(*modules: nn.Module) -> int:
 def trained_images(outputs: Outputs, branches: tuple[str, ...]) -> dict[str, Images]:
     """The image of each of ``Network.branches``."""
     return {"sisr": outputs.sisr, "ref": outputs.sr} if len(branches) == 2 else {branches[0]: outputs.sr}
-
-
-def as_list(images: Images | Sequence[Images]) -> list[Images]:
-    """One batch of references, or a list of them, as a list."""
-    return [images] if isinstance(images, Tensor) else list(images)

@@ -19,9 +19,9 @@ from e2ent2lib.measure.verdicts import (
     overall,
     paired,
 )
-from e2ent2lib.photos.images import whole_file
 from e2ent2lib.report.figures import save as save_figure
 from e2ent2lib.report.plots import use_style
+from e2ent2lib.runs.files import whole_file
 
 RULE = f"""Effect: the difference, averaged over seeds, then over images; positive is what the paper says. Interval:
 95 % percentile bootstrap over images, 9,999 resamples. Spread: largest less smallest effect over the seeds; where a

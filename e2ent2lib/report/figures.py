@@ -16,13 +16,14 @@ from tqdm.auto import tqdm
 from e2ent2lib.data.pairs import dataset
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import Protocol, psnr
-from e2ent2lib.photos.images import downscale, whole_file
+from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.examples import CROP, Pixels, Window, cut, finish
 from e2ent2lib.report.match_figures import figure4, figure5
 from e2ent2lib.report.network_figures import figure2, figure3, figure6
 from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, shipped_card, shipped_folder
+from e2ent2lib.runs.files import whole_file
 
 SYSTEMS = {
     "bicubic": "Bicubic",

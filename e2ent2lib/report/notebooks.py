@@ -8,7 +8,7 @@ import nbformat
 from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
-from e2ent2lib.photos.images import whole_file
+from e2ent2lib.runs.files import whole_file
 
 LARGEST = 500_000
 LONGEST_CELL = 25

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from e2ent2lib.data.pairs import UNRELATED
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.photos.images import whole_file
 from e2ent2lib.report.figures import save
 from e2ent2lib.report.plots import COLOURS, use_style
+from e2ent2lib.runs.files import whole_file
 
 USUAL = Protocol().reference
 NETWORKS = {

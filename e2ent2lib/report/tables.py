@@ -6,10 +6,10 @@ import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.photos.images import whole_file
 from e2ent2lib.report.ablations import NAMES, budget
 from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
 from e2ent2lib.runs.checkpoints import MODELS, UNTRAINED, use_of_references
+from e2ent2lib.runs.files import whole_file
 
 _OURS = [
     ("SISR, stage 1 (not in the paper)", "sisr"),

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
-from e2ent2lib.matching import match, swap
+from e2ent2lib.matching import as_list, match, swap
 from e2ent2lib.models.blocks import conv3, upsampling
-from e2ent2lib.models.network import Images, Network, Outputs, as_list
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.parts import enlarge, gram, shrink
 from e2ent2lib.systems.srgan import NormalisedBlock, SRResNet
 from e2ent2lib.systems.vgg import VGG19, deepest

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.data.crops import Crops
+from e2ent2lib.matching import as_list
 from e2ent2lib.models.blocks import conv3
-from e2ent2lib.models.network import Images, Network, Outputs, as_list
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.parts import enlarge, to_rgb, to_ycbcr
 
 Luma = Float[Tensor, "b 1 h w"]

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from e2ent2lib.matching import Map, Matches, match, overlap_weights, swap
+from e2ent2lib.exact.gather import overlap_weights
+from e2ent2lib.matching import Map, Matches, match, swap
 from e2ent2lib.models.e2ent2 import E2ENT2
-from e2ent2lib.models.network import Images, Outputs, as_list
+from e2ent2lib.models.network import Images, Outputs
 
 
 class SubcellE2ENT2(E2ENT2):
@@ -29,7 +30,7 @@ class SubcellE2ENT2(E2ENT2):
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """As ``E2ENT2.forward``; ``ref_down`` is made anew from ``ref``, at each shift."""
         r = self.profile.scale
-        refs = as_list(ref)
+        refs = [ref] if isinstance(ref, Tensor) else list(ref)
         phi_in, fulls = self.encoder(lr), [self.encoder(image) for image in refs]
         downs, starts = [], []
         for number, image in enumerate(refs):

@@ -20,6 +20,7 @@ from e2ent2lib import train
 from e2ent2lib.config import Profile, get_profile
 from e2ent2lib.data import Crops, CropTwice, training_images
 from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.systems import recipe_of
 
 LEAST = 5.0
 
@@ -44,7 +45,7 @@ def loaded_a_second(images: list, profile: Profile, count: int = 200) -> float:
 
 def step_seconds(images: list, profile: Profile, model: str) -> float:
     """The fastest of five training steps of ``model``, without loading."""
-    recipe = train.RECIPES[model]
+    recipe = recipe_of(model)
     fabric = train.make_fabric(profile, "auto", "auto")
     players = train.make_players(fabric, build_model(model, profile), recipe, profile)
     batch = fabric.to_device(Crops(*next(batches(images, profile))))

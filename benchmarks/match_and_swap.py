@@ -30,6 +30,7 @@ from e2ent2lib.data.crops import Crops
 from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.systems import recipe_of
 
 HERE = Path(__file__).parent
 SIZES = ((40, 40), (80, 80), (80, 125), (160, 160), (250, 250))
@@ -149,7 +150,7 @@ def share_of_training_step(steps: int = 8) -> dict[str, float]:
     """How much of a joint training step at the compact profile goes to match and swap; seconds a step."""
     profile = config.get_profile("compact")
     fabric = train.make_fabric(profile, "cpu", 1)
-    recipe = train.RECIPES["e2ent2-mse"]
+    recipe = recipe_of("e2ent2-mse")
     players = train.make_players(fabric, build_model("e2ent2-mse", profile), recipe, profile)
     low, high = ((profile.batch, 3, n, n) for n in (profile.crop // profile.scale, profile.crop))
     batch = Crops(*(torch.rand(shape) for shape in (high, low, high, low)))

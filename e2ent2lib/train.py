@@ -31,11 +31,11 @@ from e2ent2lib.models import Critic, Network, Outputs
 from e2ent2lib.models.network import trained_images
 from e2ent2lib.photos.images import to_image
 from e2ent2lib.runs import provenance
-from e2ent2lib.runs.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
+from e2ent2lib.runs.checkpoints import build_model, load_model, save_model, shipped_folder
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.runs.probes import probe
+from e2ent2lib.systems import Recipe, recipe_of, system_of
 from e2ent2lib.systems.adversaries import ADVERSARIES, Adversary, gradient_penalty
-from e2ent2lib.systems.recipes import RECIPES, Recipe
 from e2ent2lib.systems.vgg import LICENCE, VGG19
 
 ADAM_EPS = 1e-10
@@ -202,10 +202,7 @@ def train(
     NotFiniteError with a diagnosis if training diverges, and OSError if there is no room; what was saved stays whole.
     """
     out = Path(out or f"runs/{name}-{profile.name}")
-    network_of(name)  # an unknown name is refused before anything is read or written
-    if name in MADE_BY:
-        raise ValueError(f"{name} is saved on the way to {MADE_BY[name]}; train that")
-    recipe, saved = RECIPES[name], out / "state.pt"
+    recipe, saved = recipe_of(name), out / "state.pt"
     if saved.is_file() and not resume:
         raise FileExistsError(f"{out} holds a run already; add --resume to go on with it, or choose another --out")
     fabric = make_fabric(profile, accelerator, devices)
@@ -268,7 +265,7 @@ def _start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.
     """Load the weights that stage 2 starts from; returns which ones they were."""
     if recipe.start_from is None:
         return None
-    own = Path(f"runs/{MADE_BY.get(recipe.start_from, recipe.start_from)}-{profile.name}")
+    own = Path(f"runs/{system_of(recipe.start_from).trained_as}-{profile.name}")
     default = own if (own / f"{recipe.start_from}.safetensors").is_file() else shipped_folder() / profile.name
     first = load_model(recipe.start_from, profile, folder or default)
     model.get_submodule(recipe.part).load_state_dict(first.state_dict())

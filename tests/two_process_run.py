@@ -18,10 +18,11 @@ from e2ent2lib import train as trainer
 from e2ent2lib.config import SMOKE
 from e2ent2lib.data.crops import Crops, CropTwice
 from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.systems import recipe_of
 
 # equal weights, so that the adversarial part of the gradient shows; float64, so that the order of a sum does not
 PROFILE = replace(SMOKE, crop=32, batch=4, weight_rec=1.0, weight_adv=1.0, steps_joint=4, checkpoint_every=2)
-RECIPE = trainer.RECIPES["e2ent2"]
+RECIPE = recipe_of("e2ent2")
 
 
 def images(count=4, side=48):

@@ -25,7 +25,7 @@ from e2ent2lib.report.examples import Example
 from e2ent2lib.report.match_figures import error_maps
 from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.runs.probes import gradients
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems import recipe_of
 from e2ent2lib.train import make_fabric, make_players, training_step
 
 Alphas = tuple[float, float, float]
@@ -122,7 +122,7 @@ def first_steps(
     full step size; four crops of 64 pixels of the photographs in scikit-image's wheel a step, the same for every α.
     """
     small = replace(get_profile(profile), crop=64, batch=4, workers=0, precision="32-true")
-    recipe, fabric = RECIPES["e2ent2-mse"], make_fabric(small, "cpu")
+    recipe, fabric = recipe_of("e2ent2-mse"), make_fabric(small, "cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = E2ENT2(small, alphas=alphas)

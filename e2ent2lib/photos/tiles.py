@@ -28,7 +28,7 @@ from e2ent2lib.exact.gather import from_rows, swap_plan, to_rows
 from e2ent2lib.matching import Map, Matches, match
 from e2ent2lib.models.network import Network, receptive_field
 from e2ent2lib.photos.coarse import match_coarse
-from e2ent2lib.photos.images import downscale, to_image, to_tensor
+from e2ent2lib.photos.images import downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Options, Precision
 from e2ent2lib.photos.photograph import Pixels
 from e2ent2lib.runs.files import whole_file
@@ -47,7 +47,7 @@ class Enlarged(NamedTuple):
     """What ``enlarge`` gives: the picture, and what a report says of how it was made."""
 
     image: Pixels
-    """I_sr in 8 bits."""
+    """I_sr in 8 bits; float32 if not ``Options.rounded``."""
     sisr: Pixels | None = None
     """The SISR branch's image; None where the network has none, or nothing was matched."""
     matches: Matches | None = None
@@ -55,6 +55,8 @@ class Enlarged(NamedTuple):
     """How far the reference moved each cell's pixels, in 8-bit steps: the mean of |I_sr − SISR image|."""
     confidence: Float[np.ndarray, "h w"] | None = None
     """``Matches.confidence``."""
+    swapped: Float[Tensor, "1 c H W"] | None = None
+    """F; of networks that take a picture as a whole."""
 
 
 def can_tile(model: Network, references: bool) -> bool:
@@ -69,10 +71,12 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
     """The picture ×4 by a network that ``can_tile``; references have sides that are multiples of the scale."""
     model, device = channels_last(model), next(model.parameters()).device
     bar = partial(tqdm, disable=not options.progress, leave=False)
+    r = model.profile.scale
+    image = np.empty((r * lr.shape[0], r * lr.shape[1], 3), np.uint8 if options.rounded else np.float32)
     with autocast(device, options.precision):
         if model.references == "none" or not refs:
-            return Enlarged(_single_image(model.single_image, lr, device, bar))
-        r, phi = model.profile.scale, partial(in_tiles, model.encoder, device=device)
+            return Enlarged(_single_image(model.single_image, lr, image, device, bar))
+        phi = partial(in_tiles, model.encoder, device=device)
         phi_in, *downs = (phi(image) for image in (lr, *(downscale(ref, r) for ref in refs)))
         saved = SavedMatches(options.saved, identity(model, (lr, *refs), options)) if options.saved else None
         in_bands = partial(match_in_bands, bar=bar, saved=saved)
@@ -80,7 +84,7 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
             matches = match_coarse(phi_in, downs, model.norm, in_bands, partial(bar, desc="looking around"))
         else:
             matches = in_bands(phi_in, downs, model.norm)
-        result = _composed(model, lr, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
+        result = _composed(model, lr, image, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
     if options.saved:
         options.saved.unlink(missing_ok=True)
     return result
@@ -141,12 +145,16 @@ def _scaled(part: slice, r: int) -> slice:
     return slice(r * part.start, r * part.stop)
 
 
-def _single_image(network: Network, lr: Pixels, device: torch.device, bar: Callable) -> Pixels:
+def _fill(image: np.ndarray, where: tuple, result: Float[Tensor, "1 3 h w"]) -> None:
+    image[where] = to_image(result) if image.dtype == np.uint8 else to_pixels(result)
+
+
+def _single_image(network: Network, lr: Pixels, image: np.ndarray, device: torch.device, bar: Callable) -> np.ndarray:
+    """Fill ``image`` tile by tile, and return it."""
     r, around = network.profile.scale, network.receptive_field
-    image = np.empty((r * lr.shape[0], r * lr.shape[1], 3), np.uint8)
     for tile in bar(list(tiles(lr.shape[:2], TILE)), desc="enlarging", unit="tile"):
         part = _tile(lambda x: network(x).sr, lr, tile, around, device, r)
-        image[*(_scaled(side, r) for side in tile)] = to_image(part)
+        _fill(image, tuple(_scaled(side, r) for side in tile), part)
     return image
 
 
@@ -248,19 +256,24 @@ class ReferenceFeatures:
 
 
 def _composed(
-    model: Network, lr: Pixels, phi_in: Map, matches: Matches, reference: ReferenceFeatures, bar: Callable
+    model: Network,
+    lr: Pixels,
+    image: np.ndarray,
+    phi_in: Map,
+    matches: Matches,
+    reference: ReferenceFeatures,
+    bar: Callable,
 ) -> Enlarged:
-    """F, ζ and the SISR branch, tile by tile."""
+    """F, ζ and the SISR branch, tile by tile; I_sr fills ``image``."""
     r, around, size = model.profile.scale, receptive_field(model.synthesis), lr.shape[:2]
-    image = np.empty((r * size[0], r * size[1], 3), np.uint8)
-    sisr, changed = (np.empty_like(image), np.empty(size, np.float32)) if model.single_image else (None, None)
+    sisr, changed = np.empty(image.shape, np.uint8), np.empty(size, np.float32)
     for tile in bar(list(tiles(size, TILE)), desc="synthesis", unit="tile"):
         (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip(tile, size))
         swapped = swapped_tile(matches, reference, rows, columns)
         confidence = matches.confidence[:, rows, columns]
         out = model.compose(swapped, phi_in[..., rows, columns], _input(lr[rows, columns], phi_in.device), confidence)
         inner, where = (..., _scaled(y, r), _scaled(x, r)), tuple(_scaled(part, r) for part in tile)
-        image[where] = to_image(out.sr[inner])
+        _fill(image, where, out.sr[inner])
         if out.sisr is not None:
             sisr[where] = to_image(out.sisr[inner])
             changed[tile] = moved(out.sr[inner], out.sisr[inner], r)

@@ -4,6 +4,6 @@ A system of your own is one file, with a subclass of ``models.Network`` that say
 one ``System`` in ``SYSTEMS``. It can then be trained, evaluated and used by its name, and stands in the tables.
 """
 
-from e2ent2lib.systems.table import SYSTEMS, Recipe, System, system
+from e2ent2lib.systems.table import SYSTEMS, Recipe, System, recipe_of, system_of
 
-__all__ = ["SYSTEMS", "Recipe", "System", "system"]
+__all__ = ["SYSTEMS", "Recipe", "System", "recipe_of", "system_of"]

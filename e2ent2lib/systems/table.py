@@ -1,6 +1,7 @@
 """One record a system: what it is called, its network, how it is trained, which tables show it.
 
-Networks and losses are named by their import paths and imported on use, so that listing systems imports none.
+Networks and losses are named by their import paths and imported on use, so that listing systems imports none of them,
+nor PyTorch.
 
 Photographs, crops, batch, optimiser and learning rate are the profile's for every system, not those of each paper, so
 that rows differ in their networks and losses alone. The number of steps is one of the profile's.
@@ -9,13 +10,14 @@ that rows differ in their networks and losses alone. The number of steps is one 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pkgutil import resolve_name
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from e2ent2lib.config import Profile
-from e2ent2lib.losses import PaperLoss
-from e2ent2lib.models.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from e2ent2lib.models.network import Network
 
 LARGEST_DISPARITY = 64
 """HR pixels by which the right crop of a stereo baseline's training pair is shifted at most."""
@@ -33,7 +35,7 @@ class Recipe:
     rec: str = "l1"
     """The paper's reconstruction loss: "l1" (Eq. 8) or "mse"."""
     adversarial: str | None = None
-    """A name of ``losses.ADVERSARIES``; "ragan" is Eq. 9 and 10."""
+    """A name of ``adversaries.ADVERSARIES``; "ragan" is Eq. 9 and 10."""
     start_from: str | None = None
     """The model whose weights it starts from."""
     part: str = ""
@@ -50,9 +52,11 @@ class Recipe:
     unrelated: float | None = None
     """Fraction of references cut from another photograph, in place of the profile's; 0 in the paper."""
 
-    def make_loss(self, profile: Profile, branches: tuple[str, ...]) -> nn.Module:
+    def make_loss(self, profile: Profile, branches: tuple[str, ...]) -> "nn.Module":
         """The loss with its weights for this profile, and for the branches that ``Network.branches`` names."""
-        return resolve_name(self.loss)(profile) if self.loss else PaperLoss(profile, self.rec, branches)
+        if self.loss:
+            return resolve_name(self.loss)(profile)
+        return resolve_name("e2ent2lib.losses:PaperLoss")(profile, self.rec, branches)
 
     def crops(self, profile: Profile) -> Profile:
         """The profile as this system's crops need it."""
@@ -60,7 +64,7 @@ class Recipe:
             return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0, views=0.0)
         return profile if self.unrelated is None else replace(profile, unrelated=self.unrelated)
 
-    def facts(self, loss: nn.Module) -> dict:
+    def facts(self, loss: "nn.Module") -> dict:
         """What a model card says of it."""
         return asdict(self) | {"loss": type(loss).__name__, "weights": loss.weights}
 
@@ -106,32 +110,36 @@ class System:
         return next((s.name for s in SYSTEMS.values() if s.recipe and s.recipe.keeps == self.name), None)
 
     @property
+    def card(self) -> dict | None:
+        """What stands for the model card of a system without weights; None for the others."""
+        return {"model": self.name, "sha256": None} if self.trained_as is None else None
+
+    @property
     def ablation(self) -> bool:
         """Whether it is a row of Tables 3 and 4, trained on their budget."""
         return self.recipe is not None and self.recipe.ablation
 
-    def network_class(self) -> type[Network]:
+    def network_class(self) -> "type[Network]":
         """The class of its network; imports its file."""
         return resolve_name(self.network)
 
-    def build(self, profile: Profile) -> Network:
-        """Its network with random weights; one without weights is ready for use, with a card that says so."""
+    def build(self, profile: Profile) -> "Network":
+        """Its network with random weights, and so without a card; one that has no weights is ready for use."""
         model = self.network_class()(profile, **self.options)
-        if self.trained_as is None:
-            model.card = {"model": self.name, "sha256": None}
+        model.card = self.card
         return model
 
 
-def system(name: str) -> System:
+def system_of(name: str) -> System:
     """The record of that name. Raises ValueError for a name that does not exist."""
     if name not in SYSTEMS:
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(SYSTEMS)}")
     return SYSTEMS[name]
 
 
-def recipe(name: str) -> Recipe:
+def recipe_of(name: str) -> Recipe:
     """How a system is trained. Raises ValueError if the name does not exist, or is not trained under it."""
-    record = system(name)
+    record = system_of(name)
     if record.recipe:
         return record.recipe
     if record.trained_as:

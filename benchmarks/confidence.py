@@ -30,8 +30,8 @@ from e2ent2lib.photos import tiles
 from e2ent2lib.photos.confidence import FILE, agreement
 from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image
 from e2ent2lib.runs import provenance
-from e2ent2lib.systems import SYSTEMS
 from e2ent2lib.runs.files import whole_file
+from e2ent2lib.systems import SYSTEMS
 
 PROFILE = "compact"
 SIDE = 512  # pixels of a view, from its top left

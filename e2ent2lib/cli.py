@@ -96,9 +96,9 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
         print("\n".join(fetch(name)))
         return
     found = check(name)
-    print("\n".join(found.said + [f"warning: {line}" for line in found.warnings]))
-    if found.wrong:
-        raise ValueError(f"{len(found.wrong)} thing(s) to put right in {name}:\n  " + "\n  ".join(found.wrong))
+    print("\n".join(found.notes + [f"warning: {line}" for line in found.warnings]))
+    if found.errors:
+        raise ValueError(f"{len(found.errors)} error(s) in {name}:\n  " + "\n  ".join(found.errors))
 
 
 def train(
@@ -133,7 +133,7 @@ def train(
         accelerator: cpu, gpu or auto.
         devices: how many, or auto.
     """
-    from e2ent2lib import train as trainer  # Fabric takes seconds to import, and only training needs it
+    from e2ent2lib.runs import run  # Fabric takes seconds to import, and only training needs it
 
     chosen = get_profile(profile)
     if steps is not None:
@@ -143,8 +143,16 @@ def train(
     if chosen.checkpoint_every < 1:
         raise ValueError(f"--checkpoint-every {chosen.checkpoint_every}: expected 1 or more")
     out = out or Path(f"runs/{model}-{chosen.name}")
-    hardware = {"accelerator": accelerator, "devices": int(devices) if devices.isdigit() else devices}
-    trainer.train(model, chosen, data=data, out=out, start_from=start_from, seed=seed, resume=resume, **hardware)
+    options = run.RunOptions(
+        data=data,
+        out=out,
+        start_from=start_from,
+        seed=seed,
+        resume=resume,
+        accelerator=accelerator,
+        devices=int(devices) if devices.isdigit() else devices,
+    )
+    run.train(model, chosen, options)
     print(out / f"{model}.safetensors")
 
 

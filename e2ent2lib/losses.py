@@ -1,7 +1,7 @@
 """Section 3.5: the reconstruction loss (Eq. 8) and the adversarial losses (Eq. 9 and 10). Notebook 02."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -44,6 +44,15 @@ def critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = b
 def generator_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Float[Tensor, ""]:
     """L_G of Eq. 10: Eq. 9 with real and fake exchanged, so that the fakes are to look the more real."""
     return critic_loss(fake, real, mean)
+
+
+class Adversary(NamedTuple):
+    """What a critic and the generator minimise: Eq. 9 and 10, unless a baseline has others."""
+
+    critic_loss: Callable[..., Tensor] = critic_loss
+    generator_loss: Callable[..., Tensor] = generator_loss
+    penalty: Callable[[nn.Module, Images, Images, int], Tensor] | None = None
+    """What is added to the critic's loss, from (critic, real, fake, seed); nothing in the paper."""
 
 
 class PaperLoss(nn.Module):

@@ -7,14 +7,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import network, picture
+from tiny import MODELS, network, picture
 
 from e2ent2lib import matching
 from e2ent2lib.config import SMOKE
 from e2ent2lib.matching import Matches, match, swap
 from e2ent2lib.photos import inference, tiles
 from e2ent2lib.photos.images import to_image
-from e2ent2lib.runs.checkpoints import MODELS, build_model
+from e2ent2lib.runs.checkpoints import build_model
 
 few = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WHOLE = 10**6
@@ -32,7 +32,7 @@ def tileable(references):
 
 def as_a_whole(model, lr, refs):
     with torch.inference_mode():
-        return to_image(inference.run(model, lr, refs).sr if refs else inference.run_sisr(model, lr))
+        return to_image(inference.run(model, lr, refs).sr)
 
 
 def assert_equal_to_rounding(found, expected):

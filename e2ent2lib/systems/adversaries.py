@@ -1,14 +1,13 @@
 """What a critic and a generator minimise: the paper's relativistic average GAN, and the losses of the baselines."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from e2ent2lib.losses import Images, Scores, batch_mean, critic_loss, generator_loss
+from e2ent2lib.losses import Adversary, Images, Scores, batch_mean
 
 
 def standard_critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
@@ -42,17 +41,14 @@ def gradient_penalty(critic: nn.Module, real: Images, fake: Images, seed: int) -
     return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
-class Adversary(NamedTuple):
-    """What the critic and what the generator minimises, and the weight of the critic's gradient penalty."""
-
-    critic_loss: Callable[..., Tensor]
-    generator_loss: Callable[..., Tensor]
-    penalty: float = 0.0
+def weighted_penalty(critic: nn.Module, real: Images, fake: Images, seed: int) -> Float[Tensor, ""]:
+    """``gradient_penalty`` with the weight of Gulrajani et al.; SRNTT."""
+    return 10.0 * gradient_penalty(critic, real, fake, seed)
 
 
 ADVERSARIES = {
-    "ragan": Adversary(critic_loss, generator_loss),
+    "ragan": Adversary(),
     "gan": Adversary(standard_critic_loss, standard_generator_loss),
-    "wgan-gp": Adversary(wasserstein_critic_loss, wasserstein_generator_loss, penalty=10.0),
+    "wgan-gp": Adversary(wasserstein_critic_loss, wasserstein_generator_loss, penalty=weighted_penalty),
 }
 """By the name that a recipe gives: "ragan" is Eq. 9 and 10 of the paper."""

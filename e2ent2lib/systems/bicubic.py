@@ -28,4 +28,4 @@ class Bicubic(Network):
             pixels = upscale_bicubic(picture, r, self.kernel)
         else:
             pixels = resize(picture, *(r * n for n in picture.shape[:2]), self.kernel)
-        return Outputs(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
+        return Outputs(torch.tensor(pixels).permute(2, 0, 1)[None] / 255)

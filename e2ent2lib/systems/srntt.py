@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.matching import as_list, match, swap
 from e2ent2lib.models.blocks import conv3, upsampling
 from e2ent2lib.models.network import Images, Network, Outputs

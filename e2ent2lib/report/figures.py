@@ -140,17 +140,11 @@ def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
     here = available_models(profile)
     cards = {n: shipped_card(n, profile) for n in titles() if n in here and not SYSTEMS[n].card}
-    marks = ", ".join(f"{SYSTEMS[n].title} {c['sha256'][:8]}{_rough(c)}" for n, c in cards.items())
+    marks = ", ".join(f"{SYSTEMS[n].title} {c['sha256'][:8]}" for n, c in cards.items())
     gone = [title for name, title in titles().items() if name not in here]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
     lines += [f"No checkpoint of this profile yet: {', '.join(gone)}."] if gone else []
     return " ".join(lines)
-
-
-def _rough(card: dict) -> str:
-    if not card.get("in_tables", True):
-        return " (five minutes of training)"
-    return " (provisional)" * card["provisional"]
 
 
 FIGURES: dict[int, Callable[[str], Figure | Drawing]] = {

@@ -11,7 +11,7 @@ from e2ent2lib.exact.place import similarity_map
 from e2ent2lib.matching import match
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.coarse import Lookup, Places, match_coarse
-from e2ent2lib.photos.inference import enlarge_with
+from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Options
 
 few = settings(deadline=None, max_examples=30)
@@ -71,5 +71,5 @@ def test_it_is_an_option_of_networks_that_tile():
         Options(matching="near")
     coarse = Options(matching="coarse")
     with pytest.raises(ValueError, match="coarse matching"):
-        enlarge_with(network("srntt"), lr, refs, coarse)
+        enlarge(network("srntt"), lr, refs, coarse)
     np.testing.assert_array_equal(tiles.enlarge(model, lr, (), coarse).image, tiles.enlarge(model, lr).image)

@@ -14,6 +14,7 @@ from e2ent2lib.photos import confidence, report, tiles, upscale
 from e2ent2lib.photos.images import read_image, upscale_bicubic
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.upscale import Upscaled, photographs_in, upscale_all, upscale_file
+from e2ent2lib.runs.checkpoints import load_model
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_without_a_reference_it_is_the_single_image_branch_and_no_verdict(photos
 
 
 def test_a_system_without_use_for_a_reference_says_so(photos):
-    done = upscaled(photos, "bicubic")
+    done = upscaled(photos, load_model("bicubic", "smoke"))
     assert len(done.notes) == 1 and "no use of a reference" in done.notes[0]
     np.testing.assert_array_equal(done.result.image, upscale_bicubic(picture(14, 18)))
 
@@ -221,7 +222,7 @@ def test_a_report_of_files_whose_names_look_like_formulas(photos, model):
 
 @pytest.mark.parametrize("name", ["bicubic", "no reference"])
 def test_a_report_without_matches_has_no_maps(photos, model, name):
-    done = upscaled(photos, "bicubic") if name == "bicubic" else upscaled(photos, model, [])
+    done = upscaled(photos, load_model("bicubic", "smoke")) if name == "bicubic" else upscaled(photos, model, [])
     paths = report.save_report(photos / "report", done)
     assert [p.name for p in paths] == ["report.json", "side_by_side.png"]
     assert "matches" not in json.loads(paths[0].read_text(encoding="utf-8"))

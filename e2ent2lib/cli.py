@@ -61,8 +61,7 @@ def upscale(
         for note in done.notes:
             print(f"note: {note}", file=sys.stderr)
         if report:
-            folder = report / done.photo.path.name if low.is_dir() else report
-            print(*save_report(folder, done), sep="\n")
+            print(*save_report(report / done.photo.path.name if low.is_dir() else report, done), sep="\n")
     if failed:
         raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
 

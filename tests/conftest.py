@@ -1,7 +1,10 @@
 """Fixtures that several files use."""
 
+import threading
+
 import pytest
 from PIL import Image
+from server import BODY, Server
 
 from e2ent2lib.data import pairs
 
@@ -40,3 +43,15 @@ def first_stage(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     run("sisr", folder, photographs)
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A ``Server`` that runs; pooch does not wait between two attempts."""
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    server = Server(BODY)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.stop.set()
+    server.shutdown()
+    server.server_close()

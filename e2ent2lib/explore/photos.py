@@ -33,7 +33,7 @@ class Photos(NamedTuple):
     """What was done to them, to be shown."""
 
 
-def pairs_here() -> dict[str, partial]:
+def available_pairs() -> dict[str, partial]:
     """{title: function that gives the ``Photos``} of the motorcycle, a part of it, and all pairs of data sets here."""
     found = {}
     for data in DATASETS.values():

@@ -69,8 +69,7 @@ def provenance_of(model: E2ENT2) -> str:
     card = getattr(model, "card", None)
     if card is None:
         return f"Profile {model.profile.name}, untrained weights, since there is no checkpoint of this profile"
-    rough = ", provisional" if card["provisional"] else ""
-    return f"Profile {model.profile.name}, model {card['model']}, checkpoint {card['sha256'][:8]}{rough}"
+    return f"Profile {model.profile.name}, model {card['model']}, checkpoint {card['sha256'][:8]}"
 
 
 def principal_colours(maps: Sequence[Float[Tensor, "1 c h w"]]) -> list[Pixels]:

@@ -180,13 +180,13 @@ def test_match_and_swap_is_match_then_swap_and_its_gradients_are_equation_5(seed
 
 @pytest.mark.parametrize("sizes", [((4, 4),), ((3, 5), (4, 3))])
 def test_with_alphas_0_0_1_the_gradient_is_the_true_one(sizes):
-    f_in, downs, refs = a_case(np.random.default_rng(13), batch=1, h=3, w=4, sizes=sizes)
+    f_in, downs, refs = a_case(np.random.default_rng(13), batch=1, channels=1, h=3, w=4, sizes=sizes)
     assert gradcheck(lambda *maps: match_and_swap(f_in.detach(), [d.detach() for d in downs], maps, (0, 0, 1), 2), refs)
 
 
 @pytest.mark.parametrize("alphas", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
 def test_alpha_1_and_alpha_2_are_copies_straight_through_the_argmax_and_no_true_gradients(alphas):
-    f_in, downs, refs = a_case(np.random.default_rng(16), batch=1, h=3, w=4)
+    f_in, downs, refs = a_case(np.random.default_rng(16), batch=1, channels=1, h=3, w=4)
     fixed = [r.detach() for r in refs]
     maps = (f_in, *downs)
     with pytest.raises(GradcheckError):  # F does not change with the map that only decided the match

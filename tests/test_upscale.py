@@ -13,6 +13,7 @@ from tiny import network, picture
 from e2ent2lib.photos import confidence, report, tiles, upscale
 from e2ent2lib.photos.images import read_image, upscale_bicubic
 from e2ent2lib.photos.options import Options
+from e2ent2lib.photos.photograph import read_photograph
 from e2ent2lib.photos.upscale import Upscaled, photographs_in, upscale_all, upscale_file
 from e2ent2lib.runs.checkpoints import load_model
 
@@ -55,16 +56,11 @@ def test_a_file_and_its_references_become_a_file(photos, model):
     assert all((photos / name).read_bytes() == content for name, content in before.items())
 
 
-def test_nothing_is_shrunk_behind_the_users_back(photos, model):
-    """The input is taken as the low-resolution picture it is, whatever its size."""
-    done = upscaled(photos, model, [], low="a.jpg")
-    assert done.result.image.shape == (4 * 48, 4 * 66, 3)
-    np.testing.assert_array_equal(done.photo.pixels, read_image(photos / "a.jpg"))
-
-
-def test_without_a_reference_it_is_the_single_image_branch_and_no_verdict(photos, model):
-    done = upscaled(photos, model, [])
-    np.testing.assert_array_equal(done.result.image, tiles.enlarge(model, picture(14, 18)).image)
+@pytest.mark.parametrize("low", ["low.png", "a.jpg"])
+def test_without_a_reference_it_is_the_single_image_branch_of_the_whole_input_and_no_verdict(photos, model, low):
+    done = upscaled(photos, model, [], low)
+    np.testing.assert_array_equal(done.photo.pixels, read_photograph(photos / low).pixels)  # not shrunk first
+    np.testing.assert_array_equal(done.result.image, tiles.enlarge(model, done.photo.pixels).image)
     assert done.verdict is None and done.notes == []
 
 
@@ -220,12 +216,11 @@ def test_a_report_of_files_whose_names_look_like_formulas(photos, model):
     assert len(report.save_report(photos / "report", upscaled(photos, model, [ref], low, "$out_$.png"))) == 3
 
 
-@pytest.mark.parametrize("name", ["bicubic", "no reference"])
-def test_a_report_without_matches_has_no_maps(photos, model, name):
-    done = upscaled(photos, load_model("bicubic", "smoke")) if name == "bicubic" else upscaled(photos, model, [])
-    paths = report.save_report(photos / "report", done)
-    assert [p.name for p in paths] == ["report.json", "side_by_side.png"]
-    assert "matches" not in json.loads(paths[0].read_text(encoding="utf-8"))
+def test_a_report_without_matches_has_no_maps(photos, model):
+    for done in (upscaled(photos, load_model("bicubic", "smoke")), upscaled(photos, model, [])):
+        paths = report.save_report(photos / "report", done)
+        assert [p.name for p in paths] == ["report.json", "side_by_side.png"]
+        assert "matches" not in json.loads(paths[0].read_text(encoding="utf-8"))
 
 
 def test_the_detail_shown_is_where_the_reference_changed_most(photos, model):

@@ -1,4 +1,4 @@
-"""Whether a reference helps, said honestly: a threshold on how far its matches agree, measured on pairs that are known.
+"""Whether a reference helps: a threshold on how far its matches agree, measured on pairs whose answer is known.
 
 Eq. 4 always finds a best patch, however bad. What tells a reference that shows the same things from one that does not
 is whether neighbours go to neighbours: the share of adjacent cells whose best patches are adjacent in the same way. The

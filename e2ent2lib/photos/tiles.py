@@ -188,8 +188,8 @@ class SavedMatches(NamedTuple):
 
 def identity(model: nn.Module, pictures: Sequence[np.ndarray], options: Options) -> str:
     """What matches belong to: the weights, the pictures' pixels, precision and kind of matching."""
-    told = f"{model.card['sha256']} {model.norm} {options.precision} {options.matching}"
-    digest = hashlib.sha256(told.encode())
+    facts = f"{model.card['sha256']} {model.norm} {options.precision} {options.matching}"
+    digest = hashlib.sha256(facts.encode())
     for picture in pictures:
         digest.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from PIL import Image
 from server import BODY, Server
 
 from e2ent2lib.data import pairs
+from e2ent2lib.runs.checkpoints import save_model
 
 
 @pytest.fixture
@@ -55,6 +56,17 @@ def first_stage(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     run("sisr", folder, photographs)
     return folder
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """The folder of a test, in whose weights/ all that ships is an e2ent2 of smoke size and random weights."""
+    from tiny import network
+
+    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
+    save_model(network("e2ent2"), {"model": "e2ent2"}, tmp_path / "weights" / "smoke", "e2ent2")
+    return tmp_path
 
 
 @pytest.fixture

@@ -22,8 +22,7 @@ from e2ent2lib.report import claims_report
 from e2ent2lib.report.ablations import cards
 from e2ent2lib.report.paper import TITLES
 from e2ent2lib.report.references import save_summary
-from e2ent2lib.report.tables import rows as table_rows
-from e2ent2lib.report.tables import save_tables, table
+from e2ent2lib.report.tables import save_tables, systems_of, table
 from e2ent2lib.runs.files import file_sha256
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
@@ -137,7 +136,7 @@ def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Pa
 def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_group_the_same_crops():
     facts = [json.loads(p.read_text()) for p in sorted((ROOT / "weights/compact").glob("*.json"))]
     facts = [f for f in facts if f["model"] in RECIPES and not f["provisional"] and not RECIPES[f["model"]].ablation]
-    rows = {name for number in (1, 2) for _, name in table_rows(number) if not SYSTEMS[name].card}
+    rows = {name for number in (1, 2) for _, name in systems_of(number) if not SYSTEMS[name].card}
     assert {f["model"] for f in facts} >= rows | {"srresnet"}
     same = {(f["data"]["fingerprint"], f["profile"]["channels"], f["selection"].rsplit(":", 1)[0]) for f in facts}
     assert len(same) == 1, same

@@ -24,7 +24,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """
     results = results[results["reference"] == Protocol().reference]
     printed = [p for p in PRINTED if p.table == number]
-    systems = rows(number)
+    systems = systems_of(number)
     of_paper = {(p.model, p.dataset): p for p in printed}
     whole = {d: DATASET_TITLES[d] for d in dict.fromkeys(p.dataset for p in printed)}
     held_out_first = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", x))
@@ -40,7 +40,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     return pd.DataFrame(lines).assign(profile=profile)
 
 
-def rows(number: int) -> list[tuple[str, str]]:
+def systems_of(number: int) -> list[tuple[str, str]]:
     """What each row of a table is called there, and our name of the system: the paper's rows, and those beside them."""
     printed = dict.fromkeys((p.method, p.model) for p in PRINTED if p.table == number)
     return [*printed, *((system.rows[number], name) for name, system in SYSTEMS.items() if number in system.rows)]

@@ -22,6 +22,7 @@ from e2ent2lib.data.pairs import (
     data_roots,
     dataset,
     embedded_photographs,
+    fingerprint,
     grouped,
     image_files,
     names_of,
@@ -135,6 +136,11 @@ def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded
     inputs = {p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}
     for same in _twins(inputs):
         found.errors.append(f"{same} have the same pixels and would count twice; delete all but one")
+    whole = not found.errors and len(pairs) == known.total
+    if whole and known.pixels and fingerprint(x for p in pairs for x in (p.hr(), *p.refs())) != known.pixels:
+        found.errors.append(
+            f"{folder}: has other pixels than {known.title} is known by; move it away, then fetch again"
+        )
     images = len(decoded) or 2 * len(pairs)
     found.notes.append(f"{known.label(len(pairs))}: {len(pairs)} pairs, {images} images decoded")
     without = sum(not p.ref_sources for p in pairs)

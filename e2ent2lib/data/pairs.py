@@ -109,6 +109,8 @@ class DataSet(Listed):
     layout: tuple[str, ...] = ()
     leave_out: str | None = None
     sides: tuple[tuple[int, int], ...] = ()
+    pixels: str | None = None
+    """``fingerprint`` of the whole set, pair by pair, where it is known."""
     views: str | None = None
     """The level of ``viewpairs.csv`` that lists its photographs."""
     reference: str

@@ -20,7 +20,7 @@ from e2ent2lib.explore.comparison import (
     shipped_results,
     shown,
 )
-from e2ent2lib.explore.photos import LONGEST, Photos, fitted, available_pairs, part, photos, read_upload
+from e2ent2lib.explore.photos import LONGEST, Photos, available_pairs, fitted, part, photos, read_upload
 from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.measure.results import read_rows, result_file, results_folder
 from e2ent2lib.photos.images import downscale
@@ -115,10 +115,8 @@ def test_pictures_of_two_sizes_are_no_stereo_pair():
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "I;16"])
 def test_an_upload_is_read_whatever_its_format(mode):
     grey = np.linspace(0, 255, 60 * 90).reshape(60, 90)
-    image = (
-        Image.fromarray((grey * 257).astype(np.uint16)) if mode == "I;16" else Image.fromarray(grey.astype(np.uint8))
-    )
-    image = image if mode == "I;16" else image.convert(mode)
+    wide = Image.fromarray((grey * 257).astype(np.uint16))
+    image = wide if mode == "I;16" else Image.fromarray(grey.astype(np.uint8)).convert(mode)
     buffer = io.BytesIO()
     image.save(buffer, "tiff")
     found = read_upload("x.tif", buffer.getvalue())

@@ -91,7 +91,8 @@ def speed() -> dict:
 def quality() -> dict:
     """By model the mean PSNR of all pairs here, and what bfloat16 and coarse matching change of it."""
     found, ways = {}, {"bfloat16": {"precision": "bfloat16"}, "coarse": {"matching": "coarse"}}
-    pairs = [pair for data in DATASETS.values() for pair in data.lister() if data.for_evaluation and pair.ref_sources]
+    tested = [data for data in DATASETS.values() if data.for_evaluation and data.in_tables]
+    pairs = [pair for data in tested for pair in data.lister() if pair.ref_sources]
     for name in MODELS:
         model, scores = load_model(name, "compact"), []
         for pair in tqdm(pairs, desc=name, leave=False):

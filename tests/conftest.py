@@ -1,6 +1,7 @@
 """Fixtures that several files use."""
 
 import pytest
+import torch
 from PIL import Image
 
 from e2ent2lib.data import pairs
@@ -19,6 +20,17 @@ def data(tmp_path, monkeypatch):
     monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For small maps: where other programs run too, threads would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_WAIT_POLICY", "passive")  # read by numba's threads when they start
+        yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A smoke-size e2ent2 that counts as trained."""
     monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
-    card = {"model": "e2ent2", "provisional": True}
+    card = {"model": "e2ent2"}
     save_model(build_model("e2ent2", SMOKE), card, tmp_path / "weights" / "smoke", "e2ent2")
     return tmp_path
 

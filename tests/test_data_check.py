@@ -103,11 +103,12 @@ def test_a_missing_level_is_named(data, level):
         ("cufed", ("input/a", "ref/a", "ref/b"), "CUFED/input/b.png: is missing"),
         ("flickr1024", ("1_L", "1_R", "2_L"), "Test/2_R.png: is missing"),
         ("flickr1024", ("1_L", "1_R", "2_R"), "Test/2_L.png: is missing"),
+        ("kitti2012", ("000000_10L", "000000_10R", "000001_10R"), "KITTI2012/000001_10L.png: is missing"),
         ("own", ("input/a", "ref/a", "input/b"), "own/ref/b.png: is missing"),
     ],
 )
 def test_a_missing_partner_is_named(data, monkeypatch, name, files, lacking):
-    folder = {"cufed": "CUFED", "flickr1024": "Flickr1024/Test", "own": "own"}[name]
+    folder = {"cufed": "CUFED", "flickr1024": "Flickr1024/Test", "kitti2012": "KITTI2012"}.get(name, "own")
     put(data / folder, *(f"{f}.png" for f in files), size=(160, 160))
     monkeypatch.chdir(data)
     error(name, lacking)

@@ -419,6 +419,8 @@ def test_every_mirror_is_one_repository_at_one_commit():
         ("sunhays", "data/Sun-Hays80/image_SRF_8/img_001_SRF_8_LR.png", None),
         ("flickr1024", "data/train/Flickr1024/0026_L.png", "Flickr1024/Test/0026_L.png"),
         ("flickr1024", "data/train/Flickr1024/0027_L.png", None),
+        ("kitti2012", "data/test/KITTI2012/original/colored/000019_10R.png", "KITTI2012/000019_10R.png"),
+        ("kitti2012", "data/test/KITTI2012/original/colored/000020_10R.png", None),
     ],
 )
 def test_the_rules_of_a_mirror_choose_what_belongs_to_the_set(name, path, to):

@@ -36,13 +36,13 @@ def mark(image: UInt8[np.ndarray, "h w 3"]) -> Mark:
 def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
     """The marks of all pictures of evaluation sets that are here, each with its name; what cannot be read is left out.
 
-    KITTI has no loader, but a folder of that name counts.
+    The whole of KITTI has no loader, but every folder of that name counts.
     """
     marks = {}
     pictures = list(_evaluation())
     for name, picture in tqdm(pictures, desc="hashing evaluation sets", disable=not progress or None, leave=False):
         try:
-            marks[_marked(picture)] = name
+            marks.setdefault(_marked(picture), name)
         except (OSError, ValueError):  # `e2ent2 data check` says which file is damaged; it cannot leak
             continue
     return marks

@@ -115,8 +115,8 @@ class DataSet(Listed):
     """Whether ``reference`` is the choice that the data set's plain title stands for."""
     for_evaluation: bool = True
     """Never trained on."""
-    for_choice: bool = False
-    """Sizes and settings are chosen on it, so it never stands in a table."""
+    in_tables: bool = True
+    """Whether tables and claims have it: not if sizes and settings are chosen on it, or its column is yet to come."""
 
     @property
     def stereo(self) -> bool:
@@ -278,9 +278,9 @@ TRAINING_SETS = {
 }
 EVALUATION_FOLDERS = (
     *(n for d in DATASETS.values() if d.for_evaluation and d.folder for n in (Path(d.folder).parts[0], *d.other_names)),
-    *("KITTI", "KITTI2012", "KITTI2015"),
+    *("KITTI", "KITTI2015"),
 )
-"""No photograph below a folder of such a name is trained on. KITTI has no loader."""
+"""No photograph below a folder of such a name is trained on. The whole of KITTI has no loader."""
 
 
 def dataset(

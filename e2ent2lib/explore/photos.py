@@ -38,7 +38,7 @@ def available_pairs() -> dict[str, partial]:
     found = {}
     for data in DATASETS.values():
         for pair in data.lister():
-            if pair.ref_sources and not data.for_choice:
+            if pair.ref_sources and data.in_tables:
                 title = data.title if data.total == 1 else f"{data.title} {pair.name}"
                 found[title] = partial(_pair, pair, data.stereo)
     return {"motorcycle": found.pop("motorcycle"), "motorcycle, a part": part} | found

@@ -66,7 +66,7 @@ def reproduce(
 
 def data_here() -> list[str]:
     """Names of the data sets for the tables of which at least one pair is here."""
-    return [name for name, data in DATASETS.items() if not data.for_choice and data.lister()]
+    return [name for name, data in DATASETS.items() if data.in_tables and data.lister()]
 
 
 def measure_all(folder: Path, profile: str, datasets: list[str], *, progress: bool = True) -> None:

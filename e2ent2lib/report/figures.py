@@ -19,7 +19,7 @@ from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import Protocol, psnr
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
-from e2ent2lib.report.diagrams import Drawing, diagram
+from e2ent2lib.report.diagrams import Drawing, diagram, render
 from e2ent2lib.report.examples import CROP, Pixels, Window, cut, engine, example_model, finish
 from e2ent2lib.report.match_figures import backward_pass, forward_pass
 from e2ent2lib.report.plots import COLOURS, use_style
@@ -165,7 +165,7 @@ def save(figure: Figure | Drawing, name: str, folder: Path) -> list[Path]:
         path = Path(folder) / f"{name}.{kind}"
         with whole_file(path) as temporary:
             if isinstance(figure, Drawing):
-                temporary.write_bytes(figure.render(kind))
+                temporary.write_bytes(render(figure.svg, kind))
             else:
                 figure.savefig(temporary, dpi=150, metadata=metadata)
         paths.append(path)

@@ -1,5 +1,6 @@
 """The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
 
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -11,7 +12,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, dataset
-from e2ent2lib.measure.evaluate import can_measure, evaluate
+from e2ent2lib.measure.evaluate import evaluate
+from e2ent2lib.measure.everything import available_data, can_measure, measure_all
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_results, result_file, results_folder, write_rows
 from e2ent2lib.photos.inference import shipped
@@ -178,7 +180,8 @@ def run_evaluate(
 
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
-        data: a data set of ``e2ent2 data list``, or a folder of one's own pairs.
+        data: a data set of ``e2ent2 data list``, or a folder of one's own pairs; "all", with all models: every score of
+            the tables and verdicts that can be measured here, but for those that are up to date.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
@@ -188,6 +191,11 @@ def run_evaluate(
     if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
         raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
     profile = get_profile(profile).name
+    if (models, data) == (("all",), "all"):
+        if weights or protocol != Protocol():
+            raise ValueError("--data all measures the models that ship under the protocol of the tables")
+        measure_all(results or results_folder(), profile, available_data(), processes=os.cpu_count() or 1)
+        return
     if models == ("all",):
         models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
     for name in models:
@@ -198,20 +206,25 @@ def run_evaluate(
         print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM ({protocol}) -> {path}")
 
 
-def report(profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables")) -> None:
+def report(
+    profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables"), renew: bool = False
+) -> None:
     """Tables 1 to 4 from stored result files, as CSV, Markdown and LaTeX; what the reference is worth, as Markdown.
 
     Args:
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder of the tables.
+        renew: write RESULTS.md and the table of README.md in the checkout too, from the committed scores.
     """
+    from e2ent2lib.report import pages
     from e2ent2lib.report.references import save_summary
     from e2ent2lib.report.reproduce import QUICK
 
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
-    for path in [*save_tables(stored, profile, out, QUICK), save_summary(stored, out)]:
+    renewed = pages.renew(ROOT, profile) if renew else []
+    for path in [*save_tables(stored, profile, out, QUICK), save_summary(stored, out), *renewed]:
         print(path)
 
 
@@ -236,36 +249,38 @@ def claims(
     from e2ent2lib.measure.results import read_seeds
     from e2ent2lib.report import claims_report
     from e2ent2lib.report.oddities import oddities
-    from e2ent2lib.report.reproduce import data_here
 
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)
-    found = verdicts.judge_all(stored, profile, folder, names)
+    findings = verdicts.judge_all(stored, profile, folder, names)
     if measure:
-        here = data_here()
-        stored = verdicts.measured_again(found, stored, profile, here)
-        found = verdicts.judge_all(stored, profile, folder, names)
-        print(f"measured now on {', '.join(here)}; other seeds and other data sets as stored in {folder}\n")
-    print(claims_report.text(found))
+        available = available_data()
+        stored = verdicts.measured_again(findings, stored, profile, available)
+        findings = verdicts.judge_all(stored, profile, folder, names)
+        print(f"measured now on {', '.join(available)}; other seeds and other data sets as stored in {folder}\n")
+    print(claims_report.details(findings, profile).replace("**", "") + "\n")
     if not names:
         print("What is odd in the numbers the paper prints (notebook 11):")
         print("\n".join(f"- {o.what}: {o.numbers}" for o in oddities()))
     print(claims_report.RULE)
-    for path in claims_report.save(found, stored, out):
+    for path in claims_report.save(findings, stored, profile, out):
         print(path)
 
 
-def run_reproduce(quick: bool = False, all_data: bool = False, build: Path = ROOT / "build") -> None:
+def run_reproduce(
+    quick: bool = False, all_data: bool = False, build: Path = ROOT / "build", figures: Path | None = None
+) -> None:
     """Measure everything again, compare with the committed results, run the notebooks, draw tables and figures.
 
     Args:
         quick: draw tables and figures from the stored results instead; every table says so.
         all_data: measure on every data set that is here, not only on the embedded pair.
         build: folder for what is made.
+        figures: another folder for the figures.
     """
     from e2ent2lib.report.reproduce import reproduce
 
-    summary, wrong = reproduce(build, quick=quick, all_data=all_data)
+    summary, wrong = reproduce(build, pictures=figures, quick=quick, all_data=all_data)
     print(summary)
     if wrong:
         raise ValueError("measured now, differs from the committed results:\n  " + "\n  ".join(wrong))

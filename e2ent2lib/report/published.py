@@ -1,9 +1,9 @@
-"""Numbers that papers print for ×4, each with its source and with what is known of its protocol. None was measured here.
+"""Numbers that papers print for ×4, each with its source and what is known of its protocol. None was measured here.
 
 published.csv holds the numbers (this paper's are in paper.csv), sources.csv what is known of each column of a source:
-``channel``, ``border`` and ``resize`` as ``Protocol`` has them, and ``how`` they are known: said by the source, measured
-(bicubic measured again gives the printed digits), or inferred from the numbers. What nobody says cannot be compared
-with another source. Notebook 05 reads these numbers, ``compare`` subtracts them.
+``channel``, ``border`` and ``resize`` as ``Protocol`` has them, and ``how`` they are known: said by the source,
+measured (bicubic measured again gives the printed digits), or inferred from the numbers. What nobody says cannot be
+compared with another source. Notebook 05 reads these numbers, ``compare`` subtracts them.
 """
 
 from typing import NamedTuple

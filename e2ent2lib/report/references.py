@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from e2ent2lib.data.pairs import UNRELATED
+from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.photos.images import whole_file
+from e2ent2lib.measure.results import write_text
 from e2ent2lib.report.figures import save
 from e2ent2lib.report.plots import COLOURS, use_style
 
@@ -46,10 +46,10 @@ def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr
 
 def levels(results: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
     """A line a RefSR system, a column a reference level of CUFED5 and the unrelated reference; means over images."""
-    here = results[(results["dataset"] == "cufed5") & results["in_tables"].astype(bool)]
-    several = here.loc[here["reference"] != USUAL, "model"].unique()
-    here = here[here["model"].isin(several)]
-    return here.pivot_table(index="model", columns="reference", values=metric, aggfunc="mean").reindex(several)
+    group = results[results["dataset"] == "cufed5"]
+    several = group.loc[group["reference"] != USUAL, "model"].unique()
+    group = group[group["model"].isin(several)]
+    return group.pivot_table(index="model", columns="reference", values=metric, aggfunc="mean").reindex(several)
 
 
 def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure:
@@ -91,17 +91,30 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(results: pd.DataFrame) -> str:
-    """``summary`` as a Markdown table; "" if nothing was measured with both references."""
+    """``summary`` as three Markdown tables, a column a data set; "" if nothing was measured with both references."""
     table = summary(results)
-    return table.to_markdown(index=False, floatfmt=("", "", ".0f", *[".2f"] * 4, *["+.2f"] * 2)) if len(table) else ""
+    if table.empty:
+        return ""
+    titles = {name: data.title for name, data in DATASETS.items()}
+    table["data set"] = table["data set"].replace(titles) + table["images"].map(" ({})".format)
+    columns, networks = table["data set"].unique(), table["network"].unique()
+
+    def gains(kind: str, title: str) -> str:
+        wide = table.pivot(index="network", columns="data set", values=f"{kind} − SISR").loc[networks, columns]
+        return wide.rename_axis(f"{title}, gain over SISR / dB").to_markdown(floatfmt="+.2f")
+
+    first = table[table["network"] == networks[0]].set_index("data set")
+    names = {"bicubic": "bicubic", "sisr": "SISR"}
+    names |= {kind: f"{networks[0]}, {kind} reference" for kind in (UNRELATED, "related")}
+    psnr = first[list(names)].rename(columns=names).T.rename_axis("PSNR / dB")
+    tables = gains("related", "related reference"), gains(UNRELATED, "unrelated reference")
+    return "\n\n".join([*tables, psnr.to_markdown(floatfmt=".2f")])
 
 
 def save_summary(results: pd.DataFrame, folder: Path) -> Path:
     """Write ``reference_effect.md``, whole or not at all; returns its path."""
-    path = folder / "reference_effect.md"
-    with whole_file(path) as temporary:
-        temporary.write_text(markdown(results) + "\n", encoding="utf-8")
-    return path
+    write_text(folder / "reference_effect.md", markdown(results) + "\n")
+    return folder / "reference_effect.md"
 
 
 def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:

@@ -48,6 +48,7 @@ def reproduce(
     findings = verdicts.judge_all(scores, profile, source)
     claims_report.save(findings, scores, profile, build / "tables")
     pictures = pictures or build / "figures"
+    pictures.mkdir(parents=True, exist_ok=True)
     drawn = figures.draw_all(profile, pictures, progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         drawn += draw_effect(results, pictures) + claims_report.draw(findings, pictures)

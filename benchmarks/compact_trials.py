@@ -17,13 +17,16 @@ import torch
 import tyro
 
 from e2ent2lib.config import COMPACT, Profile
-from e2ent2lib.data.crops import Crops, CropTwice, training_images
+from e2ent2lib.crops import Crops
 from e2ent2lib.data.pairs import dataset
+from e2ent2lib.data.training import CropTwice, training_images
 from e2ent2lib.measure.evaluate import measure
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.runs import provenance
+from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.runs.run import RunOptions, make_fabric, players_for, train
 from e2ent2lib.systems.recipes import RECIPES
-from e2ent2lib.train import build_model, make_fabric, make_players, train, training_step
+from e2ent2lib.train import training_step
 
 TABLE = Path(__file__).with_suffix(".jsonl")
 
@@ -71,13 +74,13 @@ TRIALS = {
 def seconds_a_step(name: str, profile: Profile, images: list) -> float:
     """Measured over 12 steps after 4, while whatever else runs on the machine runs."""
     fabric = make_fabric(profile, "cpu", 1)
-    players = make_players(fabric, build_model(name, profile), RECIPES[name], profile)
+    players = players_for(fabric, build_model(name, profile), RECIPES[name], profile)
     crops = CropTwice(images, profile, length=16 * profile.batch)
     for step in range(16):
         if step == 4:
             start = time.perf_counter()
         samples = [crops[step * profile.batch + i] for i in range(profile.batch)]
-        training_step(fabric, players, Crops(*map(torch.stack, zip(*samples))), RECIPES[name], profile)
+        training_step(fabric, players, Crops(*map(torch.stack, zip(*samples))))
     return (time.perf_counter() - start) / 12
 
 
@@ -100,8 +103,10 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
         steps[stage] = max(1, round(share / cost[model]))
     profile = replace(profile, **steps, steps_pretraining=steps["steps_sisr"], checkpoint_every=10**9)
     with tempfile.TemporaryDirectory() as folder:
-        train("sisr", profile, data=data, out=f"{folder}/sisr", progress=False)
-        model, history = train(trial.model, profile, data=data, out=f"{folder}/ref", start_from=f"{folder}/sisr")
+        first = RunOptions(data=data, out=f"{folder}/sisr", progress=False)
+        train("sisr", profile, first)
+        second = RunOptions(data=data, out=f"{folder}/ref", start_from=f"{folder}/sisr")
+        model, history = train(trial.model, profile, second)
     RECIPES[trial.model] = usual
     row = {
         "trial": name,

@@ -3,10 +3,10 @@
     python benchmarks/confidence.py [MODEL ...]
 
 Writes e2ent2lib/photos/confidence.json, which ``e2ent2 upscale`` reads. A threshold is chosen on views of the training
-scenes: each with the next view (related) and with a photograph of BSDS500 (unrelated), at the least mistakes, in the middle of
-the range of equals. It is tested on the pairs of all data sets that are here, none of which was trained on: each with
-its reference, and with a photograph of something else. Gain is the PSNR over the same network's SISR branch. Needs the
-training photographs (data/README.md).
+scenes, each with the next view (related) and with a photograph of BSDS500 (unrelated): the one with the fewest
+mistakes, of a range of equals the middle. It is tested on the pairs of all available data sets, none of which was
+trained on, each with its reference and with a photograph of something else. Gain is the PSNR over the same network's
+SISR branch. Needs the training photographs (data/README.md).
 """
 
 import argparse
@@ -28,9 +28,10 @@ from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.confidence import FILE, agreement
-from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image, whole_file
+from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import UNTRAINED
+from e2ent2lib.runs.files import whole_file
 
 PROFILE = "compact"
 SIDE = 512  # pixels of a view, from its top left

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, sync_playwright
 
-from e2ent2lib.photos.images import whole_file
 from e2ent2lib.runs import provenance
+from e2ent2lib.runs.files import whole_file
 
 TIMES = 10
 

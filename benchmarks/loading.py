@@ -16,10 +16,13 @@ import torch
 import tyro
 from torch.utils.data import DataLoader
 
-from e2ent2lib import train
 from e2ent2lib.config import Profile, get_profile
-from e2ent2lib.data import Crops, CropTwice, training_images
+from e2ent2lib.crops import Crops
+from e2ent2lib.data import CropTwice, training_images
 from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.runs.run import make_fabric, players_for
+from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.train import training_step
 
 LEAST = 5.0
 
@@ -44,14 +47,13 @@ def loaded_a_second(images: list, profile: Profile, count: int = 200) -> float:
 
 def step_seconds(images: list, profile: Profile, model: str) -> float:
     """The fastest of five training steps of ``model``, without loading."""
-    recipe = train.RECIPES[model]
-    fabric = train.make_fabric(profile, "auto", "auto")
-    players = train.make_players(fabric, build_model(model, profile), recipe, profile)
+    fabric = make_fabric(profile)
+    players = players_for(fabric, build_model(model, profile), RECIPES[model], profile)
     batch = fabric.to_device(Crops(*next(batches(images, profile))))
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        losses = train.training_step(fabric, players, batch, recipe, profile)
+        losses = training_step(fabric, players, batch)
         torch.stack(list(losses.values())).cpu()  # waits for an accelerator
         times.append(time.perf_counter() - start)
     return min(times)

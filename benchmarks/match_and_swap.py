@@ -25,11 +25,14 @@ from peers import match_by_convolution, match_by_product, swap_by_fold
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from e2ent2lib import config, matching, train
-from e2ent2lib.data.crops import Crops
+from e2ent2lib import config, matching
+from e2ent2lib.crops import Crops
 from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.runs.run import make_fabric, players_for
+from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.train import training_step
 
 HERE = Path(__file__).parent
 SIZES = ((40, 40), (80, 80), (80, 125), (160, 160), (250, 250))
@@ -148,9 +151,8 @@ def compare_swaps(rounds: int = 9) -> pd.DataFrame:
 def share_of_training_step(steps: int = 8) -> dict[str, float]:
     """How much of a joint training step at the compact profile goes to match and swap; seconds a step."""
     profile = config.get_profile("compact")
-    fabric = train.make_fabric(profile, "cpu", 1)
-    recipe = train.RECIPES["e2ent2-mse"]
-    players = train.make_players(fabric, build_model("e2ent2-mse", profile), recipe, profile)
+    fabric = make_fabric(profile, "cpu", 1)
+    players = players_for(fabric, build_model("e2ent2-mse", profile), RECIPES["e2ent2-mse"], profile)
     low, high = ((profile.batch, 3, n, n) for n in (profile.crop // profile.scale, profile.crop))
     batch = Crops(*(torch.rand(shape) for shape in (high, low, high, low)))
     spent = {"match": 0.0, "swap": 0.0, "swap_adjoint": 0.0}
@@ -164,13 +166,13 @@ def share_of_training_step(steps: int = 8) -> dict[str, float]:
 
         return wrapper
 
-    train.training_step(fabric, players, batch, recipe, profile)
+    training_step(fabric, players, batch)
     originals = {name: getattr(matching, name) for name in spent}
     for name, call in originals.items():
         setattr(matching, name, timed(name, call))
     start = time.perf_counter()
     for _ in range(steps):
-        train.training_step(fabric, players, batch, recipe, profile)
+        training_step(fabric, players, batch)
     step = (time.perf_counter() - start) / steps
     for name, call in originals.items():
         setattr(matching, name, call)

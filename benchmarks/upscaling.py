@@ -31,8 +31,9 @@ from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.photos import inference, tiles
-from e2ent2lib.photos.images import downscale, whole_file
+from e2ent2lib.photos.images import downscale
 from e2ent2lib.runs import provenance
+from e2ent2lib.runs.files import whole_file
 
 FILE = Path(__file__).with_suffix(".json")
 MODELS = ("e2ent2-mse", "e2ent2", "e2ent2-mse-gated")

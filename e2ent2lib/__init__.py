@@ -1,20 +1,35 @@
-"""E2ENT²: end-to-end learning for reference-based image super-resolution (Xie et al., 2020), as code to read."""
+"""E2ENT²: end-to-end learning for reference-based image super-resolution (Xie et al., 2020), as code to read.
 
-from e2ent2lib import matching
-from e2ent2lib.config import PROFILES, Profile, get_profile
-from e2ent2lib.measure import metrics
-from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.photos.inference import super_resolve
-from e2ent2lib.runs.checkpoints import available_models, load_model
+Each public name is imported from its home when it is first asked for, so that ``import e2ent2lib.matching`` loads torch
+and no reader of photographs.
+"""
 
-__all__ = [
-    "PROFILES",
-    "Profile",
-    "Protocol",
-    "available_models",
-    "get_profile",
-    "load_model",
-    "matching",
-    "metrics",
-    "super_resolve",
-]
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "PROFILES": "config",
+    "Profile": "config",
+    "Protocol": "measure.metrics",
+    "available_models": "runs.checkpoints",
+    "get_profile": "config",
+    "load_model": "runs.checkpoints",
+    "losses": "losses",
+    "matching": "matching",
+    "metrics": "measure.metrics",
+    "super_resolve": "photos.inference",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOMES[name]}")
+    value = getattr(module, name, module)  # "losses", "matching" and "metrics" are modules themselves
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

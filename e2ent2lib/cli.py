@@ -1,4 +1,7 @@
-"""The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
+"""The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce.
+
+Each command imports what it runs, so that the help appears at once.
+"""
 
 import os
 import sys
@@ -11,15 +14,8 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, dataset
-from e2ent2lib.measure.evaluate import evaluate
-from e2ent2lib.measure.everything import available_data, can_measure, measure_all
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.measure.results import read_results, result_file, results_folder, write_rows
-from e2ent2lib.photos.inference import shipped
-from e2ent2lib.photos.tiles import Matching, Precision
-from e2ent2lib.report.tables import save_tables
-from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, load_model
+from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs.provenance import ROOT
 
 
@@ -40,18 +36,20 @@ def upscale(
 
     Args:
         low: the low-resolution photograph, or a folder of them.
-        output: the file to write, whose ending chooses the format; of a folder the folder to write to.
+        output: the file to write, whose extension chooses the format; of a folder the folder to write to.
         ref: a high-resolution reference; repeat for several. Without any, the SISR branch works alone.
         model: a name of the models that ship.
         profile: smoke, compact or paper.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
-        precision: number format of the convolutions; bfloat16 is faster where the processor or GPU has it.
+        precision: of the convolutions; bfloat16 is faster where the processor or GPU has it.
         matching: exact, or coarse: much faster for large pictures, and a little less exact.
         report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
-        again: of a folder, also photographs whose result is there already.
+        again: of a folder, also photographs whose result exists.
     """
+    from e2ent2lib.photos.inference import shipped
     from e2ent2lib.photos.report import save_report
-    from e2ent2lib.photos.upscale import Upscaled, refuse_inputs, upscale_file, upscale_folder
+    from e2ent2lib.photos.upscale import Upscaled, refuse_inputs, upscale_all
+    from e2ent2lib.runs.checkpoints import UNTRAINED, load_model
 
     refuse_inputs(output, ref)
     if report and report.exists() and not report.is_dir():
@@ -60,22 +58,18 @@ def upscale(
         system = model
     else:
         system = load_model(model, profile, weights) if weights else shipped(model, profile)
-    options, failed = {"precision": precision, "matching": matching}, 0
-    if low.is_dir():
-        results = upscale_folder(low, ref, output, system, again=again, **options)
-    else:
-        results = [upscale_file(low, ref, output, system, **options)]
-    for done in results:
+    options, failed = Options(precision=precision, matching=matching, progress=True), 0
+    for done in upscale_all(low, ref, output, system, options, again=again):
         if not isinstance(done, Upscaled):
             print(f"note: {done}", file=sys.stderr)
             failed += isinstance(done, Exception)
             continue
         print(done.output)
-        for line in done.said:
-            print(f"note: {line}", file=sys.stderr)
+        for note in done.notes:
+            print(f"note: {note}", file=sys.stderr)
         if report:
-            folder = report / done.low.name if low.is_dir() else report
-            print(*save_report(folder, done, system, options), sep="\n")
+            folder = report / done.photo.path.name if low.is_dir() else report
+            print(*save_report(folder, done), sep="\n")
     if failed:
         raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
 
@@ -91,6 +85,7 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
     from e2ent2lib.data.check import check
     from e2ent2lib.data.fetch import fetch
     from e2ent2lib.data.overview import overview
+    from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS
 
     if action == "list":
         print(overview())
@@ -102,9 +97,9 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
         print("\n".join(fetch(name)))
         return
     found = check(name)
-    print("\n".join(found.said + [f"warning: {line}" for line in found.warnings]))
-    if found.wrong:
-        raise ValueError(f"{len(found.wrong)} thing(s) to put right in {name}:\n  " + "\n  ".join(found.wrong))
+    print("\n".join(found.notes + [f"warning: {line}" for line in found.warnings]))
+    if found.errors:
+        raise ValueError(f"{len(found.errors)} error(s) in {name}:\n  " + "\n  ".join(found.errors))
 
 
 def train(
@@ -136,26 +131,25 @@ def train(
         start_from: folder of the model that this one starts from; runs/ or the shipped one if not given.
         steps: instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
-        lr: Adam's step size, instead of the profile's.
+        lr: Adam's learning rate, instead of the profile's.
         checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
         seed: of weights and crops.
-        resume: go on with the run in ``out``.
+        resume: continue the run in ``out``.
         accelerator: cpu, gpu or auto.
         devices: how many, or auto.
     """
-    from e2ent2lib import train as trainer  # Fabric takes seconds to import, and only training needs it
+    from e2ent2lib.runs import run  # Fabric takes seconds to import, and only training needs it
+    from e2ent2lib.systems.recipes import RECIPES
 
     chosen = get_profile(profile)
-    if model in trainer.RECIPES and steps is not None:
-        chosen = replace(chosen, **{trainer.RECIPES[model].steps: steps})
+    if model in RECIPES and steps is not None:
+        chosen = replace(chosen, **{RECIPES[model].steps: steps})
     given = {"views": views, "lr": lr, "checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     if chosen.checkpoint_every < 1:
         raise ValueError(f"--checkpoint-every {chosen.checkpoint_every}: expected 1 or more")
     out = out or Path(f"runs/{model}-{chosen.name}")
-    trainer.train(
-        model,
-        chosen,
+    options = run.RunOptions(
         data=data,
         out=out,
         start_from=start_from,
@@ -164,10 +158,11 @@ def train(
         accelerator=accelerator,
         devices=int(devices) if devices.isdigit() else devices,
     )
+    run.train(model, chosen, options)
     print(out / f"{model}.safetensors")
 
 
-def run_evaluate(
+def evaluate(
     models: tuple[str, ...],
     data: str = "motorcycle",
     profile: str | None = None,
@@ -180,26 +175,32 @@ def run_evaluate(
 
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
-        data: a data set of ``e2ent2 data list``, or a folder of one's own pairs; "all", with all models: every score of
+        data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
             the tables and verdicts that can be measured here, but for those that are up to date.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
         protocol: how it is measured; all but the reference of another protocol needs a folder of results of its own.
-        perceptual: measure VGG19's feature distance and LPIPS too, where their weights are at hand.
+        perceptual: measure VGG19's feature distance and LPIPS too, where their weights are available.
     """
+    from e2ent2lib.data.pairs import dataset
+    from e2ent2lib.measure import evaluate as measuring
+    from e2ent2lib.measure.everything import available_data, can_measure, measure_all
+    from e2ent2lib.measure.results import result_file, results_folder, write_rows
+    from e2ent2lib.runs.checkpoints import available_models
+
     if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
         raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
     profile = get_profile(profile).name
     if (models, data) == (("all",), "all"):
         if weights or protocol != Protocol():
-            raise ValueError("--data all measures the models that ship under the protocol of the tables")
+            raise ValueError("--data all measures the models that ship, under the protocol of the tables")
         measure_all(results or results_folder(), profile, available_data(), processes=os.cpu_count() or 1)
         return
     if models == ("all",):
         models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
     for name in models:
-        rows = evaluate(name, data, profile=profile, folder=weights, protocol=protocol, perceptual=perceptual)
+        rows = measuring.evaluate(name, data, profile=profile, folder=weights, protocol=protocol, perceptual=perceptual)
         path = result_file(results or results_folder(), profile, dataset(data).name, name, protocol.reference)
         write_rows(path, rows)
         mean = sum(r["psnr"] for r in rows) / len(rows), sum(r["ssim"] for r in rows) / len(rows)
@@ -215,11 +216,13 @@ def report(
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder of the tables.
-        renew: write RESULTS.md and the table of README.md in the checkout too, from the committed scores.
+        renew: also write RESULTS.md and the table of README.md in the checkout, from the committed scores.
     """
+    from e2ent2lib.measure.results import read_results, results_folder
     from e2ent2lib.report import pages
     from e2ent2lib.report.references import save_summary
     from e2ent2lib.report.reproduce import QUICK
+    from e2ent2lib.report.tables import save_tables
 
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
@@ -246,7 +249,8 @@ def claims(
         out: folder for claims.csv and claims.md.
     """
     from e2ent2lib.measure import verdicts
-    from e2ent2lib.measure.results import read_seeds
+    from e2ent2lib.measure.everything import available_data
+    from e2ent2lib.measure.results import read_seeds, results_folder
     from e2ent2lib.report import claims_report
     from e2ent2lib.report.oddities import oddities
 
@@ -267,7 +271,7 @@ def claims(
         print(path)
 
 
-def run_reproduce(
+def reproduce(
     quick: bool = False, all_data: bool = False, build: Path = ROOT / "build", figures: Path | None = None
 ) -> None:
     """Measure everything again, compare with the committed results, run the notebooks, draw tables and figures.
@@ -278,9 +282,9 @@ def run_reproduce(
         build: folder for what is made.
         figures: another folder for the figures.
     """
-    from e2ent2lib.report.reproduce import reproduce
+    from e2ent2lib.report import reproduce as reproduction
 
-    summary, wrong = reproduce(build, pictures=figures, quick=quick, all_data=all_data)
+    summary, wrong = reproduction.reproduce(build, pictures=figures, quick=quick, all_data=all_data)
     print(summary)
     if wrong:
         raise ValueError("measured now, differs from the committed results:\n  " + "\n  ".join(wrong))
@@ -289,20 +293,12 @@ def run_reproduce(
 
 def main() -> None:
     """Run the command line; an expected error is one message on stderr and exit code 2, Ctrl-C is 130."""
-    commands = {
-        "upscale": upscale,
-        "data": data,
-        "train": train,
-        "evaluate": run_evaluate,
-        "report": report,
-        "claims": claims,
-        "reproduce": run_reproduce,
-    }
+    commands = {c.__name__: c for c in (upscale, data, train, evaluate, report, claims, reproduce)}
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our own errors
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes on Unix, and go out as they came in
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
+        tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__.splitlines()[0])
     except (ValueError, OSError, RuntimeError) as error:
         print(f"e2ent2: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,48 +1,29 @@
-"""One trainer for every model and profile: stage 1 (SISR) and stage 2 (SISR and RefSR together), 4.1 of the paper.
+"""How the networks are trained (4.1): one step, Eq. 8 to 10, and the loop around it. Notebooks 02 and 04.
 
-Lightning Fabric places it: one CPU, one GPU, or several machines through ``torchrun``. Notebooks 02 and 04.
+Lightning Fabric places the tensors: one CPU, one GPU, or several processes, each with its part of the batch. What a
+user calls is ``runs.run.train``: it brings the photographs, saves, resumes, and writes the checkpoint.
 """
 
-import io
 import math
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from filelock import FileLock, Timeout
+from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
-from e2ent2lib.data.crops import Crops, CropTwice, TrainingImages, training_images
-from e2ent2lib.losses import ADVERSARIES, Adversary, gradient_penalty
+from e2ent2lib.crops import Crops
+from e2ent2lib.losses import Adversary
 from e2ent2lib.matching import NotFiniteError
-from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models import Critic, branches, image_of
-from e2ent2lib.photos.images import to_image, whole_file
-from e2ent2lib.runs import provenance
-from e2ent2lib.runs.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
-from e2ent2lib.runs.probes import probe
-from e2ent2lib.systems.recipes import RECIPES, Recipe
-from e2ent2lib.systems.vgg import LICENCE, VGG19
 
 ADAM_EPS = 1e-10
 """Adam's ε. Of 1e-2 · MSE gradients of 1e-8 are left, beside which the usual 1e-8 would halve and quarter the steps."""
-
-
-MAY_CHANGE = ("lr", "checkpoint_every", "probe_every", "workers", "cache", "name")
-"""Fields of a profile that may be others when a run is resumed; and so may the number of steps."""
-MAY_CHANGE += tuple(field.name for field in fields(Profile) if field.name.startswith("steps_"))
 
 
 class Player(NamedTuple):
@@ -53,445 +34,213 @@ class Player(NamedTuple):
 
 
 class Players(NamedTuple):
-    """The generator, one critic a branch (of the SISR branch, then of the RefSR branch), and the generator's loss."""
+    """Who plays the game of Eq. 9 and 10, and for what: the generator, and a critic for each of its branches."""
 
     generator: Player
     critics: list[Player]
+    """Of the SISR branch, then of the RefSR branch; none without an adversarial loss."""
     loss: nn.Module
+    """The generator's: its terms but the adversarial ones, from (outputs, crops, progress), and ``weights`` of all."""
+    adversary: Adversary | None
+
+    @property
+    def model(self) -> nn.Module:
+        """The generator as it was before Fabric wrapped it."""
+        return self.generator.net.module
 
     def state(self) -> dict:
         """All weights and optimizer states, for ``torch.save``."""
-        return {str(i): (p.net.state_dict(), p.adam.state_dict()) for i, p in enumerate(self._all())}
+        return {str(i): (p.net.state_dict(), p.adam.state_dict()) for i, p in enumerate(self.all())}
 
     def load_state(self, state: dict) -> None:
         """The reverse of ``state``."""
-        for i, player in enumerate(self._all()):
+        for i, player in enumerate(self.all()):
             player.net.load_state_dict(state[str(i)][0])
             player.adam.load_state_dict(state[str(i)][1])
 
-    def set_lr(self, lr: float) -> None:
-        """One step size for all."""
-        for group in (g for p in self._all() for g in p.adam.param_groups):
+    def set_learning_rate(self, lr: float) -> None:
+        """One learning rate for all."""
+        for group in (g for p in self.all() for g in p.adam.param_groups):
             group["lr"] = lr
 
-    def _all(self) -> list[Player]:
+    def all(self) -> list[Player]:
+        """The generator, then the critics."""
         return [self.generator, *self.critics]
 
 
-def make_players(fabric: Fabric, model: nn.Module, recipe: Recipe, profile: Profile) -> Players:
-    """The model and the critics its recipe asks for, on Fabric's devices, each with Adam (4.1); and the loss."""
-    loss = fabric.to_device(recipe.make_loss(profile, branches(model)))
-    for part in loss.modules():
-        if isinstance(part, VGG19):
-            part.autocast = fabric.autocast
-    nets = [model, *(Critic(profile) for _ in branches(model) if recipe.adversarial)]
+def make_players(
+    fabric: Fabric, model: nn.Module, loss: nn.Module, adversary: Adversary | None, profile: Profile
+) -> Players:
+    """The model and its critics on Fabric's devices, each with Adam (4.1).
+
+    ``loss`` is ``PaperLoss`` or a baseline's own; ``adversary`` is ``Adversary()`` for Eq. 9 and 10, None for training
+    without critics.
+    """
+    loss = fabric.to_device(loss)
+    nets = [model, *(Critic(profile) for _ in branches(model) if adversary)]
     nets = [net.to(memory_format=torch.channels_last) for net in nets]
     learnt = [[p for p in net.parameters() if p.requires_grad] for net in nets]
     adams = [torch.optim.Adam(weights, lr=profile.lr, eps=ADAM_EPS) for weights in learnt]
     players = [Player(*fabric.setup(net, adam)) for net, adam in zip(nets, adams)]
-    return Players(players[0], players[1:], loss)
+    return Players(players[0], players[1:], loss, adversary)
 
 
 def training_step(
-    fabric: Fabric, players: Players, batch: Crops, recipe: Recipe, profile: Profile, step: int = 0
-) -> dict[str, Tensor]:
+    fabric: Fabric, players: Players, batch: Crops, step: int = 0, steps: int = 1
+) -> dict[str, Float[Tensor, ""]]:
     """One step of the critics (Eq. 9), then one of the generator (Eq. 8 and 10); returns the losses, unweighted.
 
+    ``step`` of ``steps`` matters only to losses that change during training, and seeds what a loss draws.
     With several processes the means E[C(x)] of Eq. 9 and 10 are taken over all of them, gradients included.
+    Raises NotFiniteError, before the generator's weights have moved, if a gradient is not finite.
     """
 
     def mean(scores: Tensor) -> Tensor:
         return fabric.all_gather(scores, sync_grads=True).mean()
 
-    outputs = forward(players.generator.net, batch)
-    images = images_of(players.generator.net.module, outputs)
-    adversary, losses = ADVERSARIES.get(recipe.adversarial), {}
+    outputs = players.generator.net(*inputs_of(players.model, batch))
+    images = images_of(players.model, outputs)  # I_sr of each branch
+    losses = {}
     for (branch, fake), critic in zip(images.items(), players.critics):
-        losses[f"critic_{branch}"] = critic_step(fabric, critic, adversary, batch.hr, fake.detach(), mean, step)
+        losses[f"critic_{branch}"] = critic_step(fabric, critic, players.adversary, batch.hr, fake.detach(), mean, step)
 
-    progress = step / getattr(profile, recipe.steps)
-    terms = players.loss(outputs, batch, progress)
+    terms = players.loss(outputs, batch, step / steps)  # L_rec, Eq. 8
     for (branch, fake), critic in zip(images.items(), players.critics):
         net = critic.net.module.requires_grad_(False)  # unwrapped: its gradients are not wanted
         with fabric.autocast():
             real_scores, fake_scores = net(batch.hr), net(fake)
         net.requires_grad_(True)
-        terms[f"adv_{branch}"] = adversary.generator_loss(real_scores.float(), fake_scores.float(), mean)
+        # L_G, Eq. 10
+        terms[f"adv_{branch}"] = players.adversary.generator_loss(real_scores.float(), fake_scores.float(), mean)
     players.generator.adam.zero_grad()
-    fabric.backward(sum(players.loss.weights[name] * term for name, term in terms.items()))
-    adam_step(players.generator, "the generator", terms)
-    return losses | {name: term.detach() for name, term in terms.items()}
+    fabric.backward(sum(players.loss.weights[name] * term for name, term in terms.items()))  # J
+    losses |= {name: term.detach() for name, term in terms.items()}
+    check_gradients(players, losses)
+    players.generator.adam.step()
+    return losses
 
 
 def critic_step(
     fabric: Fabric, critic: Player, adversary: Adversary, real: Tensor, fake: Tensor, mean: Callable, step: int
-) -> Tensor:
-    """One step of a critic on real and made images; returns its loss, with the penalty where there is one."""
+) -> Float[Tensor, ""]:
+    """One step of a critic on images (b, 3, H, W), photographs and made ones; returns its loss, L_D of Eq. 9.
+
+    Other adversaries add a penalty, for which ``step`` is the seed.
+    """
     scores = critic.net(torch.cat([real, fake]))
     loss = adversary.critic_loss(*scores.chunk(2), mean)
     if adversary.penalty:
-        loss = loss + adversary.penalty * gradient_penalty(critic.net.module, real, fake, seed=step)
+        loss = loss + adversary.penalty(critic.net.module, real, fake, step)
     critic.adam.zero_grad()
     fabric.backward(loss)
-    adam_step(critic, "a critic", {"its loss": loss})
+    critic.adam.step()
     return loss.detach()
 
 
-def adam_step(player: Player, who: str, losses: dict[str, Tensor]) -> None:
-    """One step of Adam. Raises NotFiniteError, before any weight has moved, if the gradient is not finite."""
-    norm = nn.utils.get_total_norm([p.grad for p in player.net.parameters() if p.grad is not None])
-    if not norm.isfinite():
-        told = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-        raise NotFiniteError(f"the gradient of {who} has length {norm.item():g} at {told}")
-    player.adam.step()
+def check_gradients(players: Players, losses: dict[str, Tensor]) -> None:
+    """Raise NotFiniteError if a gradient of this step is not finite: the one place where a step waits for a GPU."""
+    gradients = [[p.grad for p in player.net.parameters() if p.grad is not None] for player in players.all()]
+    lengths = torch.stack([nn.utils.get_total_norm(grads) for grads in gradients])
+    if not lengths.isfinite().all():
+        who = ["the generator", *(f"the critic of {branch}" for branch in branches(players.model))]
+        seen = ", ".join(f"of {name} {length:g}" for name, length in zip(who, lengths.tolist()))
+        at = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+        raise NotFiniteError(f"the lengths of the gradients are {seen}, at {at}")
 
 
-def forward(net: nn.Module, batch: Crops) -> Tensor | tuple:
-    """What a network makes of a batch; only what it uses of the batch goes in."""
-    lr, ref, ref_down = (x.contiguous(memory_format=torch.channels_last) for x in batch[1:])
-    inner = getattr(net, "module", net)
-    return net(lr) if inner.references == "none" else net(lr, ref, ref_down)
+def inputs_of(model: nn.Module, batch: Crops) -> tuple[Tensor, ...]:
+    """What goes into a network of a batch: I_in, and I_ref and I_ref↓ if it uses a reference."""
+    inputs = [x.contiguous(memory_format=torch.channels_last) for x in batch[1:]]
+    return tuple(inputs[:1] if model.references == "none" else inputs)
 
 
 def images_of(model: nn.Module, outputs: Tensor | tuple) -> dict[str, Tensor]:
-    """The images of its trained branches."""
-    made = {name: image_of(outputs) for name in branches(model)}
-    return made | {"sisr": outputs.sisr} if len(made) == 2 else made
-
-
-@torch.no_grad()
-def validate(model: nn.Module, crops: CropTwice) -> dict[str, float]:
-    """Mean PSNR in dB of each branch over validation crops, RGB, 8 bits, float32."""
-    device = next(model.parameters()).device
-    model.eval()
-    scores = []
-    for crop in (crops[i] for i in range(len(crops))):
-        images = images_of(model, forward(model, Crops(*(x[None].to(device) for x in crop))))
-        scores.append([psnr(to_image(x), to_image(crop.hr[None])) for x in images.values()])
-    model.train()
-    return dict(zip((f"val_{name}" for name in branches(model)), torch.tensor(scores).mean(0).tolist()))
+    """The images (b, 3, H, W) of its trained branches."""
+    images = {name: image_of(outputs) for name in branches(model)}
+    return images | {"sisr": outputs.sisr} if len(images) == 2 else images
 
 
 def learning_rate(profile: Profile, step: int, steps: int) -> float:
-    """Adam's step size at ``step`` of ``steps``: constant as in 4.1, or half a cosine to 0."""
+    """Adam's learning rate at ``step`` of ``steps``: constant as in 4.1, or half a cosine to 0."""
     if profile.schedule == "constant":
         return profile.lr
     return profile.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def train(
-    name: str,
-    profile: Profile,
-    *,
-    data: str | os.PathLike = "embedded",
-    out: str | os.PathLike | None = None,
-    start_from: str | os.PathLike | None = None,
-    seed: int = 0,
-    resume: bool = False,
-    accelerator: str = "auto",
-    devices: int | str = "auto",
-    progress: bool = True,
-    provisional: bool = False,
-    in_tables: bool = True,
-) -> tuple[nn.Module, list[dict]]:
-    """Train a model by its recipe and write ``NAME.safetensors`` with its card into ``out`` (runs/NAME-PROFILE).
+@dataclass(frozen=True)
+class Plan:
+    """What a training sees, and how long it is."""
 
-    ``data`` is "embedded", a name in data/ or E2ENT2_DATA, or a folder of photographs; ``start_from`` the folder of the
-    model it starts from. The run is saved at each validation and on Ctrl-C: ``state.pt``, and its weights so far in
-    ``best`` and ``last``; ``resume`` goes on from there and ends with the same weights, to the bit, as an unbroken run
-    on the same machine. The checkpoint is the one with the best validation PSNR, of an ablation the last one; beside
-    ``sisr`` its weights after ``steps_pretraining`` steps are written too, where stage 2 starts. Returns the model and
-    the history.
-    ``provisional`` and ``in_tables`` only mark the card: less training than meant, and too little for the tables.
-    Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input,
-    NotFiniteError with a diagnosis if training diverges, and OSError if there is no room; what was saved stays whole.
+    crops: Dataset
+    """One ``Crops`` an item, in the order of training, from the state's step on."""
+    validate: Callable[[], dict[str, float]]
+    """Scores of the generator as it is now; "val_sisr" and "val_ref" are the PSNR of its branches in dB."""
+    steps: int
+    every: int
+    """Steps between two validations."""
+    progress: bool = False
+    """Show a progress bar."""
+
+
+@dataclass
+class State:
+    """How far a training has come."""
+
+    step: int = 0
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    """Of each step since the last validation."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """A row for each validation: its scores, and the mean losses since the one before."""
+
+    def add_row(self, scores: dict[str, float]) -> dict[str, float]:
+        """A validation's row of the history."""
+        means = {name: sum(values) / len(values) for name, values in self.losses.items()}
+        self.losses.clear()
+        self.history.append(means | {"step": self.step} | scores)
+        return self.history[-1]
+
+
+class Hooks:
+    """What a run does in the loop beyond training; here nothing. ``runs.run`` saves, and stops on Ctrl-C."""
+
+    def stop_requested(self) -> bool:
+        """Whether this process is to stop; if one is, all do so after the same step."""
+        return False
+
+    def after_step(self, row: dict[str, float] | None, stopping: bool) -> None:
+        """Called after each step, with the history's new row if there was a validation."""
+
+
+def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: State, hooks: Hooks = Hooks()) -> None:
+    """Train from ``state`` to the end of the plan, with a validation every ``plan.every`` steps and after the last one.
+
+    Raises NotFiniteError if a loss, a gradient or a weight is not finite.
     """
-    out = Path(out or f"runs/{name}-{profile.name}")
-    network_of(name)  # an unknown name is refused before anything is read or written
-    if name in MADE_BY:
-        raise ValueError(f"{name} is saved on the way to {MADE_BY[name]}; train that")
-    recipe, saved = RECIPES[name], out / "state.pt"
-    if saved.is_file() and not resume:
-        raise FileExistsError(f"{out} holds a run already; add --resume to go on with it, or choose another --out")
-    fabric = make_fabric(profile, accelerator, devices)
-    torch.manual_seed(seed)
-    model = build_model(name, profile)
-    started = _start(model, recipe, profile, start_from)
-    images = training_images(data, profile, progress=progress and fabric.is_global_zero)
-    players = make_players(fabric, model, recipe, profile)
-    vgg = load_vgg(model, players.loss)
-    run = {
-        "step": 0,
-        "seconds": 0.0,
-        "history": [],
-        "losses": {},
-        "best": None,
-        "kept": None,
-        "best_psnr": -math.inf,
-        "data": images.facts,
-        "made": {"model": name, "seed": seed} | {k: v for k, v in asdict(profile).items() if k not in MAY_CHANGE},
-    }
-    if saved.is_file():
-        run |= _resume(saved, run, players)
-
-    def card_now(last: bool) -> dict:
-        card = _card(name, profile, run, seed, last) | {"provisional": provisional, "in_tables": in_tables}
-        return card | {"started_from": started, "recipe": recipe.facts(players.loss), "vgg": vgg}
-
-    with alone_in(out, fabric.is_global_zero):
-        keep = partial(_keep, fabric, out, name, model, card_now)
-        try:
-            _loop(fabric, players, recipe, profile, images, run, keep, getattr(profile, recipe.steps), seed, progress)
-        except NotFiniteError as error:
-            raise NotFiniteError(_diagnosis(error, run, profile, model, out)) from error
-        if not recipe.ablation:
-            model.load_state_dict(run["best"])
-        card = card_now(recipe.ablation)
-        if fabric.is_global_zero:
-            save_model(model, card, out, name)
-            if recipe.keeps:
-                _save_kept(recipe.keeps, profile, run["kept"], card, out)
-        fabric.barrier()
-    model.card = card
-    return model.eval().requires_grad_(False), run["history"]
-
-
-def make_fabric(profile: Profile, accelerator: str = "auto", devices: int | str = "auto") -> Fabric:
-    """Fabric on the devices asked for; under ``torchrun`` on those it started. Raises ValueError if they do not fit."""
-    nodes = 1
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=profile.precision)
-    fabric.launch()
-    if profile.batch % fabric.world_size:
-        raise ValueError(f"a batch of {profile.batch} does not split over {fabric.world_size} processes")
-    return fabric
-
-
-def _start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None) -> dict | None:
-    """Load the weights that stage 2 starts from; returns which ones they were."""
-    if recipe.start_from is None:
-        return None
-    own = Path(f"runs/{MADE_BY.get(recipe.start_from, recipe.start_from)}-{profile.name}")
-    default = own if (own / f"{recipe.start_from}.safetensors").is_file() else shipped_folder() / profile.name
-    first = load_model(recipe.start_from, profile, folder or default)
-    model.get_submodule(recipe.part).load_state_dict(first.state_dict())
-    if recipe.start_synthesis:
-        model.synthesis.start_from(model.sisr)
-    return {"model": recipe.start_from, "sha256": first.card["sha256"]}
-
-
-def load_vgg(network: nn.Module, loss: nn.Module) -> dict | None:
-    """Give all VGG19 parts of a network and its loss their weights; returns what a card says of them, None if none.
-
-    Raises FileNotFoundError or ValueError if the weights are not at hand.
-    """
-    inside, outside = ([m.load() for m in part.modules() if isinstance(m, VGG19)] for part in (network, loss))
-    if not inside + outside:
-        return None
-    stored = sorted({layer for part in inside for layer in part.body})
-    measured = sorted({layer for part in outside for layer in part.layers})
-    source = (inside + outside)[0].source
-    return {"weights": source, "stored": stored, "layers_of_the_loss": measured, "licence": LICENCE}
-
-
-def _resume(saved: Path, now: dict, players: Players) -> dict:
-    """The saved run, ``players`` brought to its state. Raises ValueError if it is damaged, or not of this training."""
-    try:
-        run = torch.load(saved, weights_only=True, map_location="cpu")
-        fingerprint, made = run["data"]["fingerprint"], run.get("made", now["made"])
-    except Exception as error:  # of a damaged file torch raises whatever its parts do
-        raise ValueError(
-            f"{saved}: damaged ({type(error).__name__}); {saved.parent / 'last'} holds the weights without the rest, "
-            "and another --out starts anew"
-        ) from error
-    if fingerprint != now["data"]["fingerprint"]:
-        raise ValueError(f"{saved} was trained on other photographs; give the same --data, or another --out")
-    other = [f"{k} {made.get(k)}, now {v}" for k, v in now["made"].items() if made.get(k) != v]
-    if other:
-        raise ValueError(f"{saved} is of another training ({'; '.join(other)}); give the same, or another --out")
-    players.load_state(run.pop("players"))
-    return run
-
-
-def _loop(
-    fabric: Fabric,
-    players: Players,
-    recipe: Recipe,
-    profile: Profile,
-    images: TrainingImages,
-    run: dict,
-    keep: Callable,
-    steps: int,
-    seed: int,
-    progress: bool,
-) -> None:
-    """Step until ``steps``; validate and ``keep`` every ``checkpoint_every`` steps, at the end, and when interrupted.
-
-    An ablation does so every ``probe_every`` steps, and its history begins before the first one.
-    """
-    form = recipe.crops(profile)
-    validation = CropTwice(images.validation, replace(form, unrelated=0.0, views=0.0), length=16, seed=1_000_003)
-    length, done = steps * profile.batch, run["step"] * profile.batch
-    crops = CropTwice(images.train, form, length=length, seed=seed, start=done, scenes=images.scenes)
-    loader = DataLoader(crops, batch_size=profile.batch // fabric.world_size, num_workers=profile.workers)
-    loader = fabric.setup_dataloaders(loader)
-    bar = tqdm(total=steps, initial=run["step"], unit="step", disable=not (progress and fabric.is_global_zero))
-    model, tick = players.generator.net.module, time.perf_counter()
-    every = profile.probe_every if recipe.ablation else profile.checkpoint_every
-
-    def look() -> dict[str, float]:
-        if not all(p.isfinite().all() for p in model.parameters()):
-            raise NotFiniteError("a weight is not finite")
-        return validate(model, validation) | (_probe(model, validation, recipe, profile) if recipe.ablation else {})
-
-    if recipe.ablation and not run["step"]:
-        run["history"].append({"step": 0} | look())
-    with stop_signal() as stop, bar:
-        for batch in loader:
-            players.set_lr(learning_rate(profile, run["step"], steps))
-            losses = training_step(fabric, players, Crops(*batch), recipe, profile, run["step"])
-            losses["stop"] = torch.tensor(float(stop.is_set()), device=fabric.device)
-            # one exchange: the losses of the whole batch, and whether any process was told to stop, so that all do
-            *values, stopping = fabric.all_reduce(torch.stack(list(losses.values())), reduce_op="mean").tolist()
-            if not all(map(math.isfinite, values)):
-                raise NotFiniteError(", ".join(f"{name} is {value:g}" for name, value in zip(losses, values)))
-            for name, value in zip(losses, values):
-                run["losses"].setdefault(name, []).append(value)
-            run["step"] += 1
+    loader = DataLoader(plan.crops, batch_size=profile.batch // fabric.world_size, num_workers=profile.workers)
+    with tqdm(total=plan.steps, initial=state.step, unit="step", disable=not plan.progress) as bar:
+        for batch in fabric.setup_dataloaders(loader):
+            players.set_learning_rate(learning_rate(profile, state.step, plan.steps))
+            losses = training_step(fabric, players, Crops(*batch), state.step, plan.steps)
+            losses, stopping = over_all_processes(fabric, losses, hooks.stop_requested())
+            for name, value in losses.items():
+                state.losses.setdefault(name, []).append(value)
+            state.step += 1
             bar.update()
-            if recipe.keeps and run["step"] == min(profile.steps_pretraining, steps):
-                seconds = run["seconds"] + time.perf_counter() - tick
-                run["kept"] = {"weights": _copy(model), "step": run["step"], "seconds": round(seconds)}
-            due = run["step"] % every == 0 or run["step"] == steps
-            if due:
-                row = {name: sum(values) / len(values) for name, values in run["losses"].items()}
-                row |= {"step": run["step"]} | look()
-                run["losses"].clear()
-                run["history"].append(row)
-                score = row[f"val_{branches(model)[-1]}"]
-                if score > run["best_psnr"]:
-                    run |= {"best": _copy(model), "best_psnr": score, "best_step": run["step"]}
-                bar.set_postfix({"PSNR": f"{score:.2f} dB"})
-            if due or stopping:
-                run["seconds"] += time.perf_counter() - tick
-                tick = time.perf_counter()
-                keep(run, players)
-            if stopping and run["step"] < steps:
-                raise KeyboardInterrupt(f"stopped after step {run['step']} of {steps}; go on with --resume")
+
+            row = None
+            if state.step % plan.every == 0 or state.step == plan.steps:
+                row = state.add_row(plan.validate())
+                bar.set_postfix({"PSNR": f"{row[f'val_{branches(players.model)[-1]}']:.2f} dB"})
+            hooks.after_step(row, stopping)
 
 
-def _probe(model: nn.Module, validation: CropTwice, recipe: Recipe, profile: Profile) -> dict[str, float]:
-    """``probe`` on as many validation crops as a step of training takes."""
-    batch = default_collate([tuple(validation[i]) for i in range(min(profile.batch, len(validation)))])
-    device = next(model.parameters()).device
-    return probe(model, Crops(*(x.to(device) for x in batch)), recipe.rec)
+def over_all_processes(fabric: Fabric, losses: dict[str, Tensor], stop: bool) -> tuple[dict[str, float], bool]:
+    """The losses of the whole batch, and whether any process is to stop, in one exchange, so that all do the same.
 
-
-def _save_kept(name: str, profile: Profile, kept: dict, card: dict, out: Path) -> None:
-    """Write the weights that stage 2 starts from, with what of the whole run's card is true of them."""
-    model, step = build_model(name, profile), kept["step"]
-    model.load_state_dict(kept["weights"])
-    history = [row for row in card["history"] if row["step"] <= step]
-    facts = {"model": name, "steps": step, "selected_step": step, "seconds": kept["seconds"], "history": history}
-    save_model(model, card | facts | {"selection": "none: as it was at that step"}, out, name)
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
-
-
-def _diagnosis(error: Exception, run: dict, profile: Profile, model: nn.Module, out: Path) -> str:
-    """What is known of a training that diverged, and what to do."""
-    lately = ", ".join(f"{name} {values[-1]:.4g}" for name, values in run["losses"].items() if values)
-    largest = max(float(p.detach().abs().max()) for p in model.parameters())
-    saved = f"{out / 'last'} and {out / 'best'} hold the last good weights, saved before"
-    if not (out / "state.pt").is_file():
-        saved = f"nothing was saved yet, which --checkpoint-every does every {profile.checkpoint_every} steps"
-    return (
-        f"training stopped at step {run['step'] + 1}: {error}. The losses before it: {lately or 'none yet'}; the "
-        f"largest weight now: {largest:.3g}; step size {profile.lr:g}. {saved[0].upper()}{saved[1:]}. A smaller "
-        f"step size may help: --lr {profile.lr / 3:.1g} --resume"
-    )
-
-
-def _keep(
-    fabric: Fabric, out: Path, name: str, model: nn.Module, card: Callable[[bool], dict], run: dict, players: Players
-) -> None:
-    """Write all that ``_resume`` needs, and then the last and the best weights as checkpoints to use meanwhile.
-
-    Raises OSError that says what to do if there is no room; what was there before is whole then.
+    Raises NotFiniteError if a loss is not finite.
     """
-    if fabric.is_global_zero:
-        content = io.BytesIO()
-        torch.save(run | {"players": players.state()}, content)  # to memory: a full disk is then one plain OSError
-        try:
-            with whole_file(out / "state.pt") as temporary:
-                temporary.write_bytes(content.getbuffer())
-            save_model(model, card(True), out / "last", name)
-            if run["best"] and run["best_step"] == run["step"]:
-                save_model(model, card(False), out / "best", name)
-        except OSError as error:
-            raise OSError(
-                f"{out}: cannot be written at step {run['step']} ({error.strerror or error}); make room, then go on "
-                "with --resume: what was saved before is whole"
-            ) from error
-    fabric.barrier()
-
-
-@contextmanager
-def alone_in(out: Path, writes: bool) -> Iterator[None]:
-    """Make the folder, take away what a killed run left half-written, and keep other runs out of it.
-
-    Raises FileExistsError if another run is at work there. Of several processes only the one that ``writes`` does so.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    if not writes:
-        yield
-        return
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            for folder in (out, out / "last", out / "best"):
-                for left in (*folder.glob(".*-*.pt"), *folder.glob(".*-*.safetensors"), *folder.glob(".*-*.json")):
-                    left.unlink()
-            yield
-    except Timeout:
-        raise FileExistsError(f"{out}: another run is at work there; wait for it, or choose another --out") from None
-
-
-@contextmanager
-def stop_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a step is never cut in half."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
-
-
-def _card(name: str, profile: Profile, run: dict, seed: int, last: bool) -> dict:
-    """What is known of the weights of the last step, or else of those that validated best."""
-    best = "not validated yet"
-    if run["best"]:
-        best = f"best mean PSNR on 16 validation crops: {run['best_psnr']:.2f} dB"
-    selection = f"none: the last step; {best}" + (f", at step {run['best_step']}" if run["best"] else "")
-    return {
-        "model": name,
-        "data": run["data"],
-        "seed": seed,
-        "steps": run["step"],
-        "selected_step": run["step"] if last else run["best_step"],
-        "selection": selection if last else best,
-        "seconds": round(run["seconds"]),
-        "threads": torch.get_num_threads(),
-        "profile": asdict(profile),
-        "history": [{k: v if k == "step" else float(f"{v:.6g}") for k, v in row.items()} for row in run["history"]],
-        "licence": "weights: MIT, as the project; the photographs keep their own terms",
-        **provenance.here(),
-    }
+    own = torch.stack([*losses.values(), torch.tensor(float(stop), device=fabric.device)])
+    *values, stopping = fabric.all_reduce(own, reduce_op="mean").tolist()
+    if not all(map(math.isfinite, values)):
+        raise NotFiniteError(", ".join(f"{name} is {value:g}" for name, value in zip(losses, values)))
+    return dict(zip(losses, values)), stopping > 0

@@ -15,11 +15,16 @@ def noise(height=64, width=72, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def save(path, image):
+    """Write a picture, and make its folder first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, image)
+
+
 def put(folder, *names, size=(16, 16), first=0):
     """Write a different picture under each name."""
     for seed, name in enumerate(names, first):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_image(folder / name, noise(*size, seed))
+        save(folder / name, noise(*size, seed))
 
 
 def encoded(image, kind, **options):

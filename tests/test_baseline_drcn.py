@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from e2ent2lib.config import SMOKE, get_profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.systems.drcn import DRCN, DRCNLoss, Outputs
 from e2ent2lib.systems.parts import enlarge, to_ycbcr
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2ent2lib.config import SMOKE, get_profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.models.blocks import ResidualBlock
 from e2ent2lib.systems.enhancenet import EnhanceNet, EnhanceNetLoss, nearest_upsampling, patch_grams, texture_loss
 from e2ent2lib.systems.parts import enlarge

@@ -10,7 +10,7 @@ from skimage.morphology import disk
 from torch import nn
 
 from e2ent2lib.config import SMOKE, get_profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.systems import passrnet
 from e2ent2lib.systems.passrnet import (
     Outputs,

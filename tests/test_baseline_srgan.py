@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from e2ent2lib.config import COMPACT, SMOKE, get_profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.systems.srgan import NormalisedBlock, SRGANLoss, SRResNet, SRResNetLoss
 
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from e2ent2lib.config import COMPACT, SMOKE, get_profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.matching import match, swap
 from e2ent2lib.systems.parts import enlarge, shrink
 from e2ent2lib.systems.srntt import LAYERS, SRNTT, SRNTTLoss, SRNTTOutputs, texture_loss

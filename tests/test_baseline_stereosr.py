@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from e2ent2lib.config import SMOKE, get_profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.systems.parts import enlarge, to_ycbcr
 from e2ent2lib.systems.stereosr import StereoSR, StereoSRLoss, one_view, shifted_copies
 

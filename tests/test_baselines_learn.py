@@ -8,7 +8,8 @@ import skimage.data
 import torch
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data.crops import Crops, CropTwice
+from e2ent2lib.crops import Crops
+from e2ent2lib.data.training import CropTwice
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.systems.recipes import RECIPES
 from e2ent2lib.systems.vgg import find_weights

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.runs.checkpoints import ALPHAS, MODELS, available_models, build_model, load_model, save_model
-from e2ent2lib.runs.provenance import file_sha256
+from e2ent2lib.runs.files import file_sha256
 from e2ent2lib.systems.recipes import RECIPES
 
 CARD = {"model": "made up for a test", "provisional": False}

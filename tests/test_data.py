@@ -13,19 +13,18 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from e2ent2lib.config import SMOKE
+from e2ent2lib.crops import crop_beside, crop_near, crop_twice, overlap
 from e2ent2lib.data import (
     DATASETS,
     CropTwice,
-    crop_twice,
     dataset,
     embedded_photographs,
     fingerprint,
-    overlap,
     photographs,
     training_images,
 )
-from e2ent2lib.data.crops import crop_beside, crop_near, other_views
-from e2ent2lib.photos.images import downscale, write_image
+from e2ent2lib.data.training import other_views
+from e2ent2lib.photos.images import downscale, read_image, write_image
 
 few = settings(deadline=None, max_examples=30)
 
@@ -33,51 +32,45 @@ few = settings(deadline=None, max_examples=30)
 # ---- data sets in their owners' layout ----
 
 
+def named(pairs):
+    return {p.name: [r.name for r in p.ref_sources] for p in pairs}
+
+
 def test_a_cufed5_group_is_an_input_and_five_references_best_first(data):
     put(data, *(f"CUFED5/001_{level}.png" for level in range(6)), size=(8, 8))
     (pair,) = dataset("cufed5").pairs()
     assert pair.name == "001_0"
-    np.testing.assert_array_equal(pair.hr(), noise(8, 8, 0))
-    assert len(pair.refs()) == 5
-    for level, ref in enumerate(pair.refs(), 1):
-        np.testing.assert_array_equal(ref, noise(8, 8, level))
+    np.testing.assert_array_equal([pair.hr(), *pair.refs()], [noise(8, 8, level) for level in range(6)])
 
 
-def test_cufed5_groups_come_in_the_order_of_their_names(data):
-    put(data, *(f"CUFED5/{group}_{level}.png" for group in ("010", "002", "001") for level in range(6)))
-    assert [p.name for p in dataset("cufed5").pairs()] == ["001_0", "002_0", "010_0"]
+def test_cufed5_groups_come_by_name_with_the_levels_that_are_here_and_never_without_level_1(data):
+    groups = {"010": (0, 1), "002": (0, 1, 2, 4, 5), "001": (0, 2, 3), "003": (1, 2), "004": (0,)}
+    put(data, *(f"CUFED5/{group}_{level}.png" for group, levels in groups.items() for level in levels))
+    pairs = dataset("cufed5").pairs()  # a score is said to be of level 1
+    assert named(pairs) == {"002_0": [f"002_{n}.png" for n in (1, 2, 4, 5)], "010_0": ["010_1.png"]}
+    assert [p.name for p in pairs] == ["002_0", "010_0"]
 
 
-def test_a_missing_lower_level_leaves_the_other_references_in_order(data):
-    put(data, *(f"CUFED5/001_{level}.png" for level in (0, 1, 2, 4, 5)))
-    (pair,) = dataset("cufed5").pairs()
-    assert [r.name for r in pair.ref_sources] == ["001_1.png", "001_2.png", "001_4.png", "001_5.png"]
-
-
-def test_a_group_without_its_level_1_is_left_out_since_scores_are_said_to_be_of_level_1(data):
-    put(data, *(f"CUFED5/001_{level}.png" for level in range(6)), *(f"CUFED5/002_{level}.png" for level in (0, 2, 3)))
-    assert [p.name for p in dataset("cufed5").pairs()] == ["001_0"]
-
-
-def test_a_group_without_its_input_or_without_any_reference_is_left_out(data):
-    put(data, "CUFED5/001_0.png", "CUFED5/001_1.png", "CUFED5/002_1.png", "CUFED5/002_2.png", "CUFED5/003_0.png")
-    assert [p.name for p in dataset("cufed5").pairs()] == ["001_0"]
-
-
-@pytest.mark.parametrize(("name", "folder"), [("flickr1024", "Flickr1024/Test"), ("middlebury", "Middlebury")])
-def test_of_a_stereo_pair_the_left_is_the_truth_and_the_right_the_reference(data, name, folder):
-    put(
-        data,
-        f"{folder}/0001_L.png",
-        f"{folder}/0001_R.png",
-        f"{folder}/0002_L.png",
-        f"{folder}/0003_R.png",
-        size=(8, 8),
-    )
+@pytest.mark.parametrize(
+    ("name", "folder", "files", "pairs"),
+    [
+        ("flickr1024", "Flickr1024/Test", "2_L 1_L 1_R 3_R sub/4_L sub/4_R", {"1_L": ["1_R.png"]}),
+        ("middlebury", "Middlebury", "Piano_R Piano_L Bike_L", {"Piano_L": ["Piano_R.png"]}),
+        (
+            "middlebury",
+            "Middlebury",
+            "A_R A_L Motorcycle_L Motorcycle_R MotorcycleE_L MotorcycleE_R",
+            {"A_L": ["A_R.png"]},
+        ),
+        ("cufed", "CUFED", "input/a ref/a input/b ref/c", {"a": ["a.png"]}),
+    ],
+)
+def test_a_pair_is_an_input_and_the_reference_of_its_name(data, name, folder, files, pairs):
+    put(data / folder, *(f"{file}.png" for file in files.split()), size=(8, 8))
+    assert named(dataset(name).pairs()) == pairs
     (pair,) = dataset(name).pairs()
-    assert pair.name == "0001_L"
-    np.testing.assert_array_equal(pair.hr(), noise(8, 8, 0))
-    np.testing.assert_array_equal(pair.refs(), [noise(8, 8, 1)])
+    assert pair.hr_source.stem == pair.name
+    np.testing.assert_array_equal(pair.refs(), [read_image(r) for r in pair.ref_sources])
 
 
 def test_flickr1024_is_its_test_set_only(data):
@@ -86,37 +79,28 @@ def test_flickr1024_is_its_test_set_only(data):
         dataset("flickr1024").pairs()
 
 
-def test_middlebury_leaves_out_motorcycle_which_is_a_data_set_of_its_own(data):
-    put(data, *(f"Middlebury/{n}_{s}.png" for n in ("Motorcycle", "Piano") for s in "LR"))
-    assert [p.name for p in dataset("middlebury").pairs()] == ["Piano_L"]
-
-
-def test_cufed_pairs_input_and_ref_of_the_same_name(data):
-    put(data, "CUFED/input/a.png", "CUFED/ref/a.png", "CUFED/input/b.png", "CUFED/ref/c.png", size=(8, 8))
-    (pair,) = dataset("cufed").pairs()
-    assert pair.name == "a"
-    np.testing.assert_array_equal(pair.refs(), [noise(8, 8, 1)])
-
-
-def test_the_projects_own_data_folder_comes_before_the_variables(data, tmp_path):
-    for folder in (tmp_path / "checkout" / "data", data):
-        put(folder, "CUFED5/001_0.png", "CUFED5/001_1.png")
-    (pair,) = dataset("cufed5").pairs()
-    assert pair.hr_source == tmp_path / "checkout" / "data" / "CUFED5" / "001_0.png"
+def test_the_projects_own_data_folder_comes_before_the_variables(data, tmp_path, monkeypatch):
+    put(data, "CUFED5/001_0.png", "CUFED5/001_1.png")
+    assert dataset("cufed5").pairs()[0].hr_source == data / "CUFED5" / "001_0.png"
+    put(tmp_path / "checkout" / "data", "CUFED5/001_0.png", "CUFED5/001_1.png")
+    assert dataset("cufed5").pairs()[0].hr_source == tmp_path / "checkout" / "data" / "CUFED5" / "001_0.png"
+    monkeypatch.delenv("E2ENT2_DATA")
+    put(data, "Middlebury/a_L.png", "Middlebury/a_R.png")
+    with pytest.raises(FileNotFoundError):
+        dataset("middlebury").pairs()
 
 
 @pytest.mark.parametrize(
-    ("name", "here", "label"),
+    ("name", "available", "label"),
     [
         ("cufed5", 1, "CUFED5 (1 of 126)"),
         ("cufed5", 126, "CUFED5"),
         ("flickr1024", 1, "Flickr1024 (1 of 112)"),
-        ("flickr1024", 112, "Flickr1024"),
         ("motorcycle", 1, "motorcycle"),
     ],
 )
-def test_only_a_whole_data_set_has_its_plain_title(name, here, label):
-    assert dataset(name).label(here) == label
+def test_only_a_whole_data_set_has_its_plain_title(name, available, label):
+    assert dataset(name).label(available) == label
 
 
 @pytest.mark.parametrize("name", [n for n in DATASETS if n != "motorcycle"])
@@ -124,13 +108,6 @@ def test_an_absent_data_set_says_where_to_put_it(data, name):
     assert dataset(name).lister() == []
     with pytest.raises(FileNotFoundError, match=rf"{DATASETS[name].title} is not here: .*data/.*E2ENT2_DATA"):
         dataset(name).pairs()
-
-
-def test_without_the_variable_nothing_but_the_projects_folder_is_looked_in(data, monkeypatch):
-    put(data, "CUFED5/001_0.png", "CUFED5/001_1.png")
-    monkeypatch.delenv("E2ENT2_DATA")
-    with pytest.raises(FileNotFoundError):
-        dataset("cufed5").pairs()
 
 
 def test_an_unknown_data_set_is_refused_with_the_names_that_exist():
@@ -177,15 +154,12 @@ def test_photographs_are_found_in_sub_folders_sorted_and_whatever_the_case_of_th
     assert [p.relative_to(tmp_path).as_posix() for p in photographs(tmp_path)] == ["a/b/d.webp", "a/c.JPG", "b.png"]
 
 
-def test_a_folder_without_images_is_refused_by_name(tmp_path):
-    (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(FileNotFoundError, match=rf"{tmp_path.name}: holds no images \(png"):
-        photographs(tmp_path)
-
-
-def test_a_missing_folder_is_refused_by_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent: no such folder"):
-        photographs(tmp_path / "absent")
+@pytest.mark.parametrize("folder", ["empty", "absent"])
+def test_a_folder_without_images_is_refused_by_name(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no image")
+    with pytest.raises(FileNotFoundError, match=folder):
+        photographs(tmp_path / folder)
 
 
 # ---- crop-twice ----
@@ -212,23 +186,13 @@ def test_every_box_of_the_image_can_be_drawn_both_times():
     assert len(set(drawn)) == 36
 
 
-def test_an_image_of_the_size_of_the_crop_has_one_box():
-    assert crop_twice((6, 6), 6, np.random.default_rng(0)) == ((0, 0), (0, 0))
-
-
-@pytest.mark.parametrize("size", [(5, 9), (9, 5)])
-def test_an_image_smaller_than_the_crop_is_refused_with_both_sizes(size):
-    with pytest.raises(ValueError, match=rf"{size[1]}×{size[0]} is smaller than a crop of 6×6"):
-        crop_twice(size, 6, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(
-    ("second", "expected"),
-    [((10, 10), 1), ((14, 10), 0.5), ((10, 4), 0.25), ((14, 14), 0.25), ((18, 10), 0), ((99, 0), 0)],
-)
-def test_the_overlap_of_two_boxes_of_side_8(second, expected):
-    assert overlap((10, 10), second, 8) == expected
-    assert overlap(second, (10, 10), 8) == expected
+@pytest.mark.parametrize("draw", [crop_twice, crop_beside])
+def test_a_crop_needs_an_image_of_its_size(draw):
+    rng = np.random.default_rng(0)
+    assert draw((6, 6), 6, rng, 5) == ((0, 0), (0, 0))
+    for size in ((5, 9), (9, 5)):
+        with pytest.raises(ValueError, match=rf"{size[1]}×{size[0]}.* 6×6"):
+            draw(size, 6, rng, 5)
 
 
 @few
@@ -237,7 +201,8 @@ def test_the_overlap_equals_counting_pixels(corners, crop):
     masks = np.zeros((2, 20, 20), bool)
     for mask, (y, x) in zip(masks, (corners[:2], corners[2:])):
         mask[y : y + crop, x : x + crop] = True
-    assert overlap(corners[:2], corners[2:], crop) == pytest.approx(masks.all(0).sum() / crop**2)
+    expected = pytest.approx(masks.all(0).sum() / crop**2)
+    assert overlap(corners[:2], corners[2:], crop) == overlap(corners[2:], corners[:2], crop) == expected
 
 
 SMALL = replace(SMOKE, crop=16, max_offset=8)
@@ -273,19 +238,16 @@ def test_items_do_not_depend_on_the_number_of_loader_processes():
     assert all(same(a, b) for a, b in zip(alone, shared))
 
 
-@pytest.mark.parametrize("start", [1, 4])
-def test_a_series_that_starts_later_goes_on_where_the_whole_one_would(start):
+def test_a_series_that_starts_later_goes_on_where_the_whole_one_would():
     whole = CropTwice(PICTURES, SMALL, length=8, seed=3)
-    rest = CropTwice(PICTURES, SMALL, length=8, seed=3, start=start)
-    assert len(rest) == 8 - start
-    assert all(same(rest[i], whole[i + start]) for i in range(len(rest)))
+    rest = CropTwice(PICTURES, SMALL, length=8, seed=3, start=3)
+    assert len(rest) == 5
+    assert all(same(rest[i], whole[i + 3]) for i in range(5))
 
 
 def test_crops_are_the_same_from_paths_as_from_arrays(tmp_path):
-    paths = [tmp_path / f"{i}.png" for i in range(len(PICTURES))]
-    for path, picture in zip(paths, PICTURES):
-        write_image(path, picture)
-    from_arrays, from_paths = (CropTwice(x, SMALL, length=4) for x in (PICTURES, paths))
+    put(tmp_path, *(f"{i}.png" for i in range(5)), size=(40, 48))
+    from_arrays, from_paths = (CropTwice(x, SMALL, length=4) for x in (PICTURES, sorted(tmp_path.iterdir())))
     assert all(same(from_arrays[i], from_paths[i]) for i in range(4))
 
 
@@ -334,21 +296,16 @@ def test_without_views_the_series_is_the_same_whether_scenes_are_known_or_not():
 
 def test_the_scene_of_a_training_photograph_is_its_folder_in_scenes(tmp_path):
     names = ("scenes/castle/0.png", "scenes/castle/1.png", "scenes/lund/0.png", "other/0.png", "other/1.png")
-    for seed, name in enumerate(names):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        write_image(tmp_path / name, noise(40, 44, seed))
+    put(tmp_path, *names, size=(40, 44))
     found = training_images(tmp_path, SMALL, progress=False)
     assert len(found.scenes) == len(found.train) == 5
     views = other_views(found.scenes)
     assert sorted(found.scenes[i].split("/")[-1] for i in views) == ["castle", "castle"]
 
 
-def test_a_single_photograph_is_its_own_reference_even_if_unrelated_ones_are_asked_for():
+def test_a_single_photograph_is_its_own_reference_and_of_several_every_one_is_used():
     crops = CropTwice(PICTURES[:1], replace(SMALL, unrelated=1.0), length=5)
     assert all((i, j) == (0, 0) for i, _, j, _ in map(crops.boxes, range(5)))
-
-
-def test_every_photograph_is_used():
     crops = CropTwice(PICTURES, SMALL, length=200)
     assert {crops.boxes(n)[0] for n in range(200)} == set(range(5))
 
@@ -373,7 +330,7 @@ def test_small_images_are_left_out_and_counted(tmp_path):
 
 def test_no_usable_image_is_an_error_that_names_the_folder_and_the_size(tmp_path):
     put(tmp_path, "a.png", "b.png", size=(15, 15))
-    with pytest.raises(ValueError, match=rf"{tmp_path.name}: none of its 2 images has sides of at least 16"):
+    with pytest.raises(ValueError, match=rf"{tmp_path.name}: .* 16 pixels"):
         ready(tmp_path)
 
 
@@ -384,21 +341,14 @@ def test_a_corrupt_image_in_the_folder_is_named(tmp_path):
         ready(tmp_path)
 
 
-def test_the_fingerprint_is_of_the_pixels_whatever_the_format(tmp_path):
+def test_the_fingerprint_is_of_the_pixels_that_are_used_whatever_the_format(tmp_path):
     for suffix in ("png", "bmp", "tif"):
         put(tmp_path / suffix, f"a.{suffix}", f"b.{suffix}", size=(20, 20))
-    marks = {ready(tmp_path / suffix).facts["fingerprint"] for suffix in ("png", "bmp", "tif")}
+    put(tmp_path / "bmp", "small.bmp", size=(10, 10))
+    marks = {ready(tmp_path / s, cache=s != "tif").facts["fingerprint"] for s in ("png", "bmp", "tif")}
     assert len(marks) == 1
     write_image(tmp_path / "png" / "b.png", noise(20, 20, seed=9))
     assert ready(tmp_path / "png").facts["fingerprint"] not in marks
-
-
-def test_the_fingerprint_is_of_the_images_that_are_used(tmp_path):
-    put(tmp_path, "a.png", size=(20, 20))
-    before = ready(tmp_path).facts["fingerprint"]
-    put(tmp_path, "small.png", size=(10, 10))
-    assert ready(tmp_path).facts["fingerprint"] == before
-    assert ready(tmp_path, cache=False).facts["fingerprint"] == before
 
 
 def test_the_fingerprint_of_pictures_tells_shapes_and_order_apart():
@@ -410,12 +360,9 @@ def test_the_fingerprint_of_pictures_tells_shapes_and_order_apart():
 
 def test_photographs_are_kept_as_paths_where_the_profile_says_not_to_cache(tmp_path):
     put(tmp_path, "a.png", size=(20, 20))
-    (kept,) = ready(tmp_path, cache=False).train
-    assert kept == tmp_path / "a.png"
+    assert ready(tmp_path, cache=False).train == [tmp_path / "a.png"]
     (cached,) = ready(tmp_path, cache=True).train
     np.testing.assert_array_equal(cached, noise(20, 20))
-    from_path, from_memory = (CropTwice([x], replace(SMOKE, crop=16), length=2)[1] for x in (kept, cached))
-    assert same(from_path, from_memory)
 
 
 def test_a_small_folder_trains_on_everything_and_validates_on_the_same(tmp_path):
@@ -425,21 +372,17 @@ def test_a_small_folder_trains_on_everything_and_validates_on_the_same(tmp_path)
     assert found.facts["validation"] == []
 
 
-def test_of_a_large_folder_about_one_in_twenty_is_held_out_and_never_trained_on(tmp_path):
+def test_of_a_large_folder_about_one_in_twenty_is_held_out_by_its_name_and_never_trained_on(tmp_path):
     put(tmp_path, *(f"{i:03}.png" for i in range(120)), size=(16, 16))
     found = ready(tmp_path, cache=False)
     assert 1 <= len(found.validation) <= 15
     assert len(found.train) + len(found.validation) == 120
     assert not set(found.train) & set(found.validation)
-    assert found.facts["validation"] == [p.name for p in found.validation]
-
-
-def test_what_is_held_out_depends_on_each_name_alone(tmp_path):
-    put(tmp_path, *(f"{i:03}.png" for i in range(120)), size=(16, 16))
-    before = set(ready(tmp_path).facts["validation"])
+    before = found.facts["validation"]
+    assert before == [p.name for p in found.validation]
     (tmp_path / "000.png").unlink()
     put(tmp_path, "more.png", size=(16, 16))
-    assert set(ready(tmp_path).facts["validation"]) - {"more.png"} == before - {"000.png"}
+    assert set(ready(tmp_path).facts["validation"]) - {"more.png"} == set(before) - {"000.png"}
 
 
 def test_views_of_the_validation_scenes_are_held_out_as_a_whole(tmp_path):
@@ -466,18 +409,16 @@ def test_a_data_sets_name_is_found_where_the_variable_says(data):
 
 
 def test_a_source_that_is_nowhere_is_an_error_that_names_it(data):
-    with pytest.raises(FileNotFoundError, match="holiday: no such folder"):
+    with pytest.raises(FileNotFoundError, match="holiday"):
         ready("holiday")
 
 
-@pytest.mark.parametrize("name", ["CUFED5", "Flickr1024", "Middlebury"])
-def test_a_set_that_is_for_evaluation_is_never_trained_on(tmp_path, monkeypatch, name):
-    monkeypatch.setenv("E2ENT2_DATA", str(tmp_path))
-    (tmp_path / name / "Test").mkdir(parents=True)
-    write_image(tmp_path / name / "Test" / "a.png", np.zeros((64, 64, 3), np.uint8))
-    for source in (name, tmp_path, tmp_path / name / "Test"):
-        with pytest.raises(ValueError, match=f"{name} is for evaluation"):
-            training_images(source, SMOKE, progress=False)
+@pytest.mark.parametrize("name", ["CUFED5", "Flickr1024", "Middlebury", "KITTI", "kitti2012", "Sun80", "urban100"])
+def test_a_set_that_is_for_evaluation_is_never_trained_on(data, name):
+    put(data, f"{name}/Test/a.png", size=(40, 40))
+    for source in (name, data, data / name / "Test"):
+        with pytest.raises(ValueError, match=f"(?i){name} is for evaluation"):
+            ready(source)
 
 
 # ---- crops that look like a rectified stereo pair ----
@@ -494,8 +435,6 @@ def test_the_second_box_of_a_stereo_pair_is_in_the_same_rows_and_to_the_right(he
 def test_every_disparity_of_a_stereo_pair_is_drawn():
     rng = np.random.default_rng(0)
     assert {b[1] - a[1] for a, b in (crop_beside((6, 30), 6, rng, 5) for _ in range(300))} == set(range(6))
-    with pytest.raises(ValueError, match="smaller than a crop"):
-        crop_beside((5, 30), 6, rng, 5)
 
 
 def test_what_is_at_column_x_of_the_first_crop_is_at_x_minus_d_of_the_second():

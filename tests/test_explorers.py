@@ -12,13 +12,14 @@ from e2ent2lib.explore.alpha_explorer import AlphaExplorer
 from e2ent2lib.explore.comparer import Comparer
 from e2ent2lib.explore.distance_explorer import DistanceExplorer
 from e2ent2lib.explore.distances import FORMS
-from e2ent2lib.explore.drawing import bars, curves, heat, png, strip
+from e2ent2lib.explore.drawing import bars, curves, strip
 from e2ent2lib.explore.explorer import OWN, Explorer
 from e2ent2lib.explore.inputs import Question
 from e2ent2lib.explore.job import Job, ticks
 from e2ent2lib.explore.match_explorer import MatchExplorer
 from e2ent2lib.explore.study import read_answers
 from e2ent2lib.explore.study_page import StudyPage
+from e2ent2lib.report.plots import heat, png
 
 EXPLORERS = {
     "match": lambda: MatchExplorer("motorcycle, a part", place=(20, 30)),

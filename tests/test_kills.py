@@ -18,7 +18,8 @@ KILLS = 12
 # run, as after kill -9, and how busy the machine is does not matter.
 TIMED = """
 import signal, sys, time
-from e2ent2lib import cli, train
+from e2ent2lib import cli
+import e2ent2lib.runs.run
 after, *arguments = sys.argv[1:]
 sys.argv = ["e2ent2", "train", "sisr", "--profile", "smoke", "--steps", "60", "--checkpoint-every", "2", *arguments]
 start = time.process_time()

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.losses import (
-    ADVERSARIES,
-    PaperLoss,
-    batch_mean,
-    critic_loss,
-    generator_loss,
-    gradient_penalty,
-    reconstruction_loss,
-)
+from e2ent2lib.losses import PaperLoss, batch_mean, critic_loss, generator_loss, reconstruction_loss
+from e2ent2lib.systems.adversaries import ADVERSARIES, gradient_penalty
 
 few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 scores = st.lists(st.floats(-20, 20), min_size=1, max_size=5)
@@ -141,18 +134,24 @@ def test_the_standard_gan_by_hand():
     )
     assert gan.critic_loss(REAL, FAKE).item() == pytest.approx(right)
     assert gan.generator_loss(REAL, FAKE).item() == pytest.approx(-(math.log(sigmoid(c)) + math.log(sigmoid(d))) / 2)
-    assert gan.penalty == 0
+    assert gan.penalty is None
+
+
+def critic_of_squares(images):
+    return images.square().flatten(1).sum(1)
 
 
 def test_the_wasserstein_losses_are_the_distance_of_the_means():
     wgan = ADVERSARIES["wgan-gp"]
     assert wgan.critic_loss(REAL, FAKE).item() == pytest.approx(0.5 - 2)
     assert wgan.generator_loss(REAL, FAKE).item() == pytest.approx(-0.5)
-    assert wgan.penalty == 10
+    real, fake = torch.rand(2, 4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    penalty = wgan.penalty(critic_of_squares, real, fake, 3)
+    assert penalty == 10 * gradient_penalty(critic_of_squares, real, fake, seed=3) > 0
 
 
 def test_the_paper_uses_the_relativistic_average():
-    assert ADVERSARIES["ragan"][:2] == (critic_loss, generator_loss)
+    assert ADVERSARIES["ragan"] == (critic_loss, generator_loss, None)
 
 
 @pytest.mark.parametrize("name", ADVERSARIES)

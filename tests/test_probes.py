@@ -6,7 +6,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import match, match_and_swap
 from e2ent2lib.runs import probes

@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from e2ent2lib.config import COMPACT
 from e2ent2lib.measure.results import cards, read_results, read_rows
 from e2ent2lib.report import pages
-from e2ent2lib.report.notebooks import problems
 from e2ent2lib.report.paper import PRINTED
 from e2ent2lib.report.tables import EXTRA, table
 from e2ent2lib.runs.checkpoints import UNTRAINED
-from e2ent2lib.runs.provenance import ROOT, file_sha256
+from e2ent2lib.runs.files import file_sha256
+from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems.recipes import RECIPES
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -63,7 +63,13 @@ def test_the_lock_holds_every_package_at_an_allowed_version():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_a_notebook_is_fit_to_commit(path: Path):
     notebook = nbformat.read(path, as_version=4)
-    assert problems(notebook) == []
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "not run top to bottom"
+    assert max(len(cell.source.splitlines()) for cell in code) <= 25
+    outputs = [(cell, output) for cell in code for output in cell.outputs]
+    assert all("raises-exception" in c.metadata.get("tags", []) for c, o in outputs if o.output_type == "error")
+    assert not any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for _, o in outputs)
+    assert path.stat().st_size <= 500_000, "too large to show well on the web"
     first = notebook.cells[0].source.splitlines()[0]
     assert re.match(rf"# {path.name[:2]} · .+: .+", first), first
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")

@@ -1,58 +1,139 @@
-"""Training that meets a fault: a full disk, NaN, a second run, a damaged state. What was saved stays whole."""
+"""A run that is cut short or meets a fault: full disk, NaN, second run, damaged state. What was saved stays whole."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from data_files import call
 from PIL import Image
 from safetensors.torch import load_file
+from tiny_run import TINY, at_step, differ, interrupt_at, run, texture, visible_files, weights
 
-from e2ent2lib import train as trainer
-from e2ent2lib.config import SMOKE
 from e2ent2lib.matching import NotFiniteError
 from e2ent2lib.runs.checkpoints import load_model
+from e2ent2lib.runs.run import Run
+from e2ent2lib.runs.state import alone_in
 
-TINY = replace(
-    SMOKE,
-    crop=32,
-    max_offset=16,
-    steps_pretraining=4,
-    steps_sisr=6,
-    steps_joint=6,
-    steps_ablation=6,
-    checkpoint_every=2,
-    probe_every=2,
+LONGER = replace(TINY, steps_joint=4, steps_ablation=4)
+
+
+def state_of(folder):
+    return torch.load(folder / "state.pt", weights_only=True)  # raises for anything but data
+
+
+def files_differ(first, second):
+    return differ(load_file(first), load_file(second))
+
+
+# cut short, and continued
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "sent"),
+    [
+        ("sisr", 3, signal.SIGINT),  # between two validations
+        ("sisr", 4, signal.SIGTERM),  # at one, where the weights that stage 2 starts from are kept
+        ("sisr", 5, signal.SIGINT),
+        ("e2ent2", 2, signal.SIGINT),
+        ("e2ent2-alpha-010", 3, signal.SIGTERM),
+    ],
 )
-QUIET = {"accelerator": "cpu", "devices": 1, "progress": False}
+def test_a_run_cut_short_and_resumed_ends_as_an_unbroken_one(
+    name, step, sent, monkeypatch, photographs, first_stage, tmp_path
+):
+    model, history = run(name, tmp_path / "unbroken", photographs, LONGER, start_from=first_stage)
+    before = signal.getsignal(sent)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step, sent)
+        with pytest.raises(KeyboardInterrupt, match=f"step {step} of .*--resume"):
+            run(name, tmp_path / "broken", photographs, LONGER, start_from=first_stage)
+    assert signal.getsignal(sent) is before
+    assert visible_files(tmp_path / "broken") == ["state.pt"] and state_of(tmp_path / "broken")["step"] == step
+    resumed, again = run(name, tmp_path / "broken", photographs, LONGER, start_from=first_stage, resume=True)
+    assert not differ(weights(resumed), weights(model)) and again == history
+    unbroken, broken = (state_of(tmp_path / which)["players"] for which in ("unbroken", "broken"))
+    assert unbroken.keys() == broken.keys() == ({"0", "1", "2"} if name != "sisr" else {"0"})
+    for player in unbroken:  # the generator and both critics, with Adam's memory
+        torch.testing.assert_close(broken[player], unbroken[player], rtol=0, atol=0)
+    if name == "sisr":
+        assert not files_differ(*(tmp_path / w / "sisr-pretrained.safetensors" for w in ("unbroken", "broken")))
 
 
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
-    for name in "abc":
-        coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
-    return folder
+def test_sisr_saves_its_weights_on_the_way(photographs, tmp_path):
+    ends_there = replace(TINY, steps_sisr=TINY.steps_pretraining, schedule="constant")
+    for name, profile in (("ends there", ends_there), ("continues", replace(TINY, schedule="constant"))):
+        run("sisr", tmp_path / name, photographs, profile)
+    assert not files_differ(*(tmp_path / w / "sisr-pretrained.safetensors" for w in ("ends there", "continues")))
+    card = json.loads((tmp_path / "continues/sisr-pretrained.json").read_text(encoding="utf-8"))
+    assert card["model"] == "sisr-pretrained" and card["steps"] == card["selected_step"] == TINY.steps_pretraining
+    assert max(row["step"] for row in card["history"]) == TINY.steps_pretraining
 
 
-@pytest.fixture(scope="module")
-def first(photographs, tmp_path_factory):
-    """A SISR model, and the same training unbroken."""
-    folder = tmp_path_factory.mktemp("first")
-    trainer.train("sisr", TINY, data=photographs, out=folder, **QUIET)
-    return folder
+def test_resume_without_a_run_starts_one_and_a_finished_run_gives_the_same_model_again(
+    monkeypatch, photographs, first_stage, tmp_path
+):
+    interrupt_at(monkeypatch, 6)  # in its last step: then it is finished all the same
+    model, history = run("sisr", tmp_path, photographs, resume=True)
+    again, same = run("sisr", tmp_path, photographs, resume=True)
+    assert [row["step"] for row in history] == [2, 4, 6] and same == history
+    assert not differ(weights(again), weights(model))
+    assert not differ(weights(again), load_file(first_stage / "sisr.safetensors"))
 
 
-def equal(first, second):
-    first, second = load_file(first), load_file(second)
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+def test_a_run_is_not_overwritten_without_resume(photographs, first_stage):
+    before = (first_stage / "state.pt").read_bytes()
+    with pytest.raises(FileExistsError, match="--resume"):
+        run("sisr", first_stage, photographs)
+    assert (first_stage / "state.pt").read_bytes() == before
+
+
+def test_resume_with_other_photographs_is_refused(first_stage, tmp_path):
+    for seed in range(3):
+        Image.fromarray(texture(seed + 10)).save(tmp_path / f"{seed}.png")
+    with pytest.raises(ValueError, match="other photographs"):
+        run("sisr", first_stage, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"profile": replace(TINY, batch=4)}])
+def test_another_training_is_not_continued(change, photographs, first_stage):
+    with pytest.raises(ValueError, match="another training"):
+        run("sisr", first_stage, photographs, resume=True, **change)
+
+
+def test_learning_rate_and_interval_may_change_on_the_command_line(monkeypatch, photographs, tmp_path):
+    common = ("train", "sisr", "--profile", "smoke", "--data", photographs, "--accelerator", "cpu", "--out", tmp_path)
+    assert call(monkeypatch, *common, "--steps", "4", "--checkpoint-every", "3", "--lr", "0.01") == 0
+    card = json.loads((tmp_path / "sisr.json").read_text(encoding="utf-8"))
+    assert [row["step"] for row in card["history"]] == [3, 4] and card["profile"]["lr"] == 0.01
+    assert call(monkeypatch, *common, "--steps", "6", "--checkpoint-every", "1", "--resume") == 0
+    card = json.loads((tmp_path / "sisr.json").read_text(encoding="utf-8"))
+    assert [row["step"] for row in card["history"]] == [3, 4, 5, 6]
+
+
+def test_best_and_last_weights_are_checkpoints_that_load_while_training_goes_on(photographs, tmp_path, monkeypatch):
+    seen, original = [], Run.save
+
+    def watched(self):
+        original(self)
+        for which in ("last", "best"):
+            model = load_model("sisr", TINY, tmp_path / which)
+            seen.append((which, self.state.step, model.card["selected_step"], self.state.best_step))
+
+    monkeypatch.setattr(Run, "save", watched)
+    run("sisr", tmp_path, photographs)
+    assert [step for which, step, _, _ in seen if which == "last"] == [2, 4, 6]
+    for which, step, selected, best in seen:
+        assert selected == (step if which == "last" else best)
+    assert not files_differ(tmp_path / "best/sisr.safetensors", tmp_path / "sisr.safetensors")
+
+
+# a full disk
 
 
 def full_after(monkeypatch, count):
@@ -70,18 +151,18 @@ def full_after(monkeypatch, count):
 
 @pytest.mark.parametrize("count", range(1, 9))
 def test_a_full_disk_at_any_file_stops_with_advice_and_the_run_goes_on_to_the_same_weights(
-    count, monkeypatch, photographs, first, tmp_path
+    count, monkeypatch, photographs, first_stage, tmp_path
 ):
     with monkeypatch.context() as patch:
         full_after(patch, count)
         with pytest.raises(OSError, match=r"No space left.*|make room"):
-            trainer.train("sisr", TINY, data=photographs, out=tmp_path, **QUIET)
+            run("sisr", tmp_path, photographs)
     for path in tmp_path.rglob("*.safetensors"):
         load_file(path)  # whole, each of them
     if count > 1:
-        assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] >= 2
-    trainer.train("sisr", TINY, data=photographs, out=tmp_path, resume=True, **QUIET)
-    assert equal(tmp_path / "sisr.safetensors", first / "sisr.safetensors")
+        assert state_of(tmp_path)["step"] >= 2
+    run("sisr", tmp_path, photographs, resume=True)
+    assert not files_differ(tmp_path / "sisr.safetensors", first_stage / "sisr.safetensors")
     assert not [p for p in tmp_path.rglob(".*") if p.name != ".lock"]
 
 
@@ -98,93 +179,69 @@ cli.main()
 def test_without_room_the_command_line_says_so_in_one_message_and_leaves_no_part_of_a_file(tmp_path):
     ran = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path / "run")], capture_output=True, text=True)
     assert ran.returncode == 2 and "Traceback" not in ran.stderr
-    assert "make room, then go on with --resume" in ran.stderr.splitlines()[-1]
+    assert "--resume" in ran.stderr.splitlines()[-1]
     assert [p.name for p in (tmp_path / "run").rglob("*") if p.is_file()] == [".lock"]
 
 
-def test_best_and_last_weights_are_checkpoints_that_load_while_training_goes_on(photographs, tmp_path, monkeypatch):
-    seen, original = [], trainer._keep
-
-    def watched(*args):
-        original(*args)
-        run = args[-2]
-        for which in ("last", "best"):
-            model = load_model("sisr", TINY, tmp_path / which)
-            seen.append((which, run["step"], model.card["selected_step"], run["best_step"]))
-
-    monkeypatch.setattr(trainer, "_keep", watched)
-    trainer.train("sisr", TINY, data=photographs, out=tmp_path, **QUIET)
-    assert [step for which, step, _, _ in seen if which == "last"] == [2, 4, 6]
-    for which, step, selected, best in seen:
-        assert selected == (step if which == "last" else best)
-    assert equal(tmp_path / "best/sisr.safetensors", tmp_path / "sisr.safetensors")
+# numbers that are not finite
 
 
-def poisoned(monkeypatch, step):
-    """From this step on the generator's loss is NaN, as after an overflow."""
-    original = trainer.training_step
-
-    def bad(fabric, players, batch, recipe, profile, at):
-        if at + 1 >= step:
-            batch = batch._replace(hr=batch.hr * float("nan"))
-        return original(fabric, players, batch, recipe, profile, at)
-
-    monkeypatch.setattr(trainer, "training_step", bad)
+def poison_from(monkeypatch, step):
+    """From this step on the losses are NaN, as after an overflow."""
+    at_step(monkeypatch, step, lambda batch, _: batch._replace(hr=batch.hr * float("nan")))
 
 
 @pytest.mark.parametrize("name", ["sisr", "e2ent2"])
 def test_a_loss_that_is_nan_stops_before_it_reaches_a_weight_and_says_what_was_seen(
-    name, monkeypatch, photographs, first, tmp_path
+    name, monkeypatch, photographs, first_stage, tmp_path
 ):
-    start = {"start_from": first} if name != "sisr" else {}
-    trainer.train(name, TINY, data=photographs, out=tmp_path / "whole", **QUIET, **start)
+    run(name, tmp_path / "whole", photographs, LONGER, start_from=first_stage)
     with monkeypatch.context() as patch:
-        poisoned(patch, 4)
+        poison_from(patch, 4)
         with pytest.raises(NotFiniteError) as caught:
-            trainer.train(name, TINY, data=photographs, out=tmp_path / "bad", **QUIET, **start)
-    said = str(caught.value)
-    assert "stopped at step 4" in said and "nan" in said and "step size 0.001" in said and "--lr" in said
-    assert str(tmp_path / "bad" / "last") in said and "losses before it: " in said and "none yet" not in said
-    state = torch.load(tmp_path / "bad/state.pt", weights_only=True)
-    assert state["step"] == 2
+            run(name, tmp_path / "bad", photographs, LONGER, start_from=first_stage)
+    for fact in ("step 4", "nan", "learning rate 0.001", "--lr", str(tmp_path / "bad/last"), "losses before it: "):
+        assert fact in str(caught.value)
+    assert "none yet" not in str(caught.value)
+    assert "largest weight now: nan" not in str(caught.value)  # no weight of the model has moved
+    assert state_of(tmp_path / "bad")["step"] == 2
     for folder in ("last", "best"):
-        weights = load_file(tmp_path / "bad" / folder / f"{name}.safetensors")
-        assert all(x.isfinite().all() for x in weights.values())
+        saved = load_file(tmp_path / "bad" / folder / f"{name}.safetensors")
+        assert all(x.isfinite().all() for x in saved.values())
     assert not (tmp_path / f"bad/{name}.safetensors").exists()
-    trainer.train(name, TINY, data=photographs, out=tmp_path / "bad", resume=True, **QUIET, **start)
-    assert equal(tmp_path / f"bad/{name}.safetensors", tmp_path / f"whole/{name}.safetensors")
+    run(name, tmp_path / "bad", photographs, LONGER, start_from=first_stage, resume=True)
+    assert not files_differ(tmp_path / f"bad/{name}.safetensors", tmp_path / f"whole/{name}.safetensors")
 
 
 @pytest.mark.parametrize("lr", [1e4, 1e30])
-def test_a_step_size_that_blows_the_weights_up_is_diagnosed(lr, photographs, first, tmp_path):
+def test_a_learning_rate_that_blows_the_weights_up_is_diagnosed(lr, photographs, first_stage, tmp_path):
     profile = replace(TINY, lr=lr, schedule="constant", steps_joint=60)
-    with pytest.raises(NotFiniteError, match=r"training stopped at step \d+: .*largest weight now: .*--lr"):
-        trainer.train("e2ent2", profile, data=photographs, out=tmp_path, start_from=first, **QUIET)
+    with pytest.raises(NotFiniteError, match=r"step \d+: .*largest weight now: .*--lr"):
+        run("e2ent2", tmp_path, photographs, profile, start_from=first_stage)
     for path in tmp_path.rglob("*.safetensors"):
         assert all(x.isfinite().all() for x in load_file(path).values())
 
 
 def test_nan_before_anything_was_saved_says_that_nothing_was(monkeypatch, photographs, tmp_path):
-    poisoned(monkeypatch, 1)
+    poison_from(monkeypatch, 1)
     with pytest.raises(NotFiniteError, match="Nothing was saved yet"):
-        trainer.train("sisr", TINY, data=photographs, out=tmp_path, **QUIET)
+        run("sisr", tmp_path, photographs)
+
+
+# other runs, other states
 
 
 def test_a_second_run_in_the_same_folder_is_kept_out(photographs, tmp_path):
-    with (
-        trainer.alone_in(tmp_path / "run", True),
-        pytest.raises(FileExistsError, match="another run is at work there"),
-    ):
-        trainer.train("sisr", TINY, data=photographs, out=tmp_path / "run", **QUIET)
-    trainer.train("sisr", TINY, data=photographs, out=tmp_path / "run", **QUIET)
+    with alone_in(tmp_path / "run", True), pytest.raises(FileExistsError, match=str(tmp_path / "run")):
+        run("sisr", tmp_path / "run", photographs)
+    run("sisr", tmp_path / "run", photographs)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\0" + b[1:]])
-def test_a_damaged_state_is_one_clear_error(damage, photographs, first, tmp_path):
-    state = tmp_path / "state.pt"
-    state.write_bytes(damage((first / "state.pt").read_bytes()))
-    with pytest.raises(ValueError, match=r"state\.pt: damaged .*another --out"):
-        trainer.train("sisr", TINY, data=photographs, out=tmp_path, resume=True, **QUIET)
+def test_a_damaged_state_is_one_clear_error(damage, photographs, first_stage, tmp_path):
+    (tmp_path / "state.pt").write_bytes(damage((first_stage / "state.pt").read_bytes()))
+    with pytest.raises(ValueError, match=r"state\.pt: damaged .*--out"):
+        run("sisr", tmp_path, photographs, resume=True)
 
 
 class Wicked:
@@ -196,22 +253,5 @@ def test_a_state_that_holds_code_is_refused_and_runs_none(photographs, tmp_path,
     monkeypatch.chdir(tmp_path)
     torch.save({"step": Wicked()}, tmp_path / "state.pt")
     with pytest.raises(ValueError, match="damaged"):
-        trainer.train("sisr", TINY, data=photographs, out=tmp_path, resume=True, **QUIET)
+        run("sisr", tmp_path, photographs, resume=True)
     assert not (tmp_path / "code-has-run").exists()
-
-
-@pytest.mark.parametrize("change", [{"seed": 1}, {"profile": replace(TINY, batch=4)}])
-def test_another_training_is_not_gone_on_with(change, photographs, first):
-    options = {"profile": TINY, "data": photographs, "out": first, "resume": True} | QUIET | change
-    with pytest.raises(ValueError, match="another training"):
-        trainer.train("sisr", **options)
-
-
-def test_step_size_and_interval_may_change_on_the_command_line(monkeypatch, photographs, tmp_path):
-    common = ("train", "sisr", "--profile", "smoke", "--data", photographs, "--accelerator", "cpu", "--out", tmp_path)
-    assert call(monkeypatch, *common, "--steps", "4", "--checkpoint-every", "3", "--lr", "0.01") == 0
-    card = json.loads((tmp_path / "sisr.json").read_text(encoding="utf-8"))
-    assert [row["step"] for row in card["history"]] == [3, 4] and card["profile"]["lr"] == 0.01
-    assert call(monkeypatch, *common, "--steps", "6", "--checkpoint-every", "1", "--resume") == 0
-    card = json.loads((tmp_path / "sisr.json").read_text(encoding="utf-8"))
-    assert [row["step"] for row in card["history"]] == [3, 4, 5, 6]

@@ -14,14 +14,16 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from e2ent2lib import train as trainer
+import e2ent2lib.train
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data.crops import Crops, CropTwice
+from e2ent2lib.crops import Crops
+from e2ent2lib.data.training import CropTwice
 from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.runs.run import RunOptions, make_fabric, players_for, train
+from e2ent2lib.systems.recipes import RECIPES
 
 # equal weights, so that the adversarial part of the gradient shows; float64, so that the order of a sum does not
 PROFILE = replace(SMOKE, crop=32, batch=4, weight_rec=1.0, weight_adv=1.0, steps_joint=4, checkpoint_every=2)
-RECIPE = trainer.RECIPES["e2ent2"]
 
 
 def images(count=4, side=48):
@@ -36,13 +38,13 @@ def steps(*, gathered=True):
     profile = replace(PROFILE, precision="64-true")
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     torch.set_default_dtype(torch.float64)  # or Fabric hands on float32 between the networks
-    fabric = trainer.make_fabric(profile, "cpu", "auto")
+    fabric = make_fabric(profile, "cpu", "auto")
     assert fabric.world_size == world
     if not gathered:  # losses.batch_mean in place of the mean over all processes
         fabric.all_gather = lambda scores, sync_grads: scores
     torch.manual_seed(0)
     with patch("torch.optim.Adam", lambda parameters, lr, **_: torch.optim.SGD(parameters, lr=0.01)):
-        players = trainer.make_players(fabric, build_model("e2ent2", profile), RECIPE, profile)
+        players = players_for(fabric, build_model("e2ent2", profile), RECIPES["e2ent2"], profile)
     for critic in players.critics:  # untrained ones score all images alike, and then the means would not matter
         for weight in critic.net.parameters():
             weight.data *= 4 if weight.ndim == 4 else 1
@@ -50,7 +52,7 @@ def steps(*, gathered=True):
     for first in (0, 4):
         mine = [crops[i] for i in range(first, first + 4)][rank::world]
         batch = Crops(*(torch.stack(x).double() for x in zip(*mine)))
-        trainer.training_step(fabric, players, batch, RECIPE, profile)
+        e2ent2lib.train.training_step(fabric, players, batch)
     torch.set_default_dtype(torch.float32)
     nets = [players.generator, *players.critics]
     return [torch.cat([p.detach().flatten() for p in player.net.parameters()]) for player in nets]
@@ -58,16 +60,17 @@ def steps(*, gathered=True):
 
 def whole_run(folder, out="whole"):
     """``train`` itself: its history and its weights."""
-    model, history = trainer.train(
-        "e2ent2", PROFILE, data=folder / "photographs", out=folder / f"{out}-{os.environ.get('WORLD_SIZE', 1)}",
-        start_from=folder / "first", accelerator="cpu", progress=False,
-    )  # fmt: skip
+    out = folder / f"{out}-{os.environ.get('WORLD_SIZE', 1)}"
+    options = RunOptions(
+        data=folder / "photographs", out=out, start_from=folder / "first", accelerator="cpu", progress=False
+    )
+    model, history = train("e2ent2", PROFILE, options)
     return history, torch.cat([p.flatten() for p in model.parameters()])
 
 
 def stopped_run(folder):
-    """A run of which one process alone is told to stop, in its third step: at which step each process stopped."""
-    taken, original = [], trainer.training_step
+    """A run of which one process alone is told to stop, in its third step: after which step each process stopped."""
+    taken, original = [], e2ent2lib.train.training_step
 
     def step(*args):
         taken.append(1)
@@ -76,7 +79,7 @@ def stopped_run(folder):
         return original(*args)
 
     try:
-        with patch.object(trainer, "training_step", step):
+        with patch.object(e2ent2lib.train, "training_step", step):
             whole_run(folder, "stopped")
     except KeyboardInterrupt:
         return len(taken)
@@ -85,8 +88,8 @@ def stopped_run(folder):
 def main(folder):
     folder, rank = Path(folder), os.environ["RANK"]
     faulthandler.dump_traceback_later(150, exit=True)  # processes that wait for each other end here, and show where
-    found = {"gathered": steps(), "local": steps(gathered=False), "run": whole_run(folder)}
-    torch.save(found, folder / f"compared-{rank}.pt")
+    compared = {"gathered": steps(), "local": steps(gathered=False), "run": whole_run(folder)}
+    torch.save(compared, folder / f"compared-{rank}.pt")
     torch.save(stopped_run(folder), folder / f"stopped-{rank}.pt")
 
 

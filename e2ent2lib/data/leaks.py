@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
@@ -29,6 +28,8 @@ class Mark(NamedTuple):
 
 def mark(image: UInt8[np.ndarray, "h w 3"]) -> Mark:
     """SHA-256 of the decoded pixels, and the perceptual hash (phash, 64 bits) as a number."""
+    import imagehash  # it loads scipy and PyWavelets, which only this needs
+
     return Mark(fingerprint([image]), int(str(imagehash.phash(Image.fromarray(image))), 16))
 
 
@@ -38,9 +39,8 @@ def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
     KITTI has no loader, but a folder of that name counts.
     """
     marks = {}
-    for name, picture in tqdm(
-        list(_evaluation()), desc="hashing evaluation sets", disable=not progress or None, leave=False
-    ):
+    pictures = list(_evaluation())
+    for name, picture in tqdm(pictures, desc="hashing evaluation sets", disable=not progress or None, leave=False):
         try:
             marks[_marked(picture)] = name
         except (OSError, ValueError):  # `e2ent2 data check` says which file is damaged; it cannot leak

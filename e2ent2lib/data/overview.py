@@ -10,13 +10,14 @@ def overview() -> str:
     sets = [(d, "pairs", len(d.lister())) for d in DATASETS.values()]
     sets += [(s, "photographs", len(s.paths())) for s in TRAINING_SETS.values()]
     rows = [
-        (d.name, state(here, d.total), f"{d.total:,} {unit}", d.what, d.terms, d.citation, d.origin)
-        for d, unit, here in sets
+        (d.name, state(n, d.total), f"{d.total:,} {unit}", d.what, d.terms, d.citation, d.origin) for d, unit, n in sets
     ]
     heads = ("name", "here", "size", "what", "terms", "cite", "from")
     return tabulate(rows, heads, tablefmt="simple_grid", maxcolwidths=[None, 22, 18, 34, 22, 20, 18])
 
 
-def state(here: int, total: int) -> str:
+def state(available: int, total: int) -> str:
     """The words "whole", "partial, n of N" or "absent"."""
-    return "absent" if not here else "whole" if here == total else f"partial, {here:,} of {total:,}"
+    if not available:
+        return "absent"
+    return "whole" if available == total else f"partial, {available:,} of {total:,}"

@@ -1,4 +1,4 @@
-"""One pass over a block of similarities, compiled by numba; without it ``matching`` takes several passes."""
+"""One pass over a block of similarities, compiled by numba; without it ``search`` takes several passes."""
 
 import numba
 import numpy as np
@@ -6,7 +6,7 @@ import torch
 
 
 def take_best(products, inverse, best, second, index, first) -> np.ndarray:  # noqa: ANN001
-    """``matching._take_best`` on arrays, with as many threads as torch uses where there is work for them."""
+    """``search._take_best`` on arrays, with as many threads as torch uses where there is work for them."""
     small = inverse.size * best.shape[1] < 1 << 15  # waking and waiting for threads would take longer
     numba.set_num_threads(1 if small else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     return _take_best(*products, inverse, best, second, index, first)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from e2ent2lib.explore.alphas import FIRST_STEPS, PAPER, WAYS, AlphaState, first_steps, place
-from e2ent2lib.explore.drawing import bars, curves, heat, png
+from e2ent2lib.explore.drawing import bars, curves
 from e2ent2lib.explore.explorer import CHART, Explorer, choice, row
 from e2ent2lib.explore.inputs import Picture, Triangle
 from e2ent2lib.explore.job import Job
@@ -15,7 +15,7 @@ from e2ent2lib.measure.results import read_seeds, results_folder
 from e2ent2lib.report.ablations import over_seeds
 from e2ent2lib.report.examples import Pixels, engine, example_model
 from e2ent2lib.report.paper import PRINTED
-from e2ent2lib.report.plots import COLOURS
+from e2ent2lib.report.plots import COLOURS, heat, png
 from e2ent2lib.runs.checkpoints import ALPHAS
 
 POINTS = {

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch.utils.data import default_collate
 
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.crops import Crops, CropTwice
+from e2ent2lib.crops import Crops
 from e2ent2lib.data.pairs import embedded_photographs
+from e2ent2lib.data.training import CropTwice
 from e2ent2lib.explore.distances import layer_name
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models import E2ENT2
@@ -25,8 +26,9 @@ from e2ent2lib.report.examples import Example
 from e2ent2lib.report.match_figures import error_maps
 from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.runs.probes import gradients
+from e2ent2lib.runs.run import make_fabric, players_for
 from e2ent2lib.systems.recipes import RECIPES
-from e2ent2lib.train import make_fabric, make_players, training_step
+from e2ent2lib.train import training_step
 
 Alphas = tuple[float, float, float]
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]])
@@ -119,7 +121,7 @@ def first_steps(
     """PSNR in dB of I_sr on an example before and after each of the first steps of stage 2 under an α.
 
     From the shipped ``sisr-pretrained``, as all models of stage 2, with the recipe of ``e2ent2-mse`` at the profile's
-    full step size; four crops of 64 pixels of the photographs in scikit-image's wheel a step, the same for every α.
+    full learning rate; four crops of 64 pixels of the photographs in scikit-image's wheel a step, the same for every α.
     """
     small = replace(get_profile(profile), crop=64, batch=4, workers=0, precision="32-true")
     recipe, fabric = RECIPES["e2ent2-mse"], make_fabric(small, "cpu")
@@ -128,12 +130,12 @@ def first_steps(
         model = E2ENT2(small, alphas=alphas)
     model.sisr.load_state_dict(load_model("sisr-pretrained", profile).state_dict())
     model.synthesis.start_from(model.sisr)
-    players = make_players(fabric, model, recipe, small)
+    players = players_for(fabric, model, recipe, small)
     for step in range(steps + 1):
         with torch.no_grad():
             yield psnr(to_image(model(*example.tensors()).sr), example.hr)
         if step < steps:
-            training_step(fabric, players, _batch(step, profile), recipe, small, step)
+            training_step(fabric, players, _batch(step, profile), step, small.steps_joint)
 
 
 @lru_cache(maxsize=2 * FIRST_STEPS)

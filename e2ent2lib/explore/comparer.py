@@ -6,11 +6,12 @@ import ipywidgets as w
 from matplotlib.figure import Figure
 
 from e2ent2lib.explore.comparison import CALLED, INPUT, SHIP, TRUTH, Comparison, expected_seconds, shipped_results
-from e2ent2lib.explore.drawing import Panel, face, png, strip
+from e2ent2lib.explore.drawing import Panel, face, strip
 from e2ent2lib.explore.explorer import PairExplorer, choice, row
 from e2ent2lib.explore.inputs import Wipe
 from e2ent2lib.explore.job import Job, ticks
 from e2ent2lib.report.examples import CROP, Pixels, Window, cut
+from e2ent2lib.report.plots import png
 
 
 class Comparer(PairExplorer):

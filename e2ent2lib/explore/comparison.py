@@ -14,13 +14,14 @@ from tqdm.auto import tqdm
 from e2ent2lib.explore.photos import Photos, pairs_here
 from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.measure.results import read_rows, result_file, results_folder
-from e2ent2lib.photos.images import downscale, read_image, whole_file
+from e2ent2lib.photos.images import downscale, read_image
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.ablations import NAMES as ABLATIONS
 from e2ent2lib.report.examples import Pixels, Window, cut
 from e2ent2lib.report.systems import NAMES
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, shipped_card, use_of_references
+from e2ent2lib.runs.files import whole_file
 
 TRUTH, INPUT = "hr", "lr"
 CALLED = {TRUTH: "HR (truth)", INPUT: "LR input"} | NAMES | {n: f"{t} (ablation)" for n, t in ABLATIONS.items()}

@@ -5,11 +5,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from e2ent2lib.explore.distances import FORMS, OUTPUT, DistanceState, by_picture
-from e2ent2lib.explore.drawing import Panel, bars, face, heat, mark, png, strip
+from e2ent2lib.explore.drawing import Panel, bars, face, mark, strip
 from e2ent2lib.explore.explorer import CHART, PairExplorer, choice, number, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES
 from e2ent2lib.report.examples import Pixels
+from e2ent2lib.report.plots import heat, png
 
 LARGEST = 6
 

@@ -3,23 +3,17 @@
 Matplotlib takes a tenth of a second and more for each, so it draws only the explorers' static faces.
 """
 
-import base64
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
-import numpy as np
-from jaxtyping import Float
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from e2ent2lib.report.examples import Pixels
-from e2ent2lib.report.plots import COLOURS
+from e2ent2lib.report.plots import COLOURS, data_uri
 
 MARKS = {"here": "#111111", "best": COLOURS[1], "rival": COLOURS[0], "chooser": COLOURS[4]}
 """Colours of marks, as in js/explore.css."""
@@ -37,23 +31,6 @@ class Panel(NamedTuple):
     marks: Sequence[Mapping] = ()
 
 
-def png(image: Pixels) -> bytes:
-    """The picture as PNG, for a browser."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "png", compress_level=1)
-    return buffer.getvalue()
-
-
-def heat(values: Float[np.ndarray, "h w"], high: float, low: float = 0.0) -> Pixels:
-    """Values as colours, dark for ``low`` and bright for ``high``; what lies outside is clipped."""
-    span = (high - low) or 1.0
-    steps = (np.nan_to_num((values - low) / span).clip(0, 1) * 255).astype(np.uint8)
-    return _MAGMA[steps]
-
-
-_MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
-
-
 def mark(kind: str, x: float, y: float, w: float, h: float, text: str = "") -> dict:
     """A mark for ``inputs.Picture`` and ``Panel``."""
     return {"kind": kind, "x": x, "y": y, "w": w, "h": h, "text": text}
@@ -63,9 +40,8 @@ def strip(patches: Mapping[str, Pixels], size: int = 84) -> str:
     """Small patches in a row, each enlarged to ``size`` CSS pixels with its caption below; HTML."""
     cells = []
     for caption, patch in patches.items():
-        data = base64.b64encode(png(patch)).decode()
         cells.append(
-            f'<figure style="margin:0;width:{size}px"><img alt="{escape(caption)}" src="data:image/png;base64,{data}" '
+            f'<figure style="margin:0;width:{size}px"><img alt="{escape(caption)}" src="{data_uri(patch)}" '
             f'style="width:{size}px;height:{size}px;image-rendering:pixelated;border:1px solid #888">'
             f'<figcaption style="font-size:12px;line-height:1.25">{escape(caption)}</figcaption></figure>'
         )

@@ -4,13 +4,14 @@ import ipywidgets as w
 import numpy as np
 from matplotlib.figure import Figure
 
-from e2ent2lib.explore.drawing import Panel, face, heat, mark, png, strip
+from e2ent2lib.explore.drawing import Panel, face, mark, strip
 from e2ent2lib.explore.explorer import OWN, PairExplorer, choice, number, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES, MatchState
 from e2ent2lib.explore.photos import LONGEST, Photos, fitted
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.report.examples import Pixels, cut
+from e2ent2lib.report.plots import heat, png
 
 MOST_CHOOSERS = 60
 """That many are drawn; K says how many there are."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from e2ent2lib.data.pairs import DATASETS, Pair, dataset
 from e2ent2lib.measure.evaluate import prepared
-from e2ent2lib.photos.images import as_rgb, crop_to_multiple, opened
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple
 from e2ent2lib.report.examples import Pixels, cut
 
 LONGEST = 760
@@ -80,5 +80,4 @@ def fitted(image: UInt8[np.ndarray, "h w 3"], name: str, longest: int = LONGEST)
 
 def read_upload(name: str, content: bytes) -> Pixels:
     """The photograph in an uploaded file's bytes, as ``as_rgb`` has it. Raises ValueError that names the file."""
-    with opened(io.BytesIO(content), name) as image:
-        return as_rgb(image, name)
+    return as_rgb(io.BytesIO(content), name)

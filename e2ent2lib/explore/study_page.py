@@ -9,12 +9,13 @@ import ipywidgets as w
 from matplotlib.figure import Figure
 
 from e2ent2lib.explore.comparison import Comparison, shipped_results
-from e2ent2lib.explore.drawing import Panel, face, png
+from e2ent2lib.explore.drawing import Panel, face
 from e2ent2lib.explore.explorer import Explorer, row
 from e2ent2lib.explore.inputs import Question
 from e2ent2lib.explore.photos import pairs_here
 from e2ent2lib.explore.study import CONSENT, Session, seed_of, study_folder, trials
 from e2ent2lib.report.examples import Pixels, Window, cut
+from e2ent2lib.report.plots import png
 
 OTHERS = ("bicubic", "enhancenet", "srgan", "sisr-gan", "landmark", "srntt")
 """With E2ENT² seven algorithms, as many as the paper asked about; which ones it does not say."""

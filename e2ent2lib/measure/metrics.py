@@ -4,11 +4,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
 import numpy as np
+import skimage  # loads color and metrics on first use; the command line's help needs this module for ``Protocol`` alone
 from jaxtyping import Float, UInt8
-from skimage.color import rgb2ycbcr
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from e2ent2lib.photos.images import Kernel
+from e2ent2lib.photos.options import Kernel
 
 Measurable = UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]
 """An 8-bit image, or one from 0 to 255 under a protocol that does not round."""
@@ -59,7 +58,7 @@ def _prepare(image: Measurable, protocol: Protocol) -> Float[np.ndarray, "h w c"
     image = image[b : image.shape[0] - b, b : image.shape[1] - b].astype(np.float64)
     if protocol.channel == "rgb":
         return image
-    luma = rgb2ycbcr(image / 255)[..., :1]
+    luma = skimage.color.rgb2ycbcr(image / 255)[..., :1]
     return luma if protocol.channel == "y" else (luma - 16) * 255 / 219
 
 
@@ -88,7 +87,9 @@ def psnr(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float
 
 
 def _decibels(a: np.ndarray, b: np.ndarray) -> float:
-    return float("inf") if np.array_equal(a, b) else float(peak_signal_noise_ratio(a, b, data_range=255))
+    return (
+        float("inf") if np.array_equal(a, b) else float(skimage.metrics.peak_signal_noise_ratio(a, b, data_range=255))
+    )
 
 
 def ssim(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float:
@@ -96,6 +97,5 @@ def ssim(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float
     _check(a, b, protocol, 11)
     wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     options = {"K1": protocol.ssim_k1, "K2": protocol.ssim_k2} | (wang if protocol.ssim_window == "gaussian" else {})
-    return float(
-        structural_similarity(_prepare(a, protocol), _prepare(b, protocol), channel_axis=2, data_range=255, **options)
-    )
+    a, b = _prepare(a, protocol), _prepare(b, protocol)
+    return float(skimage.metrics.structural_similarity(a, b, channel_axis=2, data_range=255, **options))

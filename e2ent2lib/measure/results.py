@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.photos.images import whole_file
 from e2ent2lib.runs.checkpoints import shipped_folder
+from e2ent2lib.runs.files import whole_file
 from e2ent2lib.runs.provenance import ROOT
 
 TOLERANCE = {"psnr": 0.02, "ssim": 0.001}

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.matching import Matches, match_and_swap
+from e2ent2lib.matching import Map, as_list, match_and_swap
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks, upsampling
 from e2ent2lib.models.sisr import SISRBranch, bilinear
 
@@ -52,9 +52,9 @@ class Synthesis(nn.Module):
 
     def forward(self, swapped: Float[Tensor, "b c R*h R*w"], phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images:
         """I_sr, not clipped, from F, φ(I_in) and I_in."""
-        fused = torch.cat([swapped, self.res1(phi_in)], dim=1)  # ⊕ of Eq. 7
-        made = self.res2(fused)
-        return bilinear(lr, self.scale) + made if self.residual else made
+        fused = torch.cat([swapped, self.res1(phi_in)], dim=1)  # Eq. 7: F ⊕ Res1(φ(I_in))
+        detail = self.res2(fused)  # Eq. 7: Res2([F ⊕ Res1(φ(I_in))])
+        return bilinear(lr, self.scale) + detail if self.residual else detail  # Eq. 7: I_in↑ + Res2(…)
 
 
 class Outputs(NamedTuple):
@@ -98,13 +98,26 @@ class E2ENT2(nn.Module):
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """Eq. 1 and 2 on images in [0, 1]: lr I_in, ref I_ref, ref_down I_ref↓ (lists for several references)."""
-        options = {"norm": self.norm, "error_down": self.error_down}
-        found = swapped_features(self.encoder, lr, ref, ref_down, self.alphas, self.profile.scale, **options)
-        phi_in, swapped, matches = found
-        return self.compose(swapped, phi_in, lr, matches.confidence)
+        phi_in, phi_ref_down, phi_ref = features(self.encoder, lr, ref_down, ref)  # φ of 3.2
+        swapped, confidence = self.psi(phi_in, phi_ref_down, phi_ref)  # Eq. 1: F = ψ(φ(I_in), φ(I_ref↓), φ(I_ref))
+        return self.compose(swapped, phi_in, lr, confidence)  # Eq. 2: I_sr = ζ(F, φ(I_in)), and the SISR image
+
+    def psi(self, phi_in: Map, phi_ref_down: list[Map], phi_ref: list[Map]) -> tuple[Map, Float[Tensor, "b h w"]]:
+        """Match and swap (3.3): F of Eq. 1, and the confidence of the match."""
+        swapped, matches, *_ = match_and_swap(
+            phi_in,
+            phi_ref_down,
+            phi_ref,
+            self.alphas,
+            self.profile.scale,
+            self.norm,
+            error_down=self.error_down,
+            return_matches=True,
+        )
+        return swapped, matches.confidence
 
     def compose(self, swapped: Tensor, phi_in: Tensor, lr: Images, confidence: Tensor) -> Outputs:
-        """Eq. 2, and the SISR branch beside it: all that comes after the swap; shapes as in ``Outputs``."""
+        """ζ of Eq. 2, and the SISR branch beside it: all that comes after the swap; shapes as in ``Outputs``."""
         return Outputs(self.synthesis(swapped, phi_in, lr), self.reconstruct(phi_in, lr), swapped, confidence)
 
     def reconstruct(self, phi_in: Float[Tensor, "b c h w"], lr: Images) -> Images | None:
@@ -112,19 +125,11 @@ class E2ENT2(nn.Module):
         return self.sisr.reconstruct(phi_in, lr)
 
 
-def swapped_features(
-    encoder: nn.Module,
-    lr: Images,
-    ref: Images | Sequence[Images],
-    ref_down: Images | Sequence[Images],
-    alphas: tuple[float, float, float],
-    scale: int,
-    **options,
-) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c R*h R*w"], Matches]:
-    """φ(I_in), F of Eq. 1, and the matches it was swapped by; ``options`` are ``match_and_swap``'s."""
-    refs, downs = ([x] if isinstance(x, Tensor) else list(x) for x in (ref, ref_down))
-    # φ runs on three images with the same weights; autograd adds up their gradients, the three terms of Eq. 6
-    phi_in = encoder(lr)
-    maps = [encoder(x) for x in downs], [encoder(x) for x in refs]
-    swapped, matches, *_ = match_and_swap(phi_in, *maps, alphas, scale, **options, return_matches=True)
-    return phi_in, swapped, matches
+def features(
+    encoder: nn.Module, lr: Images, ref_down: Images | Sequence[Images], ref: Images | Sequence[Images]
+) -> tuple[Map, list[Map], list[Map]]:
+    """φ(I_in), φ(I_ref↓) and φ(I_ref), the last two a list with one map for each reference.
+
+    φ has the same weights for all of them, so autograd adds up their gradients: the three terms of Eq. 6.
+    """
+    return encoder(lr), [encoder(image) for image in as_list(ref_down)], [encoder(image) for image in as_list(ref)]

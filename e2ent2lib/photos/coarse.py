@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from e2ent2lib.matching import Map, Matches, Norm, match, patch_norm
+from e2ent2lib.exact.search import patch_norm
+from e2ent2lib.matching import Map, Matches, Norm, match
 
 HALF = 2
 AROUND = 2

@@ -1,4 +1,4 @@
-"""Reading, writing, degrading and enlarging photographs: uint8 (H, W, 3) arrays, RGB.
+"""Pictures as arrays, for networks and scores: uint8 (H, W, 3), RGB; degraded, enlarged, and as tensors.
 
 The degradation is 4.1's: bicubic ×1/r with Pillow's antialiased kernel, rounded to 8 bits (notebook 01). Other
 programs' kernels are here too, for numbers that were measured with them (notebook 05).
@@ -6,167 +6,44 @@ programs' kernels are here too, for numbers that were measured with them (notebo
 
 import math
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Literal, get_args
+from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-NEVER_OPENED = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG")
-"""Pillow's formats that are programs for another program (EPS for Ghostscript), or that it cannot decode itself."""
-Picture = str | os.PathLike | Image.Image | np.ndarray
-Kernel = Literal["pillow-bicubic", "matlab-bicubic", "opencv-bicubic", "pillow-bicubic-bilinear"]
-"""How a picture is shrunk and enlarged: ``resize``."""
+from e2ent2lib.photos.options import Kernel
+from e2ent2lib.photos.photograph import Photograph, Picture, Pixels, read_photograph, write_photograph
 
 
-@contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place only if the block succeeds.
+def as_rgb(picture: Picture, name: str = "image") -> Pixels:
+    """A photograph as uint8 (H, W, 3) RGB, whatever it was: converted as by ``read_photograph``, with white behind it.
 
-    Raises FileNotFoundError if the folder does not exist.
+    Raises FileNotFoundError or ValueError, which name the file (else ``name``) and what to do.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # else a power failure could leave the new name without the new content
-        temporary.chmod(0o644)  # a temporary file is private, a result is not
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return read_photograph(picture, name).on_white()
 
 
-def as_rgb(picture: Picture, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
-    """A photograph as uint8 (H, W, 3) RGB, whatever it was.
-
-    Grey and palette images are repeated to RGB, 16-bit grey is divided by 257, CMYK is converted, transparency is
-    laid on white, the camera's EXIF rotation is applied, and of an animation the first frame is taken.
-    Raises FileNotFoundError or ValueError, which name the file and what to do.
-    """
-    if isinstance(picture, (str, os.PathLike)):
-        return read_image(picture)
-    if isinstance(picture, Image.Image):
-        return _pil_to_rgb(picture, name)
-    array = np.asarray(picture)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
-        raise ValueError(f"{name}: expected a uint8 array (H, W, 3), got {array.dtype} {array.shape}")
-    if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
-        raise ValueError(f"{name}: expected 1, 3 or 4 channels in the last axis, got shape {array.shape}")
-    return _pil_to_rgb(Image.fromarray(array.squeeze(2) if array.shape[2:] == (1,) else array), name)
-
-
-def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
+def read_image(path: str | os.PathLike) -> Pixels:
     """The photograph in a file as uint8 (H, W, 3) RGB; conversions and errors as in ``as_rgb``."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; check the name")
-    with opened(path, str(path)) as image:
-        return _pil_to_rgb(image, str(path))
+    return as_rgb(path)
 
 
-def opened(source: Path | IO[bytes], name: str) -> Image.Image:
-    """Pillow's image of a file or a stream of bytes, not decoded yet. Raises ValueError that gives its ``name``."""
-    Image.init()
-    try:
-        return Image.open(source, formats=[kind for kind in Image.ID if kind not in NEVER_OPENED])
-    except UnidentifiedImageError as error:
-        known = ", ".join(e[1:] for e in EXTENSIONS)
-        raise ValueError(f"{name}: not an image this project can read; expected one of {known}") from error
-    except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
-        raise _damaged(name, error) from error
+def write_image(path: str | os.PathLike, image: Pixels) -> None:
+    """Write a uint8 (H, W, 3) image, whole or not at all. Raises as ``write_photograph``."""
+    write_photograph(path, Photograph(image))
 
 
-def upright(image: Image.Image, name: str) -> Image.Image:
-    """The decoded image, turned as its EXIF says. Raises ValueError that gives its ``name`` if that cannot be done."""
-    if 0 in image.size:
-        raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
-    try:
-        return ImageOps.exif_transpose(image)  # decodes first
-    except Exception as error:
-        raise _damaged(name, error) from error
-
-
-def _damaged(name: str, error: Exception) -> ValueError:
-    if isinstance(error, Image.DecompressionBombError):
-        most = 2 * Image.MAX_IMAGE_PIXELS // 1_000_000
-        return ValueError(f"{name}: more than {most} megapixels, which may be a trap; save it smaller first")
-    return ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again")
-
-
-def _pil_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
-    image = eight_bits(upright(image, name), name)
-    if has_alpha(image):
-        image = with_alpha(image)
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(as_mode(image, "RGB", name))
-
-
-def eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """An image of 16 bits as mode "L", divided by 257; others as they are. Raises ValueError for other deep formats."""
-    if image.mode == "F":
-        raise ValueError(f"{name}: a float image has no agreed range; save it as 8 or 16 bit first")
-    if not image.mode.startswith("I"):
-        return image
-    grey = np.asarray(image).astype(np.int64)
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ValueError(f"{name}: values {grey.min()} to {grey.max()} do not fit 16 bit; save it as 8 or 16 bit")
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
-
-
-def has_alpha(image: Image.Image) -> bool:
-    """Whether some of the image may be transparent."""
-    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-
-
-def with_alpha(image: Image.Image) -> Image.Image:
-    """An image that ``has_alpha`` in mode "RGBA"."""
-    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-
-
-def as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
-    """``Image.convert``. Raises ValueError that gives the ``name`` if Pillow cannot."""
-    if image.mode == "LAB":  # Pillow converts it by colour profile only
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    try:
-        return image.convert(mode)
-    except ValueError as error:
-        raise ValueError(f"{name}: cannot be converted from {image.mode} ({error}); save it as RGB first") from error
-
-
-def write_image(path: str | os.PathLike, image: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Write a uint8 (H, W, 3) image; the file appears whole or not at all.
-
-    Raises ValueError for an ending Pillow cannot write, FileNotFoundError if the folder does not exist.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in EXTENSIONS:
-        raise ValueError(f"{path}: unknown ending {path.suffix!r}; use one of {', '.join(EXTENSIONS)}")
-    with whole_file(path) as temporary:
-        Image.fromarray(image).save(temporary)
-
-
-def crop_to_multiple(image: UInt8[np.ndarray, "h w 3"], r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
+def crop_to_multiple(image: Pixels, r: int = 4) -> UInt8[np.ndarray, "H W 3"]:
     """The image without the last rows and columns that do not fill an r × r cell."""
     height, width = (n - n % r for n in image.shape[:2])
     return image[:height, :width]
 
 
-def downscale(
-    image: UInt8[np.ndarray, "h w 3"], r: int = 4, kernel: Kernel = "pillow-bicubic"
-) -> UInt8[np.ndarray, "H W 3"]:
+def downscale(image: Pixels, r: int = 4, kernel: Kernel = "pillow-bicubic") -> UInt8[np.ndarray, "H W 3"]:
     """I↓ of 3.1: ×1/r, rounded to 8 bits; by default bicubic with Pillow's antialiased kernel.
 
     Raises ValueError if a side is not a multiple of r, or for an unknown kernel.
@@ -178,9 +55,9 @@ def downscale(
 
 
 def upscale_bicubic(
-    image: UInt8[np.ndarray, "h w 3"], r: int = 4, kernel: Kernel = "pillow-bicubic"
-) -> UInt8[np.ndarray, "H W 3"]:
-    """The row "Bicubic" of Table 1: ×r, rounded to 8 bits; by default with Pillow's kernel.
+    image: UInt8[np.ndarray, "h w *bands"], r: int = 4, kernel: Kernel = "pillow-bicubic"
+) -> UInt8[np.ndarray, "H W *bands"]:
+    """The row "Bicubic" of Table 1: ×r, rounded to 8 bits; by default with Pillow's kernel, for which (H, W) will do.
 
     Raises ValueError for an unknown kernel.
     """
@@ -188,7 +65,7 @@ def upscale_bicubic(
 
 
 def resize(
-    image: UInt8[np.ndarray, "h w 3"], height: int, width: int, kernel: Kernel = "pillow-bicubic"
+    image: Pixels, height: int, width: int, kernel: Kernel = "pillow-bicubic"
 ) -> Float[np.ndarray, "{height} {width} 3"]:
     """The picture in a new size, values clipped to [0, 255] and not rounded.
 
@@ -202,24 +79,22 @@ def resize(
     Raises ValueError for an unknown kernel.
     """
     _check_kernel(kernel)
-    if kernel.startswith("pillow"):
-        method = _pillow_method(image, width, kernel)
-        bands = [Image.fromarray(band.astype(np.float32)) for band in np.moveaxis(image, 2, 0)]
-        values = np.stack([np.asarray(band.resize((width, height), method), np.float64) for band in bands], axis=2)
-    else:
-        matrix = {"matlab-bicubic": _matlab, "opencv-bicubic": _opencv}[kernel]
-        values = _rows(matrix(image.shape[1], width), _columns(matrix(image.shape[0], height), image))
+    if not kernel.startswith("pillow"):
+        return _by_matrices(image, height, width, kernel).clip(0, 255)
+    method = _pillow_method(image, width, kernel)
+    bands = [Image.fromarray(band.astype(np.float32)) for band in np.moveaxis(image, 2, 0)]
+    values = np.stack([np.asarray(band.resize((width, height), method), np.float64) for band in bands], axis=2)
     return values.clip(0, 255)
 
 
 def _resize_8_bits(image: np.ndarray, height: int, width: int, kernel: Kernel) -> np.ndarray:
     """Pillow and MATLAB round 8-bit pictures between their two passes as well (MATLAB's first is along columns)."""
     _check_kernel(kernel)
-    if kernel.startswith("pillow"):
-        return np.asarray(Image.fromarray(image).resize((width, height), _pillow_method(image, width, kernel)))
     if kernel == "matlab-bicubic":
-        return _round(_rows(_matlab(image.shape[1], width), _round(_columns(_matlab(image.shape[0], height), image))))
-    return _round(resize(image, height, width, kernel))
+        return _round(_by_matrices(image, height, width, kernel, between=_round))
+    if kernel == "opencv-bicubic":
+        return _round(_by_matrices(image, height, width, kernel))
+    return np.asarray(Image.fromarray(image).resize((width, height), _pillow_method(image, width, kernel)))
 
 
 def _check_kernel(kernel: str) -> None:
@@ -232,39 +107,34 @@ def _pillow_method(image: np.ndarray, width: int, kernel: Kernel) -> Image.Resam
     return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
 
 
-def _columns(matrix: np.ndarray, image: np.ndarray) -> np.ndarray:
-    return np.tensordot(matrix, image.astype(np.float64), axes=1)
-
-
-def _rows(matrix: np.ndarray, image: np.ndarray) -> np.ndarray:
-    return np.matmul(matrix, image.astype(np.float64))
-
-
-def _round(values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+def _round(values: np.ndarray) -> Pixels:
     return np.floor(values.clip(0, 255) + 0.5).astype(np.uint8)  # halves go up, as in MATLAB
 
 
-def _matlab(length: int, new: int) -> Float[np.ndarray, "{new} {length}"]:
-    return _cubic(length, new, a=-0.5, antialias=True, mirrored=True)
+def _by_matrices(
+    image: np.ndarray, height: int, width: int, kernel: Kernel, between: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> Float[np.ndarray, "{height} {width} 3"]:
+    """Columns first, then rows. Own code, for no library that is installed mirrors the border as ``imresize`` does."""
+    columns = np.tensordot(_cubic(image.shape[0], height, kernel), image.astype(np.float64), axes=1)
+    return np.matmul(_cubic(image.shape[1], width, kernel), between(columns).astype(np.float64))
 
 
-def _opencv(length: int, new: int) -> Float[np.ndarray, "{new} {length}"]:
-    return _cubic(length, new, a=-0.75, antialias=False, mirrored=False)
-
-
-def _cubic(length: int, new: int, *, a: float, antialias: bool, mirrored: bool) -> Float[np.ndarray, "{new} {length}"]:
+def _cubic(length: int, new: int, kernel: Kernel) -> Float[np.ndarray, "{new} {length}"]:
     """The matrix that resizes a line with the cubic kernel of Keys (1981); a new pixel is a weighted sum of old ones.
 
-    Antialiasing widens the kernel by the scale; beyond its ends a line is mirrored, or its last pixel repeated.
+    MATLAB's antialiasing widens the kernel by the scale, and beyond its ends a line is mirrored; OpenCV repeats the
+    last pixel.
     """
-    narrow = min(new / length, 1) if antialias else 1
+    matlab = kernel == "matlab-bicubic"
+    a = -0.5 if matlab else -0.75
+    narrow = min(new / length, 1) if matlab else 1
     centre = (np.arange(new)[:, None] + 0.5) * length / new - 0.5
     reach = math.ceil(2 / narrow)
     taps = np.floor(centre).astype(int) + np.arange(-reach, reach + 2)
     x = np.abs(taps - centre) * narrow
     near, far = (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4)
     weights = np.where(x <= 1, near, np.where(x < 2, far, 0))
-    folded = np.minimum(taps % (2 * length), (-1 - taps) % (2 * length)) if mirrored else taps.clip(0, length - 1)
+    folded = np.minimum(taps % (2 * length), (-1 - taps) % (2 * length)) if matlab else taps.clip(0, length - 1)
     matrix = np.zeros((new, length))
     np.add.at(matrix, (np.arange(new)[:, None], folded), weights / weights.sum(1, keepdims=True))
     return matrix

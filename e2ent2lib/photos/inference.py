@@ -13,8 +13,10 @@ from e2ent2lib.config import get_profile
 from e2ent2lib.matching import match_and_swap
 from e2ent2lib.models import Outputs, image_of
 from e2ent2lib.photos import tiles
-from e2ent2lib.photos.images import Picture, as_rgb, crop_to_multiple, downscale, to_image, to_tensor, upscale_bicubic
-from e2ent2lib.photos.tiles import Enlarged, Matching, Precision, autocast
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, to_image, to_tensor, upscale_bicubic
+from e2ent2lib.photos.options import Matching, Options, Precision
+from e2ent2lib.photos.photograph import Picture
+from e2ent2lib.photos.tiles import Enlarged, autocast
 from e2ent2lib.runs.checkpoints import UNTRAINED, load_model, shipped_folder
 from e2ent2lib.systems import landmark
 
@@ -41,7 +43,8 @@ def super_resolve(
     """
     lr = as_rgb(lr, "the low-resolution picture")
     refs = [as_rgb(r, f"reference {i}") for i, r in enumerate(_as_list(ref), 1)]
-    return enlarge(lr, refs, model, profile, precision=precision, matching=matching, progress=progress).image
+    options = Options(precision=precision, matching=matching, progress=progress)
+    return enlarge(lr, refs, model, profile, options).image
 
 
 def enlarge(
@@ -49,13 +52,13 @@ def enlarge(
     refs: Sequence[UInt8[np.ndarray, "h w 3"]],
     model: str | nn.Module,
     profile: str | None = None,
-    **options,
+    options: Options = Options(),
 ) -> Enlarged:
-    """As ``super_resolve``, on arrays, with what a report says; ``options`` are ``tiles.enlarge``'s."""
+    """As ``super_resolve``, on arrays, with what a report says."""
     if isinstance(model, str) and model in UNTRAINED:
         made = upscale_bicubic(lr) if model == "bicubic" else landmark.super_resolve(lr, refs).round().astype(np.uint8)
         return Enlarged(made)
-    return enlarge_with(shipped(model, profile) if isinstance(model, str) else model, lr, refs, **options)
+    return enlarge_with(shipped(model, profile) if isinstance(model, str) else model, lr, refs, options)
 
 
 def super_resolve_with(
@@ -66,7 +69,10 @@ def super_resolve_with(
 
 
 def enlarge_with(
-    model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]] = (), **options
+    model: nn.Module,
+    lr: UInt8[np.ndarray, "h w 3"],
+    refs: Sequence[UInt8[np.ndarray, "h w 3"]] = (),
+    options: Options = Options(),
 ) -> Enlarged:
     """``enlarge`` with a loaded model: in tiles where ``tiles.can_tile``, else as a whole."""
     if getattr(model, "card", None) is None:
@@ -74,12 +80,12 @@ def enlarge_with(
     refs = [] if model.references == "none" else list(refs)
     if tiles.can_tile(model, bool(refs)):
         refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(refs, 1)]
-        return tiles.enlarge(model, lr, refs, **options)
+        return tiles.enlarge(model, lr, refs, options)
     if not refs:
         return Enlarged(to_image(run_sisr(model, lr)))
-    if options.get("matching", "exact") != "exact":
+    if options.matching != "exact":
         raise ValueError("this model takes a picture as a whole and knows no coarse matching; leave that option out")
-    return _as_a_whole(model, lr, refs, options.get("precision", "float32"))
+    return _as_a_whole(model, lr, refs, options.precision)
 
 
 @torch.inference_mode()

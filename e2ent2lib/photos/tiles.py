@@ -10,35 +10,38 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from e2ent2lib.matching import Map, Matches, from_rows, match, swap_plan, to_rows
+from e2ent2lib.exact.gather import from_rows, swap_plan, to_rows
+from e2ent2lib.matching import Map, Matches, match
 from e2ent2lib.models import image_of
 from e2ent2lib.photos.coarse import match_coarse
-from e2ent2lib.photos.images import downscale, to_image, to_tensor, whole_file
+from e2ent2lib.photos.images import downscale, to_image, to_tensor
+from e2ent2lib.photos.options import Options, Precision
+from e2ent2lib.photos.photograph import Pixels
+from e2ent2lib.runs.files import whole_file
 
-Pixels = UInt8[np.ndarray, "h w 3"]
-Precision = Literal["float32", "bfloat16"]
-Matching = Literal["exact", "coarse"]
+Tile = tuple[slice, slice]
+"""Rows and columns."""
 TILE = 128
 """Side of a tile in cells of the low-resolution grid."""
 BAND = 15_000_000_000
 """Pairs of patches matched at a time: about 15 seconds on two cores, which is what an interruption loses."""
 KEPT = 3 << 29
-"""Bytes of φ(I_ref) that are kept; of what is beyond, tiles are computed anew when they are needed again."""
+"""Bytes of φ(I_ref) that are kept; tiles beyond that are computed again when they are needed again."""
 SKIPS = 3
 """Pixels that a bilinear or bicubic skip sees, and the average over confidences in ``models.gated``."""
 
@@ -70,41 +73,25 @@ def single_image_network(model: nn.Module) -> nn.Module | None:
 
 
 @torch.inference_mode()
-def enlarge(
-    model: nn.Module,
-    lr: Pixels,
-    refs: Sequence[UInt8[np.ndarray, "H W 3"]] = (),
-    *,
-    precision: Precision = "float32",
-    matching: Matching = "exact",
-    progress: bool = False,
-    saved: Path | None = None,
-) -> Enlarged:
-    """The picture ×4 by a network that ``can_tile``; references of sides that are multiples of the scale.
-
-    ``precision`` is the number format of the convolutions; matching is float32 always. ``matching="coarse"`` is
-    ``coarse.match_coarse``, for large pictures much faster than Eq. 4's. ``saved`` is a file for the matches found so
-    far, from which an interrupted call goes on, and which is removed at the end. Raises ValueError for unknown options.
-    """
-    if matching not in get_args(Matching):
-        raise ValueError(f"unknown matching {matching!r}; choose 'exact' (default) or 'coarse'")
+def enlarge(model: nn.Module, lr: Pixels, refs: Sequence[Pixels] = (), options: Options = Options()) -> Enlarged:
+    """The picture ×4 by a network that ``can_tile``; references have sides that are multiples of the scale."""
     model, device = channels_last(model), next(model.parameters()).device
-    bar = partial(tqdm, disable=not progress, leave=False)
-    with autocast(device, precision):
+    bar = partial(tqdm, disable=not options.progress, leave=False)
+    with autocast(device, options.precision):
         if model.references == "none" or not refs:
             return Enlarged(_single_image(single_image_network(model), lr, device, bar))
         r, phi = model.profile.scale, partial(in_tiles, model.encoder, device=device)
         phi_in, *downs = (phi(image) for image in (lr, *(downscale(ref, r) for ref in refs)))
-        name = identity(model, (lr, *refs), f"{precision} {matching}") if saved else ""
-        in_bands = partial(match_in_bands, bar=bar, saved=saved, identity=name)
-        if matching == "coarse":
+        saved = SavedMatches(options.saved, identity(model, (lr, *refs), options)) if options.saved else None
+        in_bands = partial(match_in_bands, bar=bar, saved=saved)
+        if options.matching == "coarse":
             matches = match_coarse(phi_in, downs, model.norm, in_bands, partial(bar, desc="looking around"))
         else:
             matches = in_bands(phi_in, downs, model.norm)
-        found = _composed(model, lr, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
-    if saved:
-        saved.unlink(missing_ok=True)
-    return found
+        result = _composed(model, lr, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
+    if options.saved:
+        options.saved.unlink(missing_ok=True)
+    return result
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -115,11 +102,9 @@ def channels_last(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).to(memory_format=layout)
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    """The number format of convolutions. Raises ValueError for one that does not exist."""
-    if precision not in ("float32", "bfloat16"):
-        raise ValueError(f"unknown precision {precision!r}; choose 'float32' (default) or 'bfloat16'")
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The precision of convolutions."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def reach(*networks: nn.Module) -> int:
@@ -142,7 +127,7 @@ def reach(*networks: nn.Module) -> int:
     return math.ceil(seen) + SKIPS
 
 
-def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
+def tiles(size: tuple[int, int], side: int) -> Iterator[Tile]:
     """Rows and columns of the tiles that cover ``size``, row by row; of about one size, none larger than ``side``."""
     yield from product(*(_parts(n, side) for n in size))
 
@@ -161,19 +146,19 @@ def widened(part: slice, around: int, length: int) -> tuple[slice, slice]:
 
 def in_tiles(network: nn.Module, image: Pixels, device: torch.device) -> Float[Tensor, "1 c h w"]:
     """A network's map of an 8-bit image at the image's size, as φ makes it, in float32; as if the image were whole."""
-    around, made = reach(network), None
-    for ys, xs in tiles(image.shape[:2], TILE):
-        found = _tile(network, image, ys, xs, around, device).float()
-        if made is None:
-            made = found.new_empty(1, found.shape[1], *image.shape[:2])
-        made[..., ys, xs] = found
-    return made
+    around, result = reach(network), None
+    for tile in tiles(image.shape[:2], TILE):
+        part = _tile(network, image, tile, around, device).float()
+        if result is None:
+            result = part.new_empty(1, part.shape[1], *image.shape[:2])
+        result[..., *tile] = part
+    return result
 
 
-def _tile(network: nn.Module, image: Pixels, ys: slice, xs: slice, around: int, device: torch.device) -> Map:
-    """A network's map of one tile of an image, at the image's size."""
-    (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip((ys, xs), image.shape[:2]))
-    return network(_input(image[rows, columns], device))[..., y, x]
+def _tile(network: Callable, image: Pixels, tile: Tile, around: int, device: torch.device, r: int = 1) -> Map:
+    """A network's map, ×r, of one tile of an image."""
+    (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip(tile, image.shape[:2]))
+    return network(_input(image[rows, columns], device))[..., _scaled(y, r), _scaled(x, r)]
 
 
 def _input(image: Pixels, device: torch.device) -> Float[Tensor, "1 3 h w"]:
@@ -187,61 +172,65 @@ def _scaled(part: slice, r: int) -> slice:
 def _single_image(network: nn.Module, lr: Pixels, device: torch.device, bar: Callable) -> Pixels:
     r, around = network.profile.scale, reach(network)
     image = np.empty((r * lr.shape[0], r * lr.shape[1], 3), np.uint8)
-    for ys, xs in bar(list(tiles(lr.shape[:2], TILE)), desc="enlarging", unit="tile"):
-        (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip((ys, xs), lr.shape[:2]))
-        made = image_of(network(_input(lr[rows, columns], device)))[..., _scaled(y, r), _scaled(x, r)]
-        image[_scaled(ys, r), _scaled(xs, r)] = to_image(made)
+    for tile in bar(list(tiles(lr.shape[:2], TILE)), desc="enlarging", unit="tile"):
+        part = _tile(lambda x: image_of(network(x)), lr, tile, around, device, r)
+        image[*(_scaled(side, r) for side in tile)] = to_image(part)
     return image
 
 
+class SavedMatches(NamedTuple):
+    """A file with the matches of the first rows, from which an interrupted call resumes."""
+
+    path: Path
+    identity: str
+    """What the matches belong to; those of anything else are not used."""
+
+    def read(self, shape: tuple[int, int, int]) -> list[Matches]:
+        """The rows matched before, as a list of one; empty if there are none, or of other pictures, or damaged ones."""
+        if not self.path.is_file():
+            return []
+        try:
+            with safe_open(self.path, "pt") as file:
+                matches = Matches(*(file.get_tensor(name) for name in Matches._fields))
+                known = (file.metadata() or {}).get("identity") == self.identity
+        except (SafetensorError, OSError):
+            return []
+        b, h, w = shape
+        rows = matches.index.shape[1]
+        return [matches] if known and rows <= h and all(x.shape == (b, rows, w) for x in matches) else []
+
+    def write(self, bands: list[Matches]) -> None:
+        """Keep them; where there is no room for that, the call goes on without."""
+        fields = {n: torch.cat(parts, dim=1).cpu() for n, parts in zip(Matches._fields, zip(*bands))}
+        with suppress(OSError, SafetensorError), whole_file(self.path) as temporary:
+            save_file(fields, temporary, {"identity": self.identity})
+
+
+def identity(model: nn.Module, pictures: Sequence[np.ndarray], options: Options) -> str:
+    """What matches belong to: the weights, the pictures' pixels, precision and kind of matching."""
+    told = f"{model.card['sha256']} {model.norm} {options.precision} {options.matching}"
+    digest = hashlib.sha256(told.encode())
+    for picture in pictures:
+        digest.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
+    return digest.hexdigest()
+
+
 def match_in_bands(
-    query: Map, keys: Sequence[Map], norm: str, *, bar: Callable = tqdm, saved: Path | None = None, identity: str = ""
+    query: Map, keys: Sequence[Map], norm: str, *, bar: Callable = tqdm, saved: SavedMatches | None = None
 ) -> Matches:
-    """``match``, a band of the query's rows at a time, with a bar; ``saved`` and ``identity`` as in ``enlarge``."""
+    """``match``, a band of the query's rows at a time, with a bar; the bands so far are kept in ``saved``."""
     h, w = query.shape[2:]
     patches = sum((key.shape[2] - 2) * (key.shape[3] - 2) for key in keys)
     step = max(1, BAND // max(1, patches * w))
-    done = _read(saved, identity, (query.shape[0], h, w)) if saved else []
-    start = sum(part.index.shape[1] for part in done)
+    bands = saved.read((query.shape[0], h, w)) if saved else []
+    start = sum(band.index.shape[1] for band in bands)
     with bar(total=h, initial=start, desc="matching", unit="row") as shown:
         for first in range(start, h, step):
-            done.append(match(query, list(keys), norm, rows=slice(first, min(h, first + step))))
-            shown.update(done[-1].index.shape[1])
-            if saved and first + step < h:
-                _write(saved, identity, done)
-    whole = Matches(*(torch.cat(fields, dim=1) for fields in zip(*done)))
-    if saved and len(done) > 1:
-        _write(saved, identity, [whole])
-    return whole
-
-
-def identity(model: nn.Module, pictures: Sequence[np.ndarray], options: str) -> str:
-    """What matches belong to: the weights, the pictures' pixels, the options."""
-    told = hashlib.sha256(f"{model.card['sha256']} {model.norm} {options}".encode())
-    for picture in pictures:
-        told.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
-    return told.hexdigest()
-
-
-def _write(saved: Path, identity: str, done: list[Matches]) -> None:
-    fields = {n: torch.cat(parts, dim=1).cpu() for n, parts in zip(Matches._fields, zip(*done))}
-    with suppress(OSError, SafetensorError), whole_file(saved) as temporary:  # no room for it is no reason to stop
-        save_file(fields, temporary, {"identity": identity})
-
-
-def _read(saved: Path, identity: str, shape: tuple[int, int, int]) -> list[Matches]:
-    """The rows matched before, as a list of one; empty if there are none, or of other pictures."""
-    if not saved.is_file():
-        return []
-    try:
-        with safe_open(saved, "pt") as file:
-            found = Matches(*(file.get_tensor(name) for name in Matches._fields))
-            known = (file.metadata() or {}).get("identity") == identity
-    except (SafetensorError, OSError):
-        return []
-    b, h, w = shape
-    rows = found.index.shape[1]
-    return [found] if known and rows <= h and all(x.shape == (b, rows, w) for x in found) else []
+            bands.append(match(query, list(keys), norm, rows=slice(first, min(h, first + step))))
+            shown.update(bands[-1].index.shape[1])
+            if saved and (len(bands) > 1 or first + step < h):
+                saved.write(bands)
+    return Matches(*(torch.cat(fields, dim=1) for fields in zip(*bands)))
 
 
 class ReferenceFeatures:
@@ -250,36 +239,36 @@ class ReferenceFeatures:
     def __init__(self, encoder: nn.Module, refs: Sequence[Pixels], scale: int, device: torch.device):
         self.encoder, self.refs, self.scale, self.device = encoder, refs, scale, device
         self.sizes = [(ref.shape[0] // scale, ref.shape[1] // scale) for ref in refs]
-        self._places = [(n, ys, xs) for n, size in enumerate(self.sizes) for ys, xs in tiles(size, TILE)]
+        self._places = [(n, tile) for n, size in enumerate(self.sizes) for tile in tiles(size, TILE)]
         self._around = reach(encoder)
         self._tiles: dict[int, Tensor] = {}
-        self._random = random.Random(0)  # what is thrown out does not change what is computed, only how often
-        # for each cell of all references, one after another: which tile holds it, and as which of its rows
+        self._random = random.Random(0)  # which tile is dropped does not change what is computed, only how often
+        # For each cell of all references, one after another: which tile holds it, and as which of its rows.
         count = sum(h * w for h, w in self.sizes)
         self._tile_of, self._row_of = torch.empty(2, count, dtype=torch.int32)
         starts = np.cumsum([0] + [h * w for h, w in self.sizes])
-        for number, (n, ys, xs) in enumerate(self._places):
+        for number, (n, tile) in enumerate(self._places):
             span = slice(starts[n], starts[n + 1])
-            rows = torch.arange((ys.stop - ys.start) * (xs.stop - xs.start), dtype=torch.int32)
-            self._tile_of[span].view(self.sizes[n])[ys, xs] = number
-            self._row_of[span].view(self.sizes[n])[ys, xs] = rows.view(ys.stop - ys.start, -1)
+            self._tile_of[span].view(self.sizes[n])[tile] = number
+            rows = self._row_of[span].view(self.sizes[n])[tile]
+            rows.copy_(torch.arange(rows.numel()).view(rows.shape))
 
     def rows(self, cells: Int[Tensor, " n"]) -> Float[Tensor, "n wide"]:
         """The features of these cells, counted row by row and one reference after another; each C·r² numbers."""
         which, row = self._tile_of[cells.cpu()], self._row_of[cells.cpu()].long()
-        found = None
+        result = None
         for number in which.unique().tolist():
-            tile, here = self._tile(number), (which == number).nonzero()[:, 0]
-            if found is None:
-                found = tile.new_empty(len(cells), tile.shape[1], dtype=torch.float32)
-            found[here.to(tile.device)] = tile[row[here].to(tile.device)].float()
-        return found
+            tile, wanted = self._tile(number), (which == number).nonzero()[:, 0]
+            if result is None:
+                result = tile.new_empty(len(cells), tile.shape[1], dtype=torch.float32)
+            result[wanted.to(tile.device)] = tile[row[wanted].to(tile.device)].float()
+        return result
 
     def _tile(self, number: int) -> Tensor:
         if number not in self._tiles:
-            n, ys, xs = self._places[number]
-            pixels = (_scaled(part, self.scale) for part in (ys, xs))
-            rows = to_rows(_tile(self.encoder, self.refs[n], *pixels, self._around, self.device), self.scale)[0]
+            n, cells = self._places[number]
+            pixels = tuple(_scaled(part, self.scale) for part in cells)
+            rows = to_rows(_tile(self.encoder, self.refs[n], pixels, self._around, self.device), self.scale)[0]
             while self._tiles and rows.nbytes + sum(tile.nbytes for tile in self._tiles.values()) > KEPT:
                 del self._tiles[self._random.choice(list(self._tiles))]
             self._tiles[number] = rows.contiguous()
@@ -293,19 +282,19 @@ def _composed(
     r, around, size = model.profile.scale, reach(model.synthesis), lr.shape[:2]
     image = np.empty((r * size[0], r * size[1], 3), np.uint8)
     sisr, changed = (np.empty_like(image), np.empty(size, np.float32)) if model.sisr else (None, None)
-    for ys, xs in bar(list(tiles(size, TILE)), desc="synthesis", unit="tile"):
-        (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip((ys, xs), size))
+    for tile in bar(list(tiles(size, TILE)), desc="synthesis", unit="tile"):
+        (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip(tile, size))
         swapped = swapped_tile(matches, reference, rows, columns)
         confidence = matches.confidence[:, rows, columns]
         out = model.compose(swapped, phi_in[..., rows, columns], _input(lr[rows, columns], phi_in.device), confidence)
-        y, x, *where = (_scaled(part, r) for part in (y, x, ys, xs))
-        image[tuple(where)] = to_image(out.sr[..., y, x])
+        inner, where = (..., _scaled(y, r), _scaled(x, r)), tuple(_scaled(part, r) for part in tile)
+        image[where] = to_image(out.sr[inner])
         if out.sisr is not None:
-            sisr[tuple(where)] = to_image(out.sisr[..., y, x])
-            changed[ys, xs] = moved(out.sr[..., y, x], out.sisr[..., y, x], r)
-    made = model.sisr is not None and out.sisr is not None
-    confidence = matches.confidence[0].cpu().numpy()
-    return Enlarged(image, sisr if made else None, matches, changed if made else None, confidence)
+            sisr[where] = to_image(out.sisr[inner])
+            changed[tile] = moved(out.sr[inner], out.sisr[inner], r)
+    if out.sisr is None:
+        sisr = changed = None
+    return Enlarged(image, sisr, matches, changed, matches.confidence[0].cpu().numpy())
 
 
 def moved(sr: Map, sisr: Map, r: int) -> Float[np.ndarray, "h w"]:
@@ -318,7 +307,7 @@ def swapped_tile(matches: Matches, reference: ReferenceFeatures, ys: slice, xs: 
     """F of Eq. 4 for these rows and columns of cells, as ``matching.swap`` makes it."""
     (rows, y), (columns, x) = (widened(part, 1, n) for part, n in zip((ys, xs), matches.index.shape[1:]))
     part = Matches(*(field[:, rows, columns] for field in matches))
-    cells, weights = (found[0, y, x].flatten(0, 1) for found in swap_plan(part, reference.sizes))
+    cells, weights = (plan[0, y, x].flatten(0, 1) for plan in swap_plan(part, reference.sizes))
     used, bags = cells.unique(return_inverse=True)
     values = reference.rows(used)
     out = F.embedding_bag(bags, values, mode="sum", per_sample_weights=weights.to(values.dtype))

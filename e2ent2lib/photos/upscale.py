@@ -1,61 +1,62 @@
-"""Files in, files out: what ``e2ent2 upscale`` does with a photograph, or with a folder of them."""
+"""Files in, files out: what ``e2ent2 upscale`` does with a photograph, or with a folder of them.
+
+A photograph walks one way: read (``photograph``), enlarge (``inference``, ``tiles``), judge (``confidence``), write
+(``photograph``), report (``report``).
+"""
 
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import nn
 
 from e2ent2lib.photos.confidence import Verdict, agreement, judge
-from e2ent2lib.photos.images import EXTENSIONS, NEVER_OPENED
+from e2ent2lib.photos.images import upscale_bicubic
 from e2ent2lib.photos.inference import enlarge, usable_reference
+from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.photograph import (
+    EXTENSIONS,
+    NEVER_OPENED,
     Photograph,
     check_output,
-    enlarged_alpha,
     in_colours_of,
     read_photograph,
     write_photograph,
 )
-from e2ent2lib.photos.tiles import Enlarged, Matching, Precision
+from e2ent2lib.photos.tiles import Enlarged
 
 SCALE = 4
 
 
-class Upscaled(NamedTuple):
-    """One photograph that was made sharp; what ``report.upscaled`` tells of."""
+@dataclass(frozen=True, kw_only=True)
+class Upscaled:
+    """A photograph that was enlarged and written, with what its report says."""
 
-    low: Path
-    refs: list[Path]
-    output: Path
     photo: Photograph
     """The input."""
-    references: list[UInt8[np.ndarray, "h w 3"]]
+    references: list[Photograph]
     """As they were used: in the input's colours, sides multiples of 4."""
-    made: Enlarged
+    output: Path
+    system: str | nn.Module
+    options: Options
+    result: Enlarged
+    agreement: Float[np.ndarray, "h w"] | None
+    """``confidence.agreement``; None where nothing was matched, as ``verdict`` is."""
     verdict: Verdict | None
-    """None where nothing was matched."""
     seconds: float
-    said: list[str]
+    notes: list[str]
     """What could not be kept, and what the reference is worth; for the user."""
 
 
 def upscale_file(
-    low: Path,
-    refs: Sequence[Path],
-    output: Path,
-    model: str | nn.Module,
-    *,
-    precision: Precision = "float32",
-    matching: Matching = "exact",
-    progress: bool = True,
+    low: Path, refs: Sequence[Path], output: Path, system: str | nn.Module, options: Options = Options(progress=True)
 ) -> Upscaled:
     """Enlarge a photograph ×4 and write it; transparency, colour profile and grey are kept where the format can.
 
@@ -66,25 +67,36 @@ def upscale_file(
     refuse_inputs(output, (low, *refs))
     photo = read_photograph(low)
     check_output(output, tuple(SCALE * n for n in photo.pixels.shape[:2]))
-    read = [read_photograph(ref) for ref in refs]
-    references = [usable_reference(in_colours_of(x, photo), SCALE, str(ref)) for x, ref in zip(read, refs)]
-    saved, start = output.parent / f".{output.name}.matches", time.perf_counter()
-    options = {"precision": precision, "matching": matching, "progress": progress, "saved": saved}
+    references = [_reference(ref, photo) for ref in refs]
+    notes = [warning for one in (photo, *references) for warning in one.warnings]
+    options, start = replace(options, saved=output.parent / f".{output.name}.matches"), time.perf_counter()
     try:
-        made = enlarge(photo.pixels, references, model, **({} if isinstance(model, str) else options))
+        result = enlarge(photo.pixels, [ref.pixels for ref in references], system, options=options)
     except KeyboardInterrupt:
-        kept = "; what was matched is kept, the same command goes on from there" if saved.is_file() else ""
+        kept = "; what was matched is kept, the same command resumes from there" if options.saved.is_file() else ""
         raise KeyboardInterrupt(f"interrupted, {output} was not written{kept}") from None
-    seconds = time.perf_counter() - start
-    verdict = None
-    if made.matches is not None:
-        agreeing = agreement(made.matches, [ref.shape[1] // SCALE for ref in references])
-        verdict = judge(model, agreeing.mean().item(), matching)
-    said = [line for one in (photo, *read) for line in one.said] + _unused(model, refs, made)
-    alpha = None if photo.alpha is None else enlarged_alpha(photo.alpha, SCALE)
-    said += _write(output, photo._replace(pixels=made.image, alpha=alpha))
-    said += [verdict.text] if verdict else []
-    return Upscaled(low, list(refs), output, photo, references, made, verdict, seconds, said)
+    seconds, agreeing, verdict = time.perf_counter() - start, None, None
+    if refs and (system == "bicubic" if isinstance(system, str) else system.references == "none"):
+        notes.append("this system makes no use of a reference")
+    if result.matches is not None:
+        widths = [ref.pixels.shape[1] // SCALE for ref in references]
+        agreeing = agreement(result.matches, widths)[0].cpu().numpy()
+        verdict = judge(system, float(agreeing.mean()), options.matching)
+    alpha = None if photo.alpha is None else upscale_bicubic(photo.alpha, SCALE)  # what is opaque stays so
+    notes += _write(output, photo._replace(pixels=result.image, alpha=alpha))
+    notes += [verdict.text] if verdict else []
+    return Upscaled(
+        photo=photo,
+        references=references,
+        output=output,
+        system=system,
+        options=options,
+        result=result,
+        agreement=agreeing,
+        verdict=verdict,
+        seconds=seconds,
+        notes=notes,
+    )
 
 
 def refuse_inputs(output: Path, inputs: Sequence[Path]) -> None:
@@ -95,10 +107,10 @@ def refuse_inputs(output: Path, inputs: Sequence[Path]) -> None:
             raise ValueError(f"{output}: is one of the inputs and would be overwritten; choose another name for -o")
 
 
-def _unused(model: str | nn.Module, refs: Sequence[Path], made: Enlarged) -> list[str]:
-    """A system that makes no use of references says so."""
-    used = model != "bicubic" if isinstance(model, str) else model.references != "none"
-    return ["this system makes no use of a reference"] if refs and not used else []
+def _reference(path: Path, photo: Photograph) -> Photograph:
+    """A reference as the input needs it. Raises as ``read_photograph`` and ``usable_reference``."""
+    reference = read_photograph(path)
+    return reference._replace(pixels=usable_reference(in_colours_of(reference, photo), SCALE, str(path)))
 
 
 def _write(output: Path, photo: Photograph) -> list[str]:
@@ -115,17 +127,27 @@ def _write(output: Path, photo: Photograph) -> list[str]:
         raise OSError(f"{output}: cannot be written ({reason}); the finished picture is in {elsewhere}") from error
 
 
-def upscale_folder(
-    folder: Path, refs: Sequence[Path], output: Path, model: str | nn.Module, *, again: bool = False, **options
+def upscale_all(
+    low: Path,
+    refs: Sequence[Path],
+    output: Path,
+    system: str | nn.Module,
+    options: Options = Options(progress=True),
+    *,
+    again: bool = False,
 ) -> Iterator[Upscaled | str | Exception]:
-    """``upscale_file`` of all photographs in a folder with the same references, into another folder, by the same names.
+    """``upscale_file`` of a file, or of all photographs in a folder into another folder, by the same names.
 
-    One that fails does not hold up the rest: its error is yielded. Those that are there already are left, unless
-    ``again``, so that an interrupted call goes on; what is yielded says so.
-    Raises as ``photographs_in``, and ValueError for a reference or an ``output`` that cannot be used.
+    One of a folder that fails does not hold up the rest: its error is yielded. Results that exist are left, unless
+    ``again``, so that an interrupted call resumes; what is yielded says so.
+    Raises as ``upscale_file`` of a file; of a folder as ``photographs_in``, and ValueError or FileNotFoundError for a
+    reference or an ``output`` that cannot be used.
     """
-    found = photographs_in(folder)
-    if output.exists() and os.path.samefile(folder, output):
+    if not low.is_dir():
+        yield upscale_file(low, refs, output, system, options)
+        return
+    photographs = photographs_in(low)
+    if output.exists() and os.path.samefile(low, output):
         raise ValueError(f"{output}: is the folder of the inputs; choose another for -o")
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output}: is a file; for a folder of photographs -o is a folder")
@@ -134,14 +156,14 @@ def upscale_folder(
     for ref in refs:
         usable_reference(read_photograph(ref).pixels, SCALE, str(ref))
     output.mkdir(exist_ok=True)
-    for number, low in enumerate(found, 1):
-        target = output / (low.name if low.suffix.lower() in EXTENSIONS else f"{low.name}.png")
-        print(f"{number} of {len(found)}: {low.name}", file=sys.stderr)
+    for number, path in enumerate(photographs, 1):
+        target = output / (path.name if path.suffix.lower() in EXTENSIONS else f"{path.name}.png")
+        print(f"{number} of {len(photographs)}: {path.name}", file=sys.stderr)
         if target.exists() and not again:
-            yield f"{target} is there already and was left; --again makes it anew"
+            yield f"{target} exists and was left; --again replaces it"
             continue
         try:
-            yield upscale_file(low, refs, target, model, **options)
+            yield upscale_file(path, refs, target, system, options)
         except (ValueError, OSError, RuntimeError) as error:
             yield error
 
@@ -149,9 +171,9 @@ def upscale_folder(
 def photographs_in(folder: Path) -> list[Path]:
     """The files of a folder that Pillow may read, by name. Raises ValueError if there are none."""
     Image.init()
-    readable = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    readable -= {end for end, kind in Image.registered_extensions().items() if kind in NEVER_OPENED}
-    found = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in readable]
-    if not found:
+    kinds = Image.registered_extensions()
+    readable = {e for e, kind in kinds.items() if kind in Image.OPEN and kind not in NEVER_OPENED}
+    paths = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in readable]
+    if not paths:
         raise ValueError(f"{folder}: holds no photographs; put the low-resolution ones into it")
-    return sorted(found)
+    return sorted(paths)

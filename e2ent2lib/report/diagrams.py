@@ -1,29 +1,35 @@
-"""Block diagrams of a model in memory: what one forward pass recorded, and the boxes and arrows that show it."""
+"""Fig. 2, 3 and 6: the network, its SISR branch and its synthesis, with what one forward pass of a model recorded.
 
+The drawings lie in ``svg/``, laid out by hand. Their placeholders (``{{ … }}``, Jinja) are filled here from the model
+in memory, so a diagram can't say something that the code does not do. Typst renders them, with matplotlib's fonts.
+"""
+
+import io
+import textwrap
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
 
-import matplotlib.pyplot as plt
-import numpy as np
+import jinja2
+import matplotlib
 import torch
-from jaxtyping import UInt8
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
-from matplotlib.path import Path
+import typst
+from PIL import Image
 from torch import Tensor, nn
 
+from e2ent2lib.models import E2ENT2
 from e2ent2lib.models.blocks import ResidualBlock
+from e2ent2lib.photos.images import to_image
+from e2ent2lib.report.examples import Example, Pixels, principal_colours, provenance_of
+from e2ent2lib.report.plots import data_uri
 
 Shape = tuple[int, ...]
-Point = tuple[float, float]
-PHI, PSI, ZETA, TAIL = "#D6E9F5", "#F9DDCB", "#CDEBE0", "#EFEFEF"  # tints of Okabe and Ito colours, and grey
-BLUE, RED = "#00507F", "#A34700"
-SMALL = 9.3
-I_IN, I_REF, I_REF_DOWN = r"$I_{in}$", r"$I_{ref}$", r"$I_{ref}^{\downarrow}$"
-PHI_IN, PHI_REF, PHI_REF_DOWN = (rf"$\phi$({name})" for name in (I_IN, I_REF, I_REF_DOWN))
-SWAPPED = r"$\mathcal{F}$"
+SVG = Path(__file__).parent / "svg"
+WIDTH = "13.4in"
+_PAGE = f"""#set page(width: auto, height: auto, margin: 0pt)
+#set document(date: none)
+#image(bytes(sys.inputs.svg), format: "svg", width: {WIDTH})"""
 
 
 class Trace(NamedTuple):
@@ -77,119 +83,73 @@ def written(shape: Shape) -> str:
     return "×".join(str(n) for n in shape)
 
 
-class Box(NamedTuple):
-    """A rectangle on a canvas, in inches from the lower left corner."""
+class Drawing:
+    """An SVG of ``svg/`` with its placeholders filled; ``figures.save`` writes it, a notebook shows it as JPEG.
 
-    x: float
-    y: float
-    w: float
-    h: float
+    ``pictures`` become ``{{ picture.NAME }}``, ``shapes`` ``{{ shape.NAME }}``; ``facts`` holds what else the file
+    names. Raises jinja2.UndefinedError for a placeholder without a value.
+    """
 
-    def at(self, u: float, v: float) -> Point:
-        """The point at fractions (u, v) of its width and height."""
-        return self.x + u * self.w, self.y + v * self.h
-
-
-def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty figure with one pair of axes, whose unit is the inch."""
-    figure = plt.figure(figsize=(width, height), layout="constrained")
-    figure.set_layout_engine("none")  # unlike layout="none" this holds when the figure is saved under ``use_style``
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.set(xlim=(0, width), ylim=(0, height))
-    axis.axis("off")
-    return figure, axis
-
-
-def block(axis: Axes, box: Box, name: str, text: str, shape: Shape | None, colour: str) -> Box:
-    """A box with a module's name, its layers, and the shape that came out of it (in blue); returns ``box``."""
-    key = f"{len(axis.patches)} {name}"
-    look = FancyBboxPatch((box.x, box.y), box.w, box.h, boxstyle="round,pad=0,rounding_size=0.06", fc=colour, ec="0.3")
-    axis.add_patch(look).set_gid(f"box {key}")
-    for height, words, style in (
-        (box.h - 0.07, name, {"va": "top", "weight": "bold"}),
-        (box.h / 2, text, {"va": "center", "linespacing": 1.25}),
-        (0.07, written(shape) if shape else "", {"va": "bottom", "color": BLUE}),
+    def __init__(
+        self,
+        name: str,
+        pictures: Mapping[str, Pixels],
+        shapes: Mapping[str, Shape],
+        caption: str,
+        facts: Mapping[str, object],
     ):
-        label = axis.text(box.x + box.w / 2, box.y + height, words, ha="center", fontsize=SMALL, zorder=4, **style)
-        label.set_gid(f"in {key}")
-    return box
+        template = (SVG / f"{name}.svg").read_text(encoding="utf-8")
+        self.svg = jinja2.Template(template, autoescape=True, undefined=jinja2.StrictUndefined).render(
+            facts,
+            picture={key: data_uri(_sharp(image)) for key, image in pictures.items()},
+            shape={key: written(shape) for key, shape in shapes.items()},
+            caption=textwrap.wrap(caption, 165),
+        )
+
+    def render(self, kind: Literal["png", "pdf"], dpi: float = 150) -> bytes:
+        """The drawing as a file: the same bytes each time, without dates and without the fonts of the machine."""
+        fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+        return typst.compile(
+            _PAGE.encode(), format=kind, ppi=dpi, font_paths=[fonts], ignore_system_fonts=True,
+            sys_inputs={"svg": self.svg},
+        )  # fmt: skip
+
+    def _repr_jpeg_(self) -> bytes:
+        image, buffer = Image.open(io.BytesIO(self.render("png", dpi=75))), io.BytesIO()
+        image.convert("RGB").save(buffer, "jpeg", quality=75, subsampling=0)  # small, with sharp letters
+        return buffer.getvalue()
 
 
-def picture(axis: Axes, box: Box, image: UInt8[np.ndarray, "h w 3"], name: str, shape: Shape) -> Box:
-    """A small picture with its name above and its shape below; returns ``box``."""
-    axis.imshow(image, extent=(box.x, box.x + box.w, box.y, box.y + box.h), aspect="auto", zorder=3)
-    axis.add_patch(Rectangle((box.x, box.y), box.w, box.h, fill=False, ec="0.3", zorder=4))
-    axis.text(box.x + box.w / 2, box.y + box.h + 0.07, name, ha="center", va="bottom", fontsize=12)
-    axis.text(box.x + box.w / 2, box.y - 0.06, written(shape), ha="center", va="top", fontsize=SMALL, color=BLUE)
-    return box
+def _sharp(image: Pixels) -> Pixels:
+    """A small picture with its pixels as squares, since a PDF viewer would smooth them."""
+    times = -(-400 // image.shape[1])
+    return image.repeat(times, 0).repeat(times, 1)
 
 
-def arrow(axis: Axes, start: Point, end: Point, bend: float = 0) -> None:
-    """An arrow between two points, curved if ``bend`` is not 0."""
-    look = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "color": "0.2", "lw": 1.2, "mutation_scale": 11}
-    axis.annotate("", end, start, arrowprops=look | {"connectionstyle": f"arc3,rad={bend}"}, zorder=2)
-
-
-def skip(axis: Axes, start: Point, end: Point, level: float, text: str, colour: str = "0.2") -> None:
-    """A skip connection: from ``start`` up (or down) to the height ``level``, along, and back to ``end``."""
-    (x0, y0), (x1, y1) = start, end
-    up = 1 if level > min(y0, y1) else -1
-    bow0, bow1 = (min(0.4, abs(level - y)) for y in (y0, y1))
-    points = [start, (x0, level - up * bow0), (x0, level), (x0 + bow0, level)]
-    points += [(x1 - bow1, level), (x1, level), (x1, level - up * bow1), end]
-    codes = [Path.MOVETO, Path.LINETO, Path.CURVE3, Path.CURVE3, Path.LINETO, Path.CURVE3, Path.CURVE3, Path.LINETO]
-    look = {"arrowstyle": "-|>", "mutation_scale": 11, "lw": 1.4, "color": colour, "fill": False, "zorder": 2}
-    axis.add_patch(FancyArrowPatch(path=Path(points, codes), **look))
-    patch = {"fc": "white", "ec": "none", "pad": 2}
-    axis.text((x0 + x1) / 2, level, text, ha="center", va="center", fontsize=SMALL, color=colour, bbox=patch, zorder=3)
-
-
-def circle(axis: Axes, centre: Point, sign: str) -> Box:
-    """A sum or a concatenation; returns the square around the circle."""
-    axis.add_patch(Circle(centre, 0.15, fc="white", ec="0.2", lw=1.2, zorder=3))
-    axis.text(*centre, sign, ha="center", va="center_baseline", fontsize=12, zorder=4)
-    return Box(centre[0] - 0.15, centre[1] - 0.15, 0.3, 0.3)
-
-
-def dashed(axis: Axes, box: Box, label: str) -> None:
-    """The dashed line that the captions of Fig. 3 and Fig. 6 speak of."""
-    axis.add_patch(Rectangle((box.x, box.y), box.w, box.h, fill=False, ec="#D55E00", ls=(0, (5, 3)), lw=1.6, zorder=1))
-    axis.text(box.x + 0.1, box.y + box.h - 0.09, label, va="top", fontsize=9.5, color=RED, weight="bold")
-
-
-class Chain:
-    """Boxes from left to right at one height, each linked to the one before by an arrow."""
-
-    def __init__(self, axis: Axes, model: nn.Module, trace: Trace, *, y: float, gap: float, width: float):
-        self.axis, self.model, self.trace = axis, model, trace
-        self.x, self.y, self.gap, self.width = 0.3, y, gap, width
-        self.last: Box | None = None
-
-    def module(self, names: Sequence[str], colour: str, prefix: str) -> Box:
-        """A box for modules in a row, named without ``prefix``; the shape is what came out of the last one first."""
-        names = list(names)
-        text = "\n".join(describe(self.model.get_submodule(n)) for n in names)
-        title = names[0].removeprefix(prefix) + (f"–{names[-1].rsplit('.', 1)[1]}" if len(names) > 1 else "")
-        box = Box(self.x, self.y - 0.65, self.width, 1.3)
-        return self._link(block(self.axis, box, title, text, self.trace.outputs[names[-1]][0], colour))
-
-    def stages(self, name: str, colour: str, prefix: str) -> None:
-        """A box for each pixel-shuffle stage (convolution, shuffle, ReLU) of an upsampling module."""
-        children = [f"{name}.{child}" for child, _ in self.model.get_submodule(name).named_children()]
-        for i in range(0, len(children), 3):
-            self.module(children[i : i + 3], colour, prefix)
-
-    def sign(self, sign: str) -> Box:
-        """A sum or a concatenation."""
-        return self._link(circle(self.axis, (self.x + 0.15, self.y), sign))
-
-    def picture(self, image: UInt8[np.ndarray, "h w 3"], name: str, shape: Shape) -> Box:
-        """A picture one inch wide."""
-        height = image.shape[0] / image.shape[1]
-        return self._link(picture(self.axis, Box(self.x, self.y - height / 2, 1, height), image, name, shape))
-
-    def _link(self, box: Box) -> Box:
-        if self.last is not None:
-            arrow(self.axis, self.last.at(1, 0.5), box.at(0, 0.5))
-        self.last, self.x = box, box.x + box.w + self.gap
-        return box
+def diagram(number: Literal[2, 3, 6], model: E2ENT2, example: Example) -> Drawing:
+    """Fig. 2 (the framework), Fig. 3 (its SISR branch) or Fig. 6 (its synthesis) of a model."""
+    lr, ref, down = example.tensors()
+    trace = record(model, lr, ref, down)
+    maps = [*(model.encoder(x).detach() for x in (lr, down, ref)), trace.result.swapped]
+    colours = zip(("phi_in", "phi_ref_down", "phi_ref", "swapped"), principal_colours(maps))
+    images = {"lr": example.lr, "ref_down": example.ref_down, "ref": example.ref}
+    images |= {"sr": to_image(trace.result.sr), "sisr": to_image(trace.result.sisr)}
+    share = {
+        2: "Feature maps: three principal components as colours. ",
+        3: f"This branch: {parameters(model.sisr):,} of ",
+        6: f"Feature maps: three principal components as colours. ζ: {parameters(model.synthesis):,} of ",
+    }[number]
+    return Drawing(
+        f"fig{number}",
+        images | dict(colours),
+        {name: (3, *image.shape[:2]) for name, image in images.items()},
+        f"Our drawing, from the model in memory. Blue: shapes C×H×W in one forward pass on a crop of the motorcycle "
+        f"pair (held out). {share}{parameters(model):,} parameters in all. {provenance_of(model)}.",
+        {
+            "scale": model.profile.scale,
+            "into": lambda module, argument=0: written(trace.inputs[module][0][argument]),
+            "out": lambda module, call=0: written(trace.outputs[module][call]),
+            "layers": lambda module: describe(model.get_submodule(module)).split("\n"),
+            "count": lambda module: f"{parameters(model.get_submodule(module)):,}",
+        },
+    )

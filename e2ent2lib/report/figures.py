@@ -16,13 +16,14 @@ from tqdm.auto import tqdm
 from e2ent2lib.data.pairs import dataset
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import Protocol, psnr
-from e2ent2lib.photos.images import downscale, whole_file
+from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
-from e2ent2lib.report.examples import CROP, Pixels, Window, cut, finish
-from e2ent2lib.report.match_figures import figure4, figure5
-from e2ent2lib.report.network_figures import figure2, figure3, figure6
+from e2ent2lib.report.diagrams import Drawing, diagram
+from e2ent2lib.report.examples import CROP, Pixels, Window, cut, engine, example_model, finish
+from e2ent2lib.report.match_figures import backward_pass, forward_pass
 from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, shipped_card, shipped_folder
+from e2ent2lib.runs.files import whole_file
 
 SYSTEMS = {
     "bicubic": "Bicubic",
@@ -157,24 +158,27 @@ def _rough(card: dict) -> str:
     return " (provisional)" * card["provisional"]
 
 
-FIGURES: dict[int, Callable[[str], Figure]] = {
+FIGURES: dict[int, Callable[[str], Figure | Drawing]] = {
     1: figure1,
-    2: figure2,
-    3: figure3,
-    4: figure4,
-    5: figure5,
-    6: figure6,
+    2: lambda profile: diagram(2, example_model(profile), engine()),
+    3: lambda profile: diagram(3, example_model(profile), engine()),
+    4: lambda profile: forward_pass(example_model(profile), engine()),
+    5: lambda profile: backward_pass(example_model(profile, ("e2ent2-mse", "e2ent2")), engine()),
+    6: lambda profile: diagram(6, example_model(profile), engine()),
     7: figure7,
 }
 
 
-def save(figure: Figure, name: str, folder: Path) -> list[Path]:
+def save(figure: Figure | Drawing, name: str, folder: Path) -> list[Path]:
     """Write ``NAME.png`` and ``NAME.pdf``, each whole or not at all and without dates; returns both paths."""
     paths = []
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-        path = Path(folder) / f"{name}{suffix}"
+    for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        path = Path(folder) / f"{name}.{kind}"
         with whole_file(path) as temporary:
-            figure.savefig(temporary, dpi=150, metadata=metadata)
+            if isinstance(figure, Drawing):
+                temporary.write_bytes(figure.render(kind))
+            else:
+                figure.savefig(temporary, dpi=150, metadata=metadata)
         paths.append(path)
     return paths
 
@@ -189,5 +193,5 @@ def draw_all(profile: str, folder: Path, progress: bool = True) -> list[Path]:
             bar.set_description(f"drawing Fig. {number}")
             figure = draw(profile)
             paths += save(figure, f"fig{number}", Path(folder))
-            plt.close(figure)
+            plt.close("all")
     return paths

@@ -7,34 +7,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import Matches, match, match_and_swap, swap
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.photos.images import to_image, to_tensor
-from e2ent2lib.report import diagrams as d
-from e2ent2lib.report.diagrams import Box
-from e2ent2lib.report.examples import Example, Pixels, engine, example_model, finish, principal_colours, provenance_of
-from e2ent2lib.report.plots import COLOURS
+from e2ent2lib.report.diagrams import Drawing
+from e2ent2lib.report.examples import Example, Pixels, finish, principal_colours, provenance_of
+from e2ent2lib.report.plots import COLOURS, heat
 
 Square = tuple[int, int, int]
 """x, y and side of a patch, in pixels of its image."""
-
-
-def figure4(profile: str) -> Figure:
-    """Fig. 4 with the profile's model."""
-    return forward_pass(example_model(profile), engine())
-
-
-def figure5(profile: str) -> Figure:
-    """Fig. 5 with the profile's MSE model."""
-    return backward_pass(example_model(profile, ("e2ent2-mse", "e2ent2")), engine())
 
 
 def textured(image: Pixels, count: int, apart: int) -> list[tuple[int, int]]:
@@ -74,10 +60,8 @@ def forward_pass(model: E2ENT2, example: Example, count: int = 4) -> Figure:
     features = principal_colours([phi_in, phi_down, phi_ref, swapped])
     squares = [patches(matches, c, down.shape[3], r) for c in textured(example.lr, count, 6)]
     figure, axes = plt.subplots(2, 4, figsize=(10.6, 5.6), layout="constrained")
-    names = (
-        (d.I_IN, d.I_REF_DOWN, d.I_REF, f"{d.I_REF}'s pixels, swapped"),
-        (d.PHI_IN, d.PHI_REF_DOWN, d.PHI_REF, d.SWAPPED),
-    )
+    names = ("$I_{in}$", r"$I_{ref}^{\downarrow}$", "$I_{ref}$")
+    names = (*names, "$I_{ref}$'s pixels, swapped"), (*(rf"$\phi$({name})" for name in names), r"$\mathcal{F}$")
     rows = zip(axes, ((example.lr, example.ref_down, example.ref, pixels), features), names, (3, phi_in.shape[1]))
     for row, images, titles, depth in rows:
         for column, (axis, image, title) in enumerate(zip(row, images, titles)):
@@ -144,55 +128,20 @@ def error_maps(model: E2ENT2, example: Example, alphas: tuple[float, float, floa
     return Errors(error, *torch.autograd.grad(swapped, maps, error), sr.detach())
 
 
-def backward_pass(model: E2ENT2, example: Example) -> Figure:
+def backward_pass(model: E2ENT2, example: Example) -> Drawing:
     """Fig. 5: E at F, and the three error maps that Eq. 5 makes of it, beside the images whose features they meet."""
-    errors, r = error_maps(model, example), model.profile.scale
-    figure, axis = d.canvas(12.6, 6.6)
-    _loss(axis, errors, example)
-    e, e_down = r"\mathcal{E}", r"\mathcal{E}^{\,\downarrow}"
-    slope = rf"${e}=\partial\mathcal{{J}}/\partial\mathcal{{F}}$"
-    centre = _heat(axis, Box(0.5, 1.35, 3.3, 2.475), errors.at_swapped, slope)
-    rows = (
-        (errors.at_in, rf"${e}^{{I_{{in}}}}$", rf"$\alpha_1\,{e_down}$", example.lr, d.I_IN),
-        (errors.at_ref_down, rf"${e}^{{I_{{ref}}^\downarrow}}$", rf"$\alpha_2\sum_j{e_down}_{{\mathcal{{Q}}^j}}$",
-         example.ref_down, d.I_REF_DOWN),
-        (errors.at_ref, rf"${e}^{{I_{{ref}}}}$", rf"$\alpha_3\sum_j{e}_{{\mathcal{{Q}}^j}}$", example.ref, d.I_REF),
-    )  # fmt: skip
-    for y, (error, name, rule, image, title) in zip((4.6, 2.75, 0.9), rows):
-        width = 1.2 * image.shape[1] / image.shape[0]
-        box = _heat(axis, Box(7.6, y, width, 1.2), error, name)
-        d.picture(axis, Box(10.5, y, width, 1.2), image, title, (3, *image.shape[:2]))
-        start, end = (centre.at(1, 0.5)[0] + 0.95, centre.at(1, 0.5)[1]), box.at(0, 0.5)
-        d.arrow(axis, start, (end[0] - 0.05, end[1]))
-        middle = start[0] + 0.62 * (end[0] - start[0]), start[1] + 0.62 * (end[1] - start[1])
-        axis.text(*middle, rule, ha="center", va="center", fontsize=12, bbox={"fc": "white", "ec": "none", "pad": 2})
-    caption = (
+    errors = error_maps(model, example)
+    maps = {name: error for name, error in errors._asdict().items() if name != "sr"}
+    strength = {name: error[0].abs().sum(0).numpy() for name, error in maps.items()}
+    high = {name: float(np.quantile(values, 0.995)) for name, values in strength.items()}
+    images, r = example._asdict(), model.profile.scale
+    return Drawing(
+        "fig5",
+        images | {"sr": to_image(errors.sr)} | {name: heat(values, high[name]) for name, values in strength.items()},
+        {name: (3, *image.shape[:2]) for name, image in images.items()}
+        | {name: tuple(error.shape[1:]) for name, error in maps.items()},
         f"Our drawing. Colour: |error| summed over the channels, each map on its own scale, clipped at its 99.5 % "
         f"quantile. Blue: shapes C×H×W. E↓: {model.error_down} of E over each {r}×{r} cell (our reading). J: MSE of "
-        f"this crop of the motorcycle pair (held out). {provenance_of(model)}."
+        f"this crop of the motorcycle pair (held out). {provenance_of(model)}.",
+        {"high": {name: f"{value:.1e}".replace("e-0", "e-") for name, value in high.items()}},
     )
-    return finish(figure, 5, "Match and swap, backward pass (Eq. 5) with α1 = α2 = α3 = 1", caption)
-
-
-def _loss(axis: Axes, errors: Errors, example: Example) -> None:
-    """I_sr and the truth, whose distance is the loss."""
-    height = 1.45 * example.hr.shape[0] / example.hr.shape[1]
-    for x, image, name in ((0.5, to_image(errors.sr), "$I_{sr}$"), (2.35, example.hr, "HR")):
-        d.picture(axis, Box(x, 4.75, 1.45, height), image, name, (3, *image.shape[:2]))
-    axis.text(2.15, 5.3, "–", ha="center", va="center", fontsize=16)
-    axis.text(3.95, 5.3, r"$\mathcal{J}$ = MSE", va="center", fontsize=11)
-
-
-def _heat(axis: Axes, box: Box, error: Tensor, name: str) -> Box:
-    """An error map as a picture: the L1 norm over the channels, with its colour bar."""
-    strength = error[0].abs().sum(0).numpy()
-    scale = ScalarMappable(Normalize(0, float(np.quantile(strength, 0.995))), "magma")
-    d.picture(axis, box, scale.to_rgba(strength, bytes=True)[..., :3], name, tuple(error.shape[1:]))
-    width, height = axis.figure.get_size_inches()
-    place = ((box.x + box.w + 0.1) / width, box.y / height, 0.1 / width, box.h / height)
-    bar = axis.figure.colorbar(scale, cax=axis.figure.add_axes(place), extend="max")
-    bar.formatter.set_powerlimits((0, 0))
-    bar.locator = MaxNLocator(3)
-    bar.ax.tick_params(labelsize=8)
-    bar.ax.yaxis.get_offset_text().set(fontsize=8, ha="left")
-    return box

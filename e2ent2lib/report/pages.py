@@ -23,8 +23,8 @@ ROWS = {
     FOR_PHOTOGRAPHS: f"`{FOR_PHOTOGRAPHS}`, a departure",
     "landmark": "Landmark, which learns nothing",
 }
-BLOCK = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- /results -->)", re.DOTALL)
-"""What stands in README.md between its markers."""
+BLOCK = re.compile(r"(<!-- results\b.*? -->\n).*(<!-- /results -->)", re.DOTALL)
+"""The part of README.md that is made, with its markers."""
 
 
 def short_table(results: pd.DataFrame) -> str:
@@ -93,8 +93,7 @@ def _summary(results: pd.DataFrame, findings: claims_report.Findings, profile: s
 
 def readme_with_table(readme: str, results: pd.DataFrame) -> str:
     """README.md's text with ``short_table`` between its markers."""
-    block = f"\n{short_table(results)}\n\n"
-    return BLOCK.sub(lambda _: block, readme)
+    return BLOCK.sub(lambda markers: f"{markers[1]}\n{short_table(results)}\n\n{markers[2]}", readme)
 
 
 def renew(root: Path, profile: str) -> list[Path]:

@@ -1,13 +1,17 @@
 """The look that notebooks and figures share: rows of pictures, training curves."""
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image as Pillow
 
 Image = UInt8[np.ndarray, "h w 3"]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: safe for colour-blind
@@ -35,6 +39,28 @@ def use_style() -> None:
         return
     if get_ipython() is not None:
         set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
+
+
+def png(image: Image) -> bytes:
+    """The picture as PNG, quickly rather than small."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(image).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
+
+
+def data_uri(image: Image) -> str:
+    """The picture as the address of itself, for HTML and SVG."""
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+
+
+def heat(values: Float[np.ndarray, "h w"], high: float, low: float = 0.0) -> Image:
+    """Values as colours, dark for ``low`` and bright for ``high``; what lies outside is clipped."""
+    span = (high - low) or 1.0
+    steps = (np.nan_to_num((values - low) / span).clip(0, 1) * 255).astype(np.uint8)
+    return _MAGMA[steps]
+
+
+_MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
 
 
 def show(images: Mapping[str, Image] | Sequence[tuple[str, Image]], *, columns: int = 4, width: float = 10) -> Figure:

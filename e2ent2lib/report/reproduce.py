@@ -18,7 +18,8 @@ from e2ent2lib.report import claims_report, figures
 from e2ent2lib.report.notebooks import run_notebook
 from e2ent2lib.report.references import draw_effect, save_summary
 from e2ent2lib.report.tables import save_tables, table
-from e2ent2lib.runs.provenance import ROOT, file_sha256
+from e2ent2lib.runs.files import file_sha256
+from e2ent2lib.runs.provenance import ROOT
 
 QUICK = "Re-rendered from the stored results; nothing was measured in this run."
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from e2ent2lib.config import Profile, get_profile
 from e2ent2lib.models import E2ENT2, SISRBranch
-from e2ent2lib.photos.images import whole_file
-from e2ent2lib.runs.provenance import ROOT, file_sha256
+from e2ent2lib.runs.files import file_sha256, whole_file
+from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems.drcn import DRCN
 from e2ent2lib.systems.enhancenet import EnhanceNet
 from e2ent2lib.systems.feature_presisr import FeaturePreSISR

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import Matches, match, match_and_swap
 from e2ent2lib.photos.images import crop_to_multiple, downscale, to_tensor

@@ -1,6 +1,5 @@
-"""Where a number comes from: commit, versions, machine, and the hash of a file."""
+"""Where a number comes from: commit, versions, machine."""
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -8,16 +7,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "numpy", "scikit-image", "pillow")
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes, hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def commit() -> str:
@@ -33,6 +24,8 @@ def commit() -> str:
 
 def machine() -> str:
     """The processor, its cores, the accelerator if any, the system."""
+    import torch  # here, for the command line asks this module only where the checkout is
+
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

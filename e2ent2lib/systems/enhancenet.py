@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.models.blocks import conv3, doublings, output_conv, residual_blocks
 from e2ent2lib.systems.parts import enlarge, gram
 from e2ent2lib.systems.vgg import VGG19, deepest

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.models.e2ent2 import Images, Outputs, Synthesis, swapped_features
+from e2ent2lib.matching import match_and_swap
+from e2ent2lib.models.e2ent2 import Images, Outputs, Synthesis, features
 from e2ent2lib.systems.vgg import VGG19
 
 LAYER, CHANNELS = "relu1_2", 64
@@ -49,8 +50,9 @@ class FeatureVGG(nn.Module):
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """Eq. 1 and 2 on images in [0, 1]; lists for several references."""
-        nothing = (0.0, 0.0, 0.0)
-        phi_in, swapped, matches = swapped_features(self.encoder, lr, ref, ref_down, nothing, self.profile.scale)
+        phi_in, *phi_refs = features(self.encoder, lr, ref_down, ref)
+        alphas = (0.0, 0.0, 0.0)
+        swapped, matches, *_ = match_and_swap(phi_in, *phi_refs, alphas, self.profile.scale, return_matches=True)
         return self.compose(swapped, phi_in, lr, matches.confidence)
 
     def compose(self, swapped: Tensor, phi_in: Tensor, lr: Images, confidence: Tensor) -> Outputs:

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.systems.stereosr import one_view
 
 Images = Float[Tensor, "b 3 h w"]

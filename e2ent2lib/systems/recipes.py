@@ -33,7 +33,7 @@ class Recipe:
     rec: str = "l1"
     """The paper's reconstruction loss: "l1" (Eq. 8) or "mse"."""
     adversarial: str | None = None
-    """A name of ``losses.ADVERSARIES``; "ragan" is Eq. 9 and 10."""
+    """A name of ``adversaries.ADVERSARIES``; "ragan" is Eq. 9 and 10."""
     start_from: str | None = None
     """The model whose weights it starts from."""
     part: str = ""

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.models.blocks import conv3, doublings
 from e2ent2lib.systems.vgg import VGG19, deepest
 

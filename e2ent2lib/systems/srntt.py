@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.matching import match, swap
 from e2ent2lib.models.blocks import conv3, upsampling
 from e2ent2lib.systems.parts import enlarge, gram, shrink

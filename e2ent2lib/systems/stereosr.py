@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.data.crops import Crops
+from e2ent2lib.crops import Crops
 from e2ent2lib.models.blocks import conv3
 from e2ent2lib.systems.parts import enlarge, to_rgb, to_ycbcr
 

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from e2ent2lib.matching import Map, Matches, match, overlap_weights, swap
+from e2ent2lib.exact.gather import overlap_weights
+from e2ent2lib.matching import Map, Matches, match, swap
 from e2ent2lib.models.e2ent2 import E2ENT2, Images, Outputs
 
 

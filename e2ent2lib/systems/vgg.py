@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from e2ent2lib.runs.provenance import file_sha256
+from e2ent2lib.runs.files import file_sha256
 
 CONVOLUTIONS = (2, 2, 4, 4, 4)
 """Convolutions in each of the five stages; a stage ends in max-pooling and the next one begins."""

@@ -1,0 +1,259 @@
+"""A training run of any system, from its name to its checkpoint: what the command ``e2ent2 train`` does."""
+
+import os
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.utils.data import default_collate
+
+from e2ent2lib.config import Profile
+from e2ent2lib.crops import Crops
+from e2ent2lib.data.training import CropTwice, TrainingImages, training_images
+from e2ent2lib.matching import NotFiniteError
+from e2ent2lib.measure.metrics import psnr
+from e2ent2lib.models import branches
+from e2ent2lib.photos.images import to_image
+from e2ent2lib.runs.cards import diagnosis, kept_card, run_card
+from e2ent2lib.runs.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
+from e2ent2lib.runs.probes import probe
+from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, copy_weights, stop_signal
+from e2ent2lib.systems.adversaries import ADVERSARIES
+from e2ent2lib.systems.recipes import RECIPES, Recipe
+from e2ent2lib.systems.vgg import LICENCE, VGG19
+from e2ent2lib.train import Hooks, Plan, Players, fit, images_of, inputs_of, make_players
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How one run is made, apart from the model and its profile."""
+
+    data: str | os.PathLike = "embedded"
+    """"embedded", a name in data/ or E2ENT2_DATA, or a folder of photographs."""
+    out: str | os.PathLike | None = None
+    """The folder of the run; runs/NAME-PROFILE if not given."""
+    start_from: str | os.PathLike | None = None
+    """The folder of the model that this one starts from; in runs/ or the shipped one if not given."""
+    seed: int = 0
+    """Of weights and crops."""
+    resume: bool = False
+    """Continue the run in ``out``, if there is one."""
+    accelerator: str = "auto"
+    """Fabric's: "cpu", "gpu", "auto"."""
+    devices: int | str = "auto"
+    """How many, or "auto"."""
+    progress: bool = True
+    """Show progress bars."""
+
+
+def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tuple[nn.Module, list[dict]]:
+    """Train a system by its recipe and write ``NAME.safetensors`` with its card into ``options.out``.
+
+    The run is saved at each validation and on Ctrl-C: ``state.pt``, and its weights so far in ``best`` and ``last``. A
+    resumed run ends with the same weights, to the bit, as an unbroken one on the same machine. The checkpoint is the
+    one with the best validation PSNR, of an ablation the last one; beside ``sisr`` its weights after
+    ``steps_pretraining`` steps are written too, where stage 2 starts. Returns the model and the history.
+    Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input,
+    NotFiniteError with a diagnosis if training diverges, KeyboardInterrupt after Ctrl-C or SIGTERM, and OSError if
+    there is no room; what was saved stays whole.
+    """
+    network_of(name)  # an unknown name is refused before anything is read or written
+    if name in MADE_BY:
+        raise ValueError(f"{name} is saved on the way to {MADE_BY[name]}; train that")
+    recipe, out = RECIPES[name], Path(options.out or f"runs/{name}-{profile.name}")
+    if (out / "state.pt").is_file() and not options.resume:
+        raise FileExistsError(f"{out} holds a run already; add --resume to continue it, or choose another --out")
+    fabric = make_fabric(profile, options.accelerator, options.devices)
+    torch.manual_seed(options.seed)
+    model = build_model(name, profile)
+    started_from = start(model, recipe, profile, options.start_from)
+    progress = options.progress and fabric.is_global_zero
+    images = training_images(options.data, profile, progress=progress)
+    players = players_for(fabric, model, recipe, profile)
+    facts = {"started_from": started_from, "recipe": recipe.facts(players.loss), "vgg": load_vgg(model, players.loss)}
+    made = {"model": name, "seed": options.seed} | {k: v for k, v in asdict(profile).items() if k not in MAY_CHANGE}
+    state = RunState(data=images.facts, made=made)
+    if (out / "state.pt").is_file():
+        state = state.resumed(out / "state.pt", players)
+    run = Run(fabric, players, recipe, profile, state, out, facts)
+    with alone_in(out, fabric.is_global_zero):
+        plan = run.plan(images, progress)
+        try:
+            if recipe.ablation and not state.step:
+                state.add_row(plan.validate())
+            with stop_signal() as run.stop:
+                fit(fabric, players, plan, profile, state, run)
+        except NotFiniteError as error:
+            raise NotFiniteError(diagnosis(error, state, profile, model, out)) from error
+        model.card = run.finish()
+    return model.eval().requires_grad_(False), state.history
+
+
+def make_fabric(profile: Profile, accelerator: str = "auto", devices: int | str = "auto") -> Fabric:
+    """Fabric on the devices asked for; under ``torchrun`` on those it started. Raises ValueError if they do not fit."""
+    nodes = 1
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=profile.precision)
+    fabric.launch()
+    if profile.batch % fabric.world_size:
+        raise ValueError(f"a batch of {profile.batch} does not split over {fabric.world_size} processes")
+    return fabric
+
+
+def players_for(fabric: Fabric, model: nn.Module, recipe: Recipe, profile: Profile) -> Players:
+    """``make_players`` with the loss and the adversary of a recipe."""
+    loss = recipe.make_loss(profile, branches(model))
+    for part in loss.modules():
+        if isinstance(part, VGG19):
+            part.autocast = fabric.autocast  # Fabric does so for the networks alone
+    adversary = ADVERSARIES[recipe.adversarial] if recipe.adversarial else None
+    return make_players(fabric, model, loss, adversary, profile)
+
+
+def start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None) -> dict | None:
+    """Load the weights that a recipe starts from; returns which ones they were.
+
+    Raises FileNotFoundError that says how to train them, or ValueError if they are damaged.
+    """
+    if recipe.start_from is None:
+        return None
+    own = Path(f"runs/{MADE_BY.get(recipe.start_from, recipe.start_from)}-{profile.name}")
+    default = own if (own / f"{recipe.start_from}.safetensors").is_file() else shipped_folder() / profile.name
+    first = load_model(recipe.start_from, profile, folder or default)
+    model.get_submodule(recipe.part).load_state_dict(first.state_dict())
+    if recipe.start_synthesis:
+        model.synthesis.start_from(model.sisr)
+    return {"model": recipe.start_from, "sha256": first.card["sha256"]}
+
+
+def load_vgg(network: nn.Module, loss: nn.Module) -> dict | None:
+    """Give all VGG19 parts of a network and its loss their weights; returns what a card says of them, None if none.
+
+    Raises FileNotFoundError or ValueError if the weights are not at hand.
+    """
+    inside, outside = ([m.load() for m in part.modules() if isinstance(m, VGG19)] for part in (network, loss))
+    if not inside + outside:
+        return None
+    stored = sorted({layer for part in inside for layer in part.body})
+    measured = sorted({layer for part in outside for layer in part.layers})
+    source = (inside + outside)[0].source
+    return {"weights": source, "stored": stored, "layers_of_the_loss": measured, "licence": LICENCE}
+
+
+@torch.no_grad()
+def validate(model: nn.Module, crops: CropTwice) -> dict[str, float]:
+    """Mean PSNR in dB of each branch over validation crops, RGB, 8 bits, float32.
+
+    Raises NotFiniteError if a weight is not finite.
+    """
+    if not all(p.isfinite().all() for p in model.parameters()):
+        raise NotFiniteError("a weight is not finite")
+    device = next(model.parameters()).device
+    model.eval()
+    scores = []
+    for crop in (crops[i] for i in range(len(crops))):
+        batch = Crops(*(x[None].to(device) for x in crop))
+        images = images_of(model, model(*inputs_of(model, batch)))
+        scores.append([psnr(to_image(x), to_image(crop.hr[None])) for x in images.values()])
+    model.train()
+    return dict(zip((f"val_{name}" for name in branches(model)), torch.tensor(scores).mean(0).tolist()))
+
+
+@dataclass
+class Run(Hooks):
+    """A run at work, which saves itself at each validation and when one of its processes is told to stop."""
+
+    fabric: Fabric
+    players: Players
+    recipe: Recipe
+    profile: Profile
+    state: RunState
+    out: Path
+    facts: dict
+    """What its card says beyond ``run_card``."""
+
+    def __post_init__(self) -> None:
+        self.steps = getattr(self.profile, self.recipe.steps)
+        self.stop = threading.Event()
+        self.since = time.perf_counter()
+
+    def plan(self, images: TrainingImages, progress: bool) -> Plan:
+        """The steps that are left, and what is validated on the way; an ablation's encoder is probed too."""
+        model, profile, state = self.players.model, self.recipe.crops(self.profile), self.state
+        length, start = self.steps * profile.batch, state.step * profile.batch
+        seed, scenes = state.made["seed"], images.scenes
+        crops = CropTwice(images.train, profile, length=length, seed=seed, start=start, scenes=scenes)
+        alike = replace(profile, unrelated=0.0, views=0.0)
+        validation = CropTwice(images.validation, alike, length=16, seed=1_000_003)
+        if not self.recipe.ablation:
+            return Plan(crops, partial(validate, model, validation), self.steps, profile.checkpoint_every, progress)
+        first = default_collate([tuple(validation[i]) for i in range(min(profile.batch, len(validation)))])
+        batch = Crops(*(x.to(self.fabric.device) for x in first))
+
+        def look() -> dict[str, float]:
+            return validate(model, validation) | probe(model, batch, self.recipe.rec)
+
+        return Plan(crops, look, self.steps, profile.probe_every, progress)
+
+    def stop_requested(self) -> bool:
+        """Whether Ctrl-C or SIGTERM reached this process."""
+        return self.stop.is_set()
+
+    def after_step(self, row: dict[str, float] | None, stopping: bool) -> None:
+        """Keep what is to be kept, and save. Raises KeyboardInterrupt if the run is stopped, OSError as ``save``."""
+        state, model = self.state, self.players.model
+        seconds = state.seconds + time.perf_counter() - self.since
+        if self.recipe.keeps and state.step == min(self.profile.steps_pretraining, self.steps):
+            state.kept = {"weights": copy_weights(model), "step": state.step, "seconds": round(seconds)}
+        if row:
+            state.keep_if_best(row[f"val_{branches(model)[-1]}"], model)
+        if row or stopping:
+            state.seconds, self.since = seconds, time.perf_counter()
+            self.save()
+        if stopping and state.step < self.steps:
+            raise KeyboardInterrupt(f"stopped after step {state.step} of {self.steps}; continue with --resume")
+
+    def save(self) -> None:
+        """Write ``state.pt``, and then the last and the best weights as checkpoints to use meanwhile.
+
+        Raises OSError that says what to do if there is no room; what was there before is whole then.
+        """
+        state, model, name = self.state, self.players.model, self.state.made["model"]
+        if self.fabric.is_global_zero:
+            try:
+                state.save(self.out / "state.pt", self.players)
+                save_model(model, self.card(last=True), self.out / "last", name)
+                if state.best_step == state.step:
+                    save_model(model, self.card(last=False), self.out / "best", name)
+            except OSError as error:
+                raise OSError(
+                    f"{self.out}: cannot be written at step {state.step} ({error.strerror or error}); make room, then "
+                    "continue with --resume: what was saved before is whole"
+                ) from error
+        self.fabric.barrier()
+
+    def finish(self) -> dict:
+        """Write the checkpoint that the run was for, whose weights the model then has; returns its card."""
+        state, model, last = self.state, self.players.model, self.recipe.ablation
+        if not last:
+            model.load_state_dict(state.best)
+        card = self.card(last=last)
+        if self.fabric.is_global_zero:
+            save_model(model, card, self.out, state.made["model"])
+            if kept := self.recipe.keeps:
+                pretrained = build_model(kept, self.profile)
+                pretrained.load_state_dict(state.kept["weights"])
+                save_model(pretrained, kept_card(kept, state.kept, card), self.out, kept)
+        self.fabric.barrier()
+        return card
+
+    def card(self, *, last: bool) -> dict:
+        """The card of the last weights, or of those that validated best."""
+        return run_card(self.profile, self.state, last=last) | self.facts

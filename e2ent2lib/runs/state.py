@@ -1,0 +1,115 @@
+"""What a run leaves in its folder so that it may be interrupted at any moment: ``state.pt``, whole or not there."""
+
+import io
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from e2ent2lib.config import Profile
+from e2ent2lib.runs.files import whole_file
+from e2ent2lib.train import Players, State
+
+MAY_CHANGE = ("lr", "checkpoint_every", "probe_every", "workers", "cache", "name")
+"""Fields of a profile that may be others when a run is resumed; and so may the number of steps."""
+MAY_CHANGE += tuple(f.name for f in fields(Profile) if f.name.startswith("steps_"))
+
+
+@dataclass(kw_only=True)
+class RunState(State):
+    """All that ``state.pt`` holds beside the players: how far a run has come, and what it has kept."""
+
+    data: dict
+    """``TrainingImages.facts`` of the photographs."""
+    made: dict
+    """The model's name, the seed and the profile less ``MAY_CHANGE``: what a resumed run must share."""
+    seconds: float = 0.0
+    """Of training and validation, up to the last time it was saved."""
+    best: dict[str, Tensor] | None = None
+    """The weights that validated best so far."""
+    best_psnr: float = -math.inf
+    best_step: int = 0
+    kept: dict | None = None
+    """The weights that stage 2 starts from, with their step and the seconds until then."""
+
+    def keep_if_best(self, psnr: float, model: nn.Module) -> None:
+        """Keep the weights if this validation, in dB, is the best one."""
+        if psnr > self.best_psnr:
+            self.best, self.best_psnr, self.best_step = copy_weights(model), psnr, self.step
+
+    def save(self, path: Path, players: Players) -> None:
+        """Write ``state.pt``. Raises OSError if there is no room; what was there before is whole then."""
+        content = io.BytesIO()
+        torch.save(vars(self) | {"players": players.state()}, content)  # to memory: a full disk is then a plain OSError
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content.getbuffer())
+
+    def resumed(self, path: Path, players: Players) -> "RunState":
+        """The saved state, ``players`` brought to it, if it is of the training that this new state stands for.
+
+        Raises ValueError if it is damaged, or of another training.
+        """
+        try:
+            saved = torch.load(path, weights_only=True, map_location="cpu")
+            weights = saved.pop("players")
+            state = RunState(**saved)
+            fingerprint = state.data["fingerprint"]
+        except Exception as error:  # of a damaged file torch raises whatever its parts do
+            raise ValueError(
+                f"{path}: damaged ({type(error).__name__}); {path.parent / 'last'} holds the weights without the rest, "
+                "and another --out starts from the beginning"
+            ) from error
+        if fingerprint != self.data["fingerprint"]:
+            raise ValueError(f"{path} was trained on other photographs; give the same --data, or another --out")
+        other = [f"{k} {state.made.get(k)}, now {v}" for k, v in self.made.items() if state.made.get(k) != v]
+        if other:
+            raise ValueError(f"{path} is of another training ({'; '.join(other)}); give the same, or another --out")
+        players.load_state(weights)
+        return state
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A network's weights as they are now, in memory."""
+    return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+
+
+@contextmanager
+def alone_in(out: Path, writes: bool) -> Iterator[None]:
+    """Make the folder, remove what a killed run left half-written, and keep other runs out of it.
+
+    Raises FileExistsError if another run is at work there. Of several processes only the one that ``writes`` does so.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if not writes:
+        yield
+        return
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            for folder in (out, out / "last", out / "best"):
+                for left in (*folder.glob(".*-*.pt"), *folder.glob(".*-*.safetensors"), *folder.glob(".*-*.json")):
+                    left.unlink()
+            yield
+    except Timeout:
+        raise FileExistsError(f"{out}: another run is at work there; wait for it, or choose another --out") from None
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a step is never cut in half."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)

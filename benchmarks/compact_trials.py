@@ -25,7 +25,7 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.runs.run import RunOptions, make_fabric, players_for, train
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems import SYSTEMS, recipe_of
 from e2ent2lib.train import training_step
 
 TABLE = Path(__file__).with_suffix(".jsonl")
@@ -74,7 +74,7 @@ TRIALS = {
 def seconds_a_step(name: str, profile: Profile, images: list) -> float:
     """Measured over 12 steps after 4, while whatever else runs on the machine runs."""
     fabric = make_fabric(profile, "cpu", 1)
-    players = players_for(fabric, build_model(name, profile), RECIPES[name], profile)
+    players = players_for(fabric, build_model(name, profile), recipe_of(name), profile)
     crops = CropTwice(images, profile, length=16 * profile.batch)
     for step in range(16):
         if step == 4:
@@ -94,11 +94,11 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
     """One trial, as a line of the table."""
     trial = TRIALS[name]
     profile = replace(COMPACT, **BASE | trial.profile)
-    usual = RECIPES[trial.model]
-    RECIPES[trial.model] = replace(usual, **trial.recipe)
+    usual = SYSTEMS[trial.model]
+    SYSTEMS[trial.model] = replace(usual, recipe=replace(usual.recipe, **trial.recipe))
     images = training_images(data, profile, progress=False).train
     steps, cost = {}, {}
-    for stage, model, share in (("steps_sisr", "sisr", seconds[0]), (usual.steps, trial.model, seconds[1])):
+    for stage, model, share in (("steps_sisr", "sisr", seconds[0]), (usual.recipe.steps, trial.model, seconds[1])):
         cost[model] = seconds_a_step(model, profile, images)
         steps[stage] = max(1, round(share / cost[model]))
     profile = replace(profile, **steps, steps_pretraining=steps["steps_sisr"], checkpoint_every=10**9)
@@ -107,7 +107,7 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
         train("sisr", profile, first)
         second = RunOptions(data=data, out=f"{folder}/ref", start_from=f"{folder}/sisr")
         model, history = train(trial.model, profile, second)
-    RECIPES[trial.model] = usual
+    SYSTEMS[trial.model] = usual
     row = {
         "trial": name,
         "profile": trial.profile,
@@ -115,7 +115,7 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": seconds,
         "seconds_a_step": cost,
-        "steps": {"steps_sisr": steps["steps_sisr"], "steps_joint": steps[usual.steps]},
+        "steps": {"steps_sisr": steps["steps_sisr"], "steps_joint": steps[usual.recipe.steps]},
         "bicubic": views("bicubic", "", every),
         "sisr_branch": views(model.sisr, "", every),
         "related": views(model, "", every),

@@ -30,8 +30,8 @@ from e2ent2lib.photos import tiles
 from e2ent2lib.photos.confidence import FILE, agreement
 from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image
 from e2ent2lib.runs import provenance
-from e2ent2lib.runs.checkpoints import UNTRAINED
 from e2ent2lib.runs.files import whole_file
+from e2ent2lib.systems import SYSTEMS
 
 PROFILE = "compact"
 SIDE = 512  # pixels of a view, from its top left
@@ -110,7 +110,7 @@ def main() -> None:
     """Measure the models named, or all that match cell by cell, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="names of models that ship; default: all that match cell by cell")
-    named = parser.parse_args().models or [n for n in available_models(PROFILE) if n not in UNTRAINED]
+    named = parser.parse_args().models or [n for n in available_models(PROFILE) if not SYSTEMS[n].card]
     chosen, tested = list(training_cases()), list(test_cases())
     written = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"checkpoints": {}}
     written["pictures"] = {

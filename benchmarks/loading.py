@@ -21,7 +21,7 @@ from e2ent2lib.crops import Crops
 from e2ent2lib.data import CropTwice, training_images
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.runs.run import make_fabric, players_for
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems import recipe_of
 from e2ent2lib.train import training_step
 
 LEAST = 5.0
@@ -48,7 +48,7 @@ def loaded_a_second(images: list, profile: Profile, count: int = 200) -> float:
 def step_seconds(images: list, profile: Profile, model: str) -> float:
     """The fastest of five training steps of ``model``, without loading."""
     fabric = make_fabric(profile)
-    players = players_for(fabric, build_model(model, profile), RECIPES[model], profile)
+    players = players_for(fabric, build_model(model, profile), recipe_of(model), profile)
     batch = fabric.to_device(Crops(*next(batches(images, profile))))
     times = []
     for _ in range(5):

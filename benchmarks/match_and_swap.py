@@ -31,7 +31,7 @@ from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.runs.run import make_fabric, players_for
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems import recipe_of
 from e2ent2lib.train import training_step
 
 HERE = Path(__file__).parent
@@ -152,7 +152,7 @@ def share_of_training_step(steps: int = 8) -> dict[str, float]:
     """How much of a joint training step at the compact profile goes to match and swap; seconds a step."""
     profile = config.get_profile("compact")
     fabric = make_fabric(profile, "cpu", 1)
-    players = players_for(fabric, build_model("e2ent2-mse", profile), RECIPES["e2ent2-mse"], profile)
+    players = players_for(fabric, build_model("e2ent2-mse", profile), recipe_of("e2ent2-mse"), profile)
     low, high = ((profile.batch, 3, n, n) for n in (profile.crop // profile.scale, profile.crop))
     batch = Crops(*(torch.rand(shape) for shape in (high, low, high, low)))
     spent = {"match": 0.0, "swap": 0.0, "swap_adjoint": 0.0}

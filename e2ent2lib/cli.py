@@ -17,6 +17,9 @@ from e2ent2lib.config import get_profile
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs.provenance import ROOT
+from e2ent2lib.systems import SYSTEMS, recipe_of
+
+TRAINABLE = [name for name, system in SYSTEMS.items() if system.recipe]
 
 
 def upscale(
@@ -49,15 +52,12 @@ def upscale(
     from e2ent2lib.photos.inference import shipped
     from e2ent2lib.photos.report import save_report
     from e2ent2lib.photos.upscale import Upscaled, refuse_inputs, upscale_all
-    from e2ent2lib.runs.checkpoints import UNTRAINED, load_model
+    from e2ent2lib.runs.checkpoints import load_model
 
     refuse_inputs(output, ref)
     if report and report.exists() and not report.is_dir():
         raise ValueError(f"{report}: is a file; --report is a folder")
-    if model in UNTRAINED:
-        system = model
-    else:
-        system = load_model(model, profile, weights) if weights else shipped(model, profile)
+    system = load_model(model, profile, weights) if weights else shipped(model, profile)
     options, failed = Options(precision=precision, matching=matching, progress=True), 0
     for done in upscale_all(low, ref, output, system, options, again=again):
         if not isinstance(done, Upscaled):
@@ -103,7 +103,7 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
 
 
 def train(
-    model: Positional[str],
+    model: Annotated[Positional[str], arg(help=f"one of {', '.join(TRAINABLE)}")],
     /,
     profile: str | None = None,
     data: str = "embedded",
@@ -121,10 +121,6 @@ def train(
     """Train a row of the tables; also under ``torchrun`` on several devices or machines.
 
     Args:
-        model: drcn, enhancenet, srresnet, srgan, sisr, sisr-gan, srntt, stereosr, passrnet, feature-vgg,
-            feature-presisr, e2ent2-mse, e2ent2-mse-related, e2ent2-mse-gated, e2ent2-mse-subcell,
-            e2ent2-mse-subcell-gated, e2ent2, e2ent2-alpha-100, -010 or -001, e2ent2-ablation, e2ent2-error-sum,
-            e2ent2-noresidual or e2ent2-plain-gan.
         profile: smoke, compact or paper.
         data: "embedded", a name in data/ or in the folder E2ENT2_DATA, or a folder of photographs.
         out: folder of the run and the checkpoint; runs/MODEL-PROFILE if not given.
@@ -139,11 +135,10 @@ def train(
         devices: how many, or auto.
     """
     from e2ent2lib.runs import run  # Fabric takes seconds to import, and only training needs it
-    from e2ent2lib.systems.recipes import RECIPES
 
     chosen = get_profile(profile)
-    if model in RECIPES and steps is not None:
-        chosen = replace(chosen, **{RECIPES[model].steps: steps})
+    if steps is not None:
+        chosen = replace(chosen, **{recipe_of(model).steps: steps})
     given = {"views": views, "lr": lr, "checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     if chosen.checkpoint_every < 1:

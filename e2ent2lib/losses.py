@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
+from e2ent2lib.models.network import Outputs, trained_images
 
 Images = Float[Tensor, "b 3 h w"]
 Scores = Float[Tensor, " b"]
@@ -60,17 +61,16 @@ class PaperLoss(nn.Module):
     def __init__(self, profile: Profile, rec: Literal["l1", "mse"] = "l1", branches: tuple[str, ...] = ("sisr",)):
         """``branches``: "sisr", "ref", or both; beside the other the SISR branch has the profile's ``weight_sisr``."""
         super().__init__()
-        self.rec = rec
+        self.rec, self.branches = rec, branches
         joint = len(branches) == 2
         shares = {branch: profile.weight_sisr if branch == "sisr" and joint else 1.0 for branch in branches}
         self.weights = {f"rec_{branch}": share * profile.weight_rec for branch, share in shares.items()}
         self.weights |= {f"adv_{branch}": share * profile.weight_adv for branch, share in shares.items()}
 
-    def forward(self, outputs: Tensor | tuple, batch: tuple, progress: float) -> dict[str, Tensor]:
-        """The unweighted terms of its branches, from what the network returned: an image, or ``models.Outputs``.
+    def forward(self, outputs: Outputs, batch: tuple, progress: float) -> dict[str, Tensor]:
+        """L_rec of each branch's image, unweighted.
 
         ``batch`` is of ``Crops``; ``progress`` is for the losses of baselines that change during training.
         """
-        images = {"sisr": outputs} if isinstance(outputs, Tensor) else {"sisr": outputs.sisr, "ref": outputs.sr}
-        terms = {f"rec_{branch}": image for branch, image in images.items() if image is not None}
-        return {n: reconstruction_loss(image, batch.hr, self.rec) for n, image in terms.items() if n in self.weights}
+        images = trained_images(outputs, self.branches)
+        return {f"rec_{branch}": reconstruction_loss(image, batch.hr, self.rec) for branch, image in images.items()}

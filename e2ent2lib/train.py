@@ -20,7 +20,8 @@ from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
 from e2ent2lib.losses import Adversary
 from e2ent2lib.matching import NotFiniteError
-from e2ent2lib.models import Critic, branches, image_of
+from e2ent2lib.models import Critic, Network
+from e2ent2lib.models.network import trained_images
 
 ADAM_EPS = 1e-10
 """Adam's ε. Of 1e-2 · MSE gradients of 1e-8 are left, beside which the usual 1e-8 would halve and quarter the steps."""
@@ -44,7 +45,7 @@ class Players(NamedTuple):
     adversary: Adversary | None
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Network:
         """The generator as it was before Fabric wrapped it."""
         return self.generator.net.module
 
@@ -69,7 +70,7 @@ class Players(NamedTuple):
 
 
 def make_players(
-    fabric: Fabric, model: nn.Module, loss: nn.Module, adversary: Adversary | None, profile: Profile
+    fabric: Fabric, model: Network, loss: nn.Module, adversary: Adversary | None, profile: Profile
 ) -> Players:
     """The model and its critics on Fabric's devices, each with Adam (4.1).
 
@@ -77,7 +78,7 @@ def make_players(
     without critics.
     """
     loss = fabric.to_device(loss)
-    nets = [model, *(Critic(profile) for _ in branches(model) if adversary)]
+    nets = [model, *(Critic(profile) for _ in model.branches if adversary)]
     nets = [net.to(memory_format=torch.channels_last) for net in nets]
     learnt = [[p for p in net.parameters() if p.requires_grad] for net in nets]
     adams = [torch.optim.Adam(weights, lr=profile.lr, eps=ADAM_EPS) for weights in learnt]
@@ -98,8 +99,8 @@ def training_step(
     def mean(scores: Tensor) -> Tensor:
         return fabric.all_gather(scores, sync_grads=True).mean()
 
-    outputs = players.generator.net(*inputs_of(players.model, batch))
-    images = images_of(players.model, outputs)  # I_sr of each branch
+    outputs = players.generator.net(*inputs_of(batch))
+    images = trained_images(outputs, players.model.branches)  # I_sr of each branch
     losses = {}
     for (branch, fake), critic in zip(images.items(), players.critics):
         losses[f"critic_{branch}"] = critic_step(fabric, critic, players.adversary, batch.hr, fake.detach(), mean, step)
@@ -142,22 +143,15 @@ def check_gradients(players: Players, losses: dict[str, Tensor]) -> None:
     gradients = [[p.grad for p in player.net.parameters() if p.grad is not None] for player in players.all()]
     lengths = torch.stack([nn.utils.get_total_norm(grads) for grads in gradients])
     if not lengths.isfinite().all():
-        who = ["the generator", *(f"the critic of {branch}" for branch in branches(players.model))]
+        who = ["the generator", *(f"the critic of {branch}" for branch in players.model.branches)]
         seen = ", ".join(f"of {name} {length:g}" for name, length in zip(who, lengths.tolist()))
         at = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
         raise NotFiniteError(f"the lengths of the gradients are {seen}, at {at}")
 
 
-def inputs_of(model: nn.Module, batch: Crops) -> tuple[Tensor, ...]:
-    """What goes into a network of a batch: I_in, and I_ref and I_ref↓ if it uses a reference."""
-    inputs = [x.contiguous(memory_format=torch.channels_last) for x in batch[1:]]
-    return tuple(inputs[:1] if model.references == "none" else inputs)
-
-
-def images_of(model: nn.Module, outputs: Tensor | tuple) -> dict[str, Tensor]:
-    """The images (b, 3, H, W) of its trained branches."""
-    images = {name: image_of(outputs) for name in branches(model)}
-    return images | {"sisr": outputs.sisr} if len(images) == 2 else images
+def inputs_of(batch: Crops) -> list[Tensor]:
+    """What goes into a network of a batch: I_in, I_ref and I_ref↓."""
+    return [x.contiguous(memory_format=torch.channels_last) for x in batch[1:]]
 
 
 def learning_rate(profile: Profile, step: int, steps: int) -> float:
@@ -230,7 +224,7 @@ def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: S
             row = None
             if state.step % plan.every == 0 or state.step == plan.steps:
                 row = state.add_row(plan.validate())
-                bar.set_postfix({"PSNR": f"{row[f'val_{branches(players.model)[-1]}']:.2f} dB"})
+                bar.set_postfix({"PSNR": f"{row[f'val_{players.model.branches[-1]}']:.2f} dB"})
             hooks.after_step(row, stopping)
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from tiny import RECIPES
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
 from e2ent2lib.data.training import CropTwice
 from e2ent2lib.runs.checkpoints import build_model
-from e2ent2lib.systems.recipes import RECIPES
 from e2ent2lib.systems.vgg import find_weights
 from e2ent2lib.train import load_vgg, make_fabric, make_players, training_step
 

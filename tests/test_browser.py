@@ -17,8 +17,8 @@ from PIL import Image
 
 from e2ent2lib.explore.study import read_answers
 from e2ent2lib.explore.study_page import OTHERS
-from e2ent2lib.report.systems import NAMES
 from e2ent2lib.runs.provenance import ROOT
+from e2ent2lib.systems import SYSTEMS
 
 api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
 SHOTS = ROOT / "build" / "screenshots"
@@ -383,7 +383,7 @@ def test_a_study_is_interrupted_gone_on_with_and_never_overwritten(browser, stud
     page.get_by_text("Thank you!").wait_for()
     assert read_answers(answers / "p1.csv") == done
     page.close()
-    names = {NAMES[n] for n in (*OTHERS, "e2ent2")} | {*OTHERS, "e2ent2"} - {"landmark"}
+    names = {SYSTEMS[n].title for n in (*OTHERS, "e2ent2")} | {*OTHERS, "e2ent2"} - {"landmark"}
     assert [n for n in names if n in text] == []
 
 

@@ -26,8 +26,8 @@ from e2ent2lib.measure.verdicts import (
 )
 from e2ent2lib.report import ablations, claims_report
 from e2ent2lib.report.oddities import oddities
-from e2ent2lib.runs.checkpoints import MODELS
 from e2ent2lib.runs.provenance import ROOT
+from e2ent2lib.systems import SYSTEMS
 
 PART = Comparison("ours", "theirs", data=("toys",))
 CLAIM = Claim("toy", "nowhere", "ours is better", (PART,))
@@ -215,7 +215,7 @@ def claim_of(name):
 def test_every_claim_compares_models_that_exist_and_has_a_name_of_its_own():
     assert len({c.name for c in CLAIMS}) == len(CLAIMS)
     for part in (p for c in CLAIMS for p in c.parts if isinstance(p, Comparison | InTraining)):
-        assert {part.better, part.worse} <= {*MODELS}
+        assert {part.better, part.worse} <= SYSTEMS.keys()
 
 
 def test_a_verdict_is_what_a_second_way_to_compute_it_gives(findings):

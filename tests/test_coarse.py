@@ -11,7 +11,7 @@ from e2ent2lib.exact.place import similarity_map
 from e2ent2lib.matching import match
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.coarse import Lookup, Places, match_coarse
-from e2ent2lib.photos.inference import enlarge_with
+from e2ent2lib.photos.inference import enlarge
 
 few = settings(deadline=None, max_examples=30)
 
@@ -74,5 +74,5 @@ def test_it_is_an_option_of_networks_that_tile():
     with pytest.raises(ValueError, match="unknown matching 'near'; choose 'exact'"):
         tiles.enlarge(model, lr, refs, matching="near")
     with pytest.raises(ValueError, match="knows no coarse matching"):
-        enlarge_with(network("srntt"), lr, refs, matching="coarse")
+        enlarge(network("srntt"), lr, refs, matching="coarse")
     np.testing.assert_array_equal(tiles.enlarge(model, lr, matching="coarse").image, tiles.enlarge(model, lr).image)

@@ -13,7 +13,7 @@ from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.photos.confidence import FILE, agreement, judge, thresholds
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.tiles import enlarge
-from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, load_model, shipped_card
+from e2ent2lib.runs.checkpoints import available_models, load_model, shipped_card
 
 
 def matches(index, source=None):
@@ -63,7 +63,7 @@ def test_agreement_is_that_of_a_slow_loop_also_of_several_references(height, wid
 
 
 def test_every_threshold_belongs_to_a_checkpoint_that_ships_and_each_such_network_has_one():
-    cards = {n: shipped_card(n, "compact") for n in available_models("compact") if n not in UNTRAINED}
+    cards = {name: shipped_card(name, "compact") for name in available_models("compact")}
     known = {known["model"]: sha for sha, known in thresholds().items()}
     assert known == {name: cards[name]["sha256"] for name in known}, "run benchmarks/confidence.py again"
     assert {"e2ent2", "e2ent2-mse", "e2ent2-mse-gated"} <= known.keys()

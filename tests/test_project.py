@@ -13,19 +13,19 @@ import pandas as pd
 import pytest
 import yaml
 from safetensors.torch import load_file
+from tiny import RECIPES
 
 from e2ent2lib.config import COMPACT
 from e2ent2lib.measure.results import cards, read_results, read_rows
 from e2ent2lib.report import pages
-from e2ent2lib.report.paper import PRINTED
-from e2ent2lib.report.tables import EXTRA, table
-from e2ent2lib.runs.checkpoints import UNTRAINED
+from e2ent2lib.report.tables import rows as table_rows
+from e2ent2lib.report.tables import table
 from e2ent2lib.runs.files import file_sha256
 from e2ent2lib.runs.provenance import ROOT
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems import SYSTEMS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / "README.md", ROOT / "RESULTS.md", ROOT / "FAULTS.md", ROOT / "data" / "README.md", *NOTEBOOKS]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data" / "README.md", *NOTEBOOKS]
 
 
 def bounds(lines: list[str]) -> dict[str, str]:
@@ -95,7 +95,7 @@ def test_every_committed_score_names_a_checkpoint_that_exists():
         for row in map(json.loads, path.read_text().splitlines()):
             assert row["model"] == path.stem
             card = place / f"{path.stem}.json"
-            known = None if path.stem in UNTRAINED else json.loads(card.read_text())["sha256"]
+            known = None if SYSTEMS[path.stem].card else json.loads(card.read_text())["sha256"]
             assert row["checkpoint_sha256"] == known, path
             assert path.parent.name.startswith(row["dataset"])
             assert {"protocol", "data_fingerprint", "profile", "seed", "commit", "machine", "versions"} <= row.keys()
@@ -131,7 +131,7 @@ def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Pa
 def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_group_the_same_crops():
     facts = [json.loads(p.read_text()) for p in sorted((ROOT / "weights/compact").glob("*.json"))]
     facts = [f for f in facts if f["model"] in RECIPES and not RECIPES[f["model"]].ablation]
-    rows = {model for _, model in EXTRA[1]} | {p.model for p in PRINTED if p.table in (1, 2)} - {*UNTRAINED}
+    rows = {name for number in (1, 2) for _, name in table_rows(number) if not SYSTEMS[name].card}
     assert {f["model"] for f in facts} >= rows | {"srresnet"}
     same = {(f["data"]["fingerprint"], f["profile"]["channels"], f["selection"].rsplit(":", 1)[0]) for f in facts}
     assert len(same) == 1, same
@@ -171,7 +171,7 @@ def test_no_file_names_a_path_of_somebodys_machine():
 
 
 def test_every_test_that_the_table_of_faults_names_exists():
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "FAULTS.md").read_text(encoding="utf-8"))
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8"))
     assert len(named) > 50
     for file, name in named:
         assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}::{name}"

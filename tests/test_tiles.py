@@ -7,15 +7,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import network, picture
+from tiny import MODELS, network, picture
 
 from e2ent2lib import matching
 from e2ent2lib.config import SMOKE
 from e2ent2lib.matching import Matches, match, swap
-from e2ent2lib.models import image_of
 from e2ent2lib.photos import inference, tiles
 from e2ent2lib.photos.images import to_image
-from e2ent2lib.runs.checkpoints import MODELS, build_model
+from e2ent2lib.runs.checkpoints import build_model
 
 few = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WHOLE = 10**6
@@ -27,13 +26,13 @@ def tileable(references):
     for name in MODELS:
         model = build_model(name, SMOKE)
         if (not references or model.references != "none") and tiles.can_tile(model, references):
-            found.setdefault(repr(model if references else tiles.single_image_network(model)), name)
+            found.setdefault(repr(model if references else model.single_image), name)
     return list(found.values())
 
 
 def as_a_whole(model, lr, refs):
     with torch.inference_mode():
-        return to_image(image_of(inference.run(model, lr, refs) if refs else inference.run_sisr(model, lr)))
+        return to_image(inference.run(model, lr, refs).sr)
 
 
 def assert_equal_to_rounding(found, expected):
@@ -80,13 +79,13 @@ def test_any_size_in_tiles_is_the_whole(height, width, side, seed):
 def test_no_pixel_sees_further_than_its_reach(name):
     """By the gradient of one pixel of the output."""
     model = network(name)
-    branch = tiles.single_image_network(model)
-    around, r = tiles.reach(branch), branch.profile.scale
+    branch = model.single_image
+    around, r = branch.receptive_field, branch.profile.scale
     side = 2 * around + 5
     x = torch.rand(1, 3, side, side, requires_grad=True)
     for offset in (0, r - 1):
         at = r * (side // 2) + offset
-        (grad,) = torch.autograd.grad(image_of(branch(x))[0, :, at, at].sum(), x)
+        (grad,) = torch.autograd.grad(branch(x).sr[0, :, at, at].sum(), x)
         seen = grad[0].abs().sum(0).nonzero()
         assert (seen - side // 2).abs().max() <= around
 

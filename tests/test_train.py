@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny import MODELS, RECIPES
 from tiny_run import TINY, differ, run, texture, visible_files, weights
 
 import e2ent2lib.train
@@ -17,13 +18,12 @@ from e2ent2lib.crops import Crops
 from e2ent2lib.data.training import CropTwice
 from e2ent2lib.losses import critic_loss, generator_loss, reconstruction_loss
 from e2ent2lib.measure.evaluate import evaluate
-from e2ent2lib.models import branches
+from e2ent2lib.models.network import trained_images
 from e2ent2lib.runs import run as running
-from e2ent2lib.runs.checkpoints import MADE_BY, MODELS, build_model, load_model, save_model
+from e2ent2lib.runs.checkpoints import build_model, load_model, save_model
 from e2ent2lib.runs.run import make_fabric, players_for
 from e2ent2lib.systems.adversaries import gradient_penalty
-from e2ent2lib.systems.recipes import RECIPES
-from e2ent2lib.train import images_of, inputs_of, learning_rate, training_step
+from e2ent2lib.train import inputs_of, learning_rate, training_step
 
 GRADIENT = 1e-4
 """Of a gradient's length: the same in float32, summed in another order."""
@@ -80,7 +80,7 @@ def test_the_generators_gradient_is_that_of_the_weighted_losses(name):
     critics = [player.net.module for player in players.critics]  # as they are after their own step
     assert len(critics) == {"e2ent2": 2, "e2ent2-mse": 0, "sisr-gan": 1}[name]
 
-    images = images_of(model, model(*inputs_of(model, batch)))
+    images = trained_images(model(*inputs_of(batch)), model.branches)
     expected, total = {}, 0
     for i, (branch, image) in enumerate(images.items()):
         weight = 0.3 if branch == "sisr" and len(images) == 2 else 1
@@ -98,7 +98,7 @@ def test_each_critic_learns_from_its_branch_alone_and_the_generators_step_leaves
     fabric, players, model = some_players("e2ent2", replace(TINY, weight_adv=0.5))
     before, batch = [copy.deepcopy(player.net.module) for player in players.critics], a_batch()
     losses = training_step(fabric, players, batch)
-    images = images_of(model, model(*inputs_of(model, batch)))
+    images = trained_images(model(*inputs_of(batch)), model.branches)
     for (branch, image), critic, player in zip(images.items(), before, players.critics):
         loss = critic_loss(critic(batch.hr), critic(image.detach()))
         torch.testing.assert_close(losses[f"critic_{branch}"], loss.detach())
@@ -139,7 +139,7 @@ def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, 
     written = {f"{saved}.{end}" for saved in {name, recipe.keeps or name} for end in ("json", "safetensors")}
     assert set(visible_files(tmp_path)) == written | {"state.pt"}
     assert [row["step"] for row in history] == list(range(0 if recipe.ablation else 2, steps + 1, 2))
-    trained = branches(build_model(name, TINY))
+    trained = build_model(name, TINY).branches
     terms = recipe.make_loss(TINY, trained).weights
     kinds = ["adv", "critic"] if recipe.adversarial else []
     expected = {f"{kind}_{b}" for kind in kinds for b in trained} | {f"val_{b}" for b in trained} | {"step"}
@@ -161,7 +161,7 @@ def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, 
 
 
 def test_the_recipes_are_the_rows_of_the_tables_and_choose_their_crops():
-    assert {*RECIPES, *MADE_BY} == set(MODELS)
+    assert {*RECIPES, "sisr-pretrained"} == set(MODELS)
     assert {name: r.keeps for name, r in RECIPES.items() if r.keeps} == {"sisr": "sisr-pretrained"}
     ours = [n for n, r in RECIPES.items() if r.start_synthesis]
     assert {RECIPES[n].start_from for n in (*ours, "sisr-gan")} == {"sisr-pretrained"}
@@ -173,9 +173,8 @@ def test_the_recipes_are_the_rows_of_the_tables_and_choose_their_crops():
     assert rest["e2ent2-plain-gan"] == ("steps_ablation", "l1", "gan", True)
     assert RECIPES["srntt"].crops(PAPER) == PAPER
     assert RECIPES["e2ent2-mse-related"].crops(TINY) == replace(TINY, unrelated=0.0) != TINY
-    for name in ("e2ent2-mse", "e2ent2-mse-subcell"):
-        assert RECIPES[f"{name}-gated"].start_from == name
-        assert RECIPES[f"{name}-gated"].crops(TINY) == replace(TINY, unrelated=0.8)
+    assert RECIPES["e2ent2-mse-gated"].start_from == "e2ent2-mse"
+    assert RECIPES["e2ent2-mse-gated"].crops(TINY) == replace(TINY, unrelated=0.8)
     for name in ("stereosr", "passrnet"):  # a rectified pair
         profile = RECIPES[name].crops(PAPER)
         assert (profile.stereo, profile.max_offset, profile.unrelated) == (True, 64, 0)

@@ -12,7 +12,7 @@ from tiny import network, picture
 from e2ent2lib.photos import confidence, tiles, upscale
 from e2ent2lib.photos import report as upscaled
 from e2ent2lib.photos.images import read_image, upscale_bicubic
-from e2ent2lib.photos.upscale import Upscaled, photographs_in, upscale_all, upscale_file
+from e2ent2lib.photos.upscale import Upscaled, photographs_in, upscale_file
 
 QUIET = {"progress": False}
 

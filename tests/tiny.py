@@ -6,6 +6,11 @@ from torch import nn
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.systems import SYSTEMS
+
+RECIPES = {name: system.recipe for name, system in SYSTEMS.items() if system.recipe}
+MODELS = [name for name, system in SYSTEMS.items() if system.trained_as]
+"""The systems that have weights."""
 
 
 def picture(height, width, seed=0):

@@ -20,7 +20,7 @@ from e2ent2lib.crops import Crops
 from e2ent2lib.data.training import CropTwice
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.runs.run import RunOptions, make_fabric, players_for, train
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems import recipe_of
 
 # equal weights, so that the adversarial part of the gradient shows; float64, so that the order of a sum does not
 PROFILE = replace(SMOKE, crop=32, batch=4, weight_rec=1.0, weight_adv=1.0, steps_joint=4, checkpoint_every=2)
@@ -44,7 +44,7 @@ def steps(*, gathered=True):
         fabric.all_gather = lambda scores, sync_grads: scores
     torch.manual_seed(0)
     with patch("torch.optim.Adam", lambda parameters, lr, **_: torch.optim.SGD(parameters, lr=0.01)):
-        players = players_for(fabric, build_model("e2ent2", profile), RECIPES["e2ent2"], profile)
+        players = players_for(fabric, build_model("e2ent2", profile), recipe_of("e2ent2"), profile)
     for critic in players.critics:  # untrained ones score all images alike, and then the means would not matter
         for weight in critic.net.parameters():
             weight.data *= 4 if weight.ndim == 4 else 1

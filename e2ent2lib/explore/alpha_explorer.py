@@ -16,10 +16,11 @@ from e2ent2lib.report.ablations import over_seeds
 from e2ent2lib.report.examples import Pixels, engine, example_model
 from e2ent2lib.report.paper import PRINTED
 from e2ent2lib.report.plots import COLOURS, heat, png
-from e2ent2lib.runs.checkpoints import ALPHAS
+from e2ent2lib.systems import SYSTEMS
 
 POINTS = {
-    name: ALPHAS[name] for name in ("e2ent2-ablation", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
+    name: SYSTEMS[name].options.get("alphas", PAPER)
+    for name in ("e2ent2-ablation", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
 }
 """Table 4's columns: the only α that were trained."""
 SHORT = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2", "ref": "E at φ(I_ref), × α3"}

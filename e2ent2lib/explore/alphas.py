@@ -27,7 +27,7 @@ from e2ent2lib.report.match_figures import error_maps
 from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.runs.probes import gradients
 from e2ent2lib.runs.run import make_fabric, players_for
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.systems import recipe_of
 from e2ent2lib.train import training_step
 
 Alphas = tuple[float, float, float]
@@ -124,7 +124,7 @@ def first_steps(
     full learning rate; four crops of 64 pixels of the photographs in scikit-image's wheel a step, the same for every α.
     """
     small = replace(get_profile(profile), crop=64, batch=4, workers=0, precision="32-true")
-    recipe, fabric = RECIPES["e2ent2-mse"], make_fabric(small, "cpu")
+    recipe, fabric = recipe_of("e2ent2-mse"), make_fabric(small, "cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = E2ENT2(small, alphas=alphas)

@@ -5,7 +5,7 @@ from functools import partial
 import ipywidgets as w
 from matplotlib.figure import Figure
 
-from e2ent2lib.explore.comparison import CALLED, INPUT, SHIP, TRUTH, Comparison, expected_seconds, shipped_results
+from e2ent2lib.explore.comparison import INPUT, TRUTH, Comparison, called, expected_seconds, shipped_results, shown
 from e2ent2lib.explore.drawing import Panel, face, strip
 from e2ent2lib.explore.explorer import PairExplorer, choice, row
 from e2ent2lib.explore.inputs import Wipe
@@ -68,7 +68,7 @@ class Comparer(PairExplorer):
         self.comparison, self._note = Comparison(chosen, shipped), chosen.note
         self.job.cancel()
         self.every.value = ""
-        options = [(CALLED[name], name) for name in (TRUTH, INPUT, *self.comparison.systems)]
+        options = [(called(name), name) for name in (TRUTH, INPUT, *self.comparison.systems)]
         known = {name for _, name in options}
         wanted = [n if n in known else "bicubic" for n in (self.left.value, self.right.value)]
         self._shown = ("bicubic", "bicubic")  # ready at once, until the wanted ones are
@@ -99,7 +99,7 @@ class Comparer(PairExplorer):
             if image is not None:
                 self._choose()
 
-        self.job.run(work, max(1, round(4 * seconds)), show, f"{CALLED[name]} enlarges {self.pair.value}")
+        self.job.run(work, max(1, round(4 * seconds)), show, f"{called(name)} enlarges {self.pair.value}")
 
     def _stopped(self) -> None:
         """The lists say again what is shown."""
@@ -109,7 +109,7 @@ class Comparer(PairExplorer):
     def _show(self) -> None:
         left, right = self._shown
         self.wipe.left, self.wipe.right = png(self.comparison.image(left)), png(self.comparison.image(right))
-        self.wipe.names = [CALLED[left], CALLED[right]]
+        self.wipe.names = [called(left), called(right)]
         self._mode()
         self.say(self._note)
         self.tell()
@@ -122,7 +122,7 @@ class Comparer(PairExplorer):
     def _every(self) -> None:
         """What is seen by every row of the tables; those that are missing are computed first."""
         box = tuple(self.wipe.box)
-        names = [n for n in SHIP if n in self.comparison.systems and n not in self.comparison.images]
+        names = [n for n in shown() if n in self.comparison.systems and n not in self.comparison.images]
 
         def show(_: object) -> None:
             self.every.value = strip(self._crops(box), 170)
@@ -134,8 +134,8 @@ class Comparer(PairExplorer):
     def _crops(self, box: Window) -> dict[str, Pixels]:
         """The crop by each system that is ready, its scores in the caption; the truth last."""
         found = {}
-        for name in (n for n in (*SHIP, TRUTH) if n in self.comparison.images):
+        for name in (n for n in (*shown(), TRUTH) if n in self.comparison.images):
             decibels, similarity = self.comparison.score(name, box)
             score = "" if name == TRUTH else f": {decibels:.2f} dB / {similarity:.3f}"
-            found[CALLED[name] + score] = cut(self.comparison.image(name), box)
+            found[called(name) + score] = cut(self.comparison.image(name), box)
         return found

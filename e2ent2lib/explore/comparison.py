@@ -5,6 +5,7 @@ anew. No widgets here. Notebook 12.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,28 @@ from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.measure.results import read_rows, result_file, results_folder
 from e2ent2lib.photos.images import downscale, read_image
 from e2ent2lib.photos.inference import super_resolve
-from e2ent2lib.report.ablations import NAMES as ABLATIONS
 from e2ent2lib.report.examples import Pixels, Window, cut
-from e2ent2lib.report.systems import NAMES
 from e2ent2lib.runs import provenance
-from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, shipped_card, use_of_references
+from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.runs.files import whole_file
+from e2ent2lib.systems import SYSTEMS
 
 TRUTH, INPUT = "hr", "lr"
-CALLED = {TRUTH: "HR (truth)", INPUT: "LR input"} | NAMES | {n: f"{t} (ablation)" for n, t in ABLATIONS.items()}
-SHIP = (
-    "bicubic", "drcn", "enhancenet", "srgan", "sisr", "sisr-gan", "landmark", "srntt", "stereosr", "passrnet",
-    "e2ent2-mse", "e2ent2", "e2ent2-mse-gated", "e2ent2-mse-subcell",
-)  # fmt: skip
-"""The rows of Tables 1 and 2, and the departures."""
 LEAST = 11
 """Pixels a side that SSIM needs."""
+
+
+def shown() -> tuple[str, ...]:
+    """The rows of Tables 1 and 2, and the departures."""
+    return tuple(n for n, s in SYSTEMS.items() if s.figures or s.departure or (s.recipe and s.recipe.stereo))
+
+
+def called(name: str) -> str:
+    """What a system, the truth or the input is called."""
+    if name not in SYSTEMS:
+        return {TRUTH: "HR (truth)", INPUT: "LR input"}[name]
+    system = SYSTEMS[name]
+    return f"{system.short} (ablation)" if system.ablation else system.title
 
 
 class Comparison:
@@ -42,8 +49,8 @@ class Comparison:
         self.lr = downscale(self.hr)
         rows, columns = (np.arange(n) // 4 for n in self.hr.shape[:2])
         self.images = {TRUTH: self.hr, INPUT: self.lr[rows][:, columns]}  # its pixels as squares
-        self.systems = [name for name in available_models(profile) if photos.stereo or not _needs_stereo(name)]
-        self.systems = [name for name in self.systems if name in CALLED]
+        tables = (name for name in available_models(profile) if SYSTEMS[name].recipe or SYSTEMS[name].card)
+        self.systems = [name for name in tables if photos.stereo or SYSTEMS[name].references != "stereo"]
         if shipped is not None:
             self.images |= read_shipped(shipped, profile)
 
@@ -68,9 +75,9 @@ class Comparison:
 
         def said(name: str) -> str:
             if name == TRUTH:
-                return CALLED[name]
+                return called(name)
             decibels, similarity = self.score(name, box)
-            return f"{CALLED[name]} {decibels:.2f} dB / {similarity:.3f}"
+            return f"{called(name)} {decibels:.2f} dB / {similarity:.3f}"
 
         return f"crop x {x}, y {y}, {width}×{height} pixels: {said(one)}; {said(other)} (PSNR / SSIM, RGB)"
 
@@ -99,27 +106,30 @@ def read_shipped(folder: Path, profile: str) -> dict[str, Pixels]:
     return {name: read_image(folder / f"{name}.webp") for name in names if (folder / f"{name}.webp").is_file()}
 
 
-def save_shipped(folder: Path, names: tuple[str, ...] = SHIP, profile: str = "compact") -> None:
-    """Enlarge the motorcycle by each system; lossless WebP files, and where they come from in provenance.json."""
+def save_shipped(folder: Path, names: Sequence[str] = (), profile: str = "compact") -> None:
+    """Enlarge the motorcycle by each system, by default all ``shown``: lossless WebP files.
+
+    Where they come from stands in provenance.json.
+    """
     comparison = Comparison(pairs_here()["motorcycle"](), profile=profile)
     folder.mkdir(parents=True, exist_ok=True)
     systems, everything = {}, (0, 0, comparison.hr.shape[1], comparison.hr.shape[0])
-    for name in tqdm(names, unit="system"):
+    for name in tqdm(names or shown(), unit="system"):
         with whole_file(folder / f"{name}.webp") as temporary:
             Image.fromarray(comparison.image(name)).save(temporary, lossless=True, quality=100, method=6)
         decibels, similarity = comparison.score(name, everything)
-        systems[name] = {"checkpoint_sha256": _hash(name, profile), "psnr": decibels, "ssim": similarity}
+        systems[name] = {
+            "checkpoint_sha256": _hash(name, profile),
+            "psnr": decibels,
+            "ssim": similarity,
+        }
     facts = {"profile": profile, "data": "motorcycle", **provenance.here(), "systems": systems}
     with whole_file(folder / "provenance.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _hash(name: str, profile: str) -> str | None:
-    return None if name in UNTRAINED else shipped_card(name, profile)["sha256"]
-
-
-def _needs_stereo(name: str) -> bool:
-    return use_of_references(name) == "stereo"
+    return shipped_card(name, profile)["sha256"]
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from e2ent2lib.report.plots import COLOURS
-from e2ent2lib.report.systems import NAMES
 from e2ent2lib.runs.provenance import ROOT
+from e2ent2lib.systems import SYSTEMS
 
 OURS = "e2ent2"
 CATCH = ("hr", "bicubic")
@@ -207,7 +207,7 @@ def figure8(found: pd.DataFrame, participants: int) -> Figure:
         share = 100 * found["share"]
         error = np.stack([share - 100 * found["low"], 100 * found["high"] - share])
         axis.barh(
-            [NAMES.get(name, name) for name in found["system"]],
+            [SYSTEMS[name].title if name in SYSTEMS else name for name in found["system"]],
             share,
             xerr=error,
             color=COLOURS[0],

@@ -3,23 +3,26 @@
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
-from jaxtyping import UInt8
-from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import UNRELATED, DataSet, Pair, dataset, fingerprint
-from e2ent2lib.measure.metrics import Measurable, Protocol, psnr, ssim
+from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.measure.perceptual import perceptual_scores
-from e2ent2lib.models import image_of
-from e2ent2lib.photos.images import crop_to_multiple, downscale, resize, to_image, to_pixels, upscale_bicubic
-from e2ent2lib.photos.inference import feature_distance, run, run_sisr
+from e2ent2lib.models.network import Network
+from e2ent2lib.photos.images import crop_to_multiple, downscale, resize
+from e2ent2lib.photos.inference import enlarge, feature_distance
+from e2ent2lib.photos.options import Options
+from e2ent2lib.photos.photograph import Pixels
+from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.runs import provenance
-from e2ent2lib.runs.checkpoints import UNTRAINED, load_model, use_of_references
-from e2ent2lib.systems import landmark
+from e2ent2lib.runs.checkpoints import load_model
+from e2ent2lib.systems import system_of
+from e2ent2lib.systems.bicubic import Bicubic
 
 SCORING = (
     "config.py",
@@ -52,18 +55,18 @@ def evaluate(
 ) -> list[dict]:
     """PSNR, SSIM and feature distance of a model on each pair of a data set, with provenance.
 
-    ``name`` is "bicubic", "landmark" or a model with a checkpoint of the profile (in ``folder`` if it is one of your
-    own); ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the
+    ``name`` is a system without weights, or with a checkpoint of the profile (in ``folder`` if it is one of your own);
+    ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the
     protocol's. ``perceptual`` adds the scores of ``e2ent2lib.measure.perceptual``, for which weights must be at hand.
     Raises as ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have, a
     stereo method on other pairs, and a model trained with random VGG features.
     """
     profile = get_profile(profile).name
     chosen = data_set(data, protocol)
-    if use_of_references(name) == "stereo" and not chosen.stereo:
+    if system_of(name).references == "stereo" and not chosen.stereo:
         raise ValueError(f"{name} takes rectified stereo pairs only; {chosen.title} has other references")
-    model = name if name in UNTRAINED else load_model(name, profile, folder)
-    card = getattr(model, "card", {})
+    model = load_model(name, profile, folder)
+    card = model.card
     if "random" in (card.get("vgg") or {}).get("weights", ""):
         raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
     pairs = chosen.pairs()
@@ -72,7 +75,7 @@ def evaluate(
         "dataset": chosen.name,
         "label": chosen.label(len(pairs)),
         "profile": profile,
-        "checkpoint_sha256": card.get("sha256"),
+        "checkpoint_sha256": card["sha256"],
         "data_fingerprint": data_fingerprint(pairs, protocol),
         "protocol": asdict(protocol),
         "seed": None,  # nothing in the measurement is drawn at random
@@ -94,54 +97,45 @@ def data_set(name: str, protocol: Protocol) -> DataSet:
     return dataset(name, level="all" if level == "all levels" else int(level))
 
 
-def measure(model: nn.Module | str, pair: Pair, protocol: Protocol, perceptual: bool = False) -> dict:
-    """The scores of one pair; ``model`` is a network, or the name of a system without weights."""
+def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False) -> dict:
+    """The scores of one pair."""
     hr, *refs = prepared(pair, protocol)
     lr = downscale(hr, kernel=protocol.resize)
     start = time.perf_counter()
-    if not refs and (UNTRAINED[model] if isinstance(model, str) else model.references) != "none":
+    if not refs and model.references != "none":
         pair.refs()  # says which pair lacks one
-    sr, swapped = enlarge(model, lr, refs, protocol)
+    result = enlarge_for(protocol, model, lr, refs)
     seconds = time.perf_counter() - start
-    measurable = refs and hasattr(model, "encoder")
-    distance, relative = feature_distance(model, lr, refs, hr, swapped) if measurable else (None, None)
+    distance = feature_distance(model, lr, refs, hr, result) if refs and model.encodes else (None, None)
     return {
         "image": pair.name,
-        "psnr": psnr(sr, hr, protocol),
-        "ssim": ssim(sr, hr, protocol),
-        "feature_distance": distance,
-        "feature_distance_relative": relative,
-        **(perceptual_scores(sr, hr) if perceptual else {}),
+        "psnr": psnr(result.image, hr, protocol),
+        "ssim": ssim(result.image, hr, protocol),
+        "feature_distance": distance[0],
+        "feature_distance_relative": distance[1],
+        **(perceptual_scores(result.image, hr) if perceptual else {}),
         "seconds": round(seconds, 3),
     }
 
 
-def enlarge(
-    model: nn.Module | str, lr: UInt8[np.ndarray, "h w 3"], refs: list[UInt8[np.ndarray, "H W 3"]], protocol: Protocol
-) -> tuple[Measurable, Tensor | None]:
-    """(I_sr, F) of a system, I_sr in 8 bits unless the protocol does not round; F is None where there is none."""
-    exact = protocol.rounding == "none"
-    if model == "bicubic":
-        height, width = (4 * n for n in lr.shape[:2])
-        kernel = protocol.resize
-        return (resize(lr, height, width, kernel) if exact else upscale_bicubic(lr, kernel=kernel)), None
-    if model == "landmark":
-        pixels = landmark.super_resolve(lr, refs)
-        return (pixels if exact else pixels.round().astype(np.uint8)), None
-    out = run(model, lr, refs) if model.references != "none" else run_sisr(model, lr)
-    swapped = getattr(out, "swapped", None)
-    sr = image_of(out)
-    return (to_pixels(sr) if exact else to_image(sr)), swapped if isinstance(swapped, Tensor) else None
+def enlarge_for(protocol: Protocol, model: Network, lr: Pixels, refs: Sequence[Pixels]) -> Enlarged:
+    """What ``e2ent2 upscale`` makes of a picture, rounded if the protocol rounds; bicubic by the protocol's kernel."""
+    rounded = protocol.rounding != "none"
+    if isinstance(model, Bicubic):
+        kernel, card = protocol.resize, model.card
+        model = Bicubic(model.profile, kernel, rounded)
+        model.card = card
+    return enlarge(model, lr, refs, Options(rounded=rounded))
 
 
-def prepared(pair: Pair, protocol: Protocol = Protocol()) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
+def prepared(pair: Pair, protocol: Protocol = Protocol()) -> tuple[Pixels, ...]:
     """(HR, reference, …), sides multiples of 4 as the protocol says: what is measured, and what is fingerprinted."""
     refs = pair.refs() if pair.ref_sources else []
     used = refs if protocol.reference == "all levels" else refs[:1]
     return tuple(_even(image, protocol) for image in (pair.hr(), *used))
 
 
-def _even(image: UInt8[np.ndarray, "h w 3"], protocol: Protocol) -> UInt8[np.ndarray, "H W 3"]:
+def _even(image: Pixels, protocol: Protocol) -> Pixels:
     height, width = (n - n % 4 for n in image.shape[:2])
     if protocol.odd_size.startswith("crop") or (height, width) == image.shape[:2]:
         return crop_to_multiple(image)

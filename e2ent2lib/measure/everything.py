@@ -13,8 +13,8 @@ from e2ent2lib.measure.claims import perceptual_models
 from e2ent2lib.measure.evaluate import code_fingerprint, data_fingerprint, data_set, evaluate
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
-from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, shipped_card, use_of_references
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.runs.checkpoints import available_models, shipped_card
+from e2ent2lib.systems import system_of
 
 
 def available_data() -> list[str]:
@@ -24,7 +24,7 @@ def available_data() -> list[str]:
 
 def can_measure(name: str, data: DataSet) -> bool:
     """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs."""
-    use = use_of_references(name)
+    use = system_of(name).references
     if use == "stereo" and not data.stereo:
         return False
     return use == "none" or all(pair.ref_sources for pair in data.lister())
@@ -35,10 +35,10 @@ def reference_choices(name: str, data: DataSet) -> list[str]:
 
     Ablations are compared with each other, with the usual reference alone.
     """
-    if name in RECIPES and RECIPES[name].ablation:
+    if system_of(name).ablation:
         return ["level 1"]
     levels = [f"level {n}" for n in range(1, 6)] if data.name == "cufed5" else ["level 1"]
-    return [*levels, UNRELATED] if use_of_references(name) == "any" else levels[:1]
+    return [*levels, UNRELATED] if system_of(name).references == "any" else levels[:1]
 
 
 def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: Protocol) -> bool:
@@ -46,9 +46,8 @@ def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: P
     if not rows:
         return False
     pairs = data_set(data, protocol).pairs()
-    sha = None if name in UNTRAINED else shipped_card(name, profile)["sha256"]
     now = {
-        "checkpoint_sha256": sha,
+        "checkpoint_sha256": shipped_card(name, profile)["sha256"],
         "code": code_fingerprint(),
         "protocol": protocol,
         "data_fingerprint": data_fingerprint(pairs, protocol),

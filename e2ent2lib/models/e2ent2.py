@@ -1,7 +1,6 @@
 """E2ENT² whole (Fig. 2): encoder φ, match and swap ψ, synthesis ζ, and the SISR branch that shares φ."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,9 +9,8 @@ from torch import Tensor, nn
 from e2ent2lib.config import Profile
 from e2ent2lib.matching import Map, as_list, match_and_swap
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks, upsampling
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.models.sisr import SISRBranch, bilinear
-
-Images = Float[Tensor, "b 3 h w"]
 
 
 class Synthesis(nn.Module):
@@ -57,25 +55,11 @@ class Synthesis(nn.Module):
         return bilinear(lr, self.scale) + detail if self.residual else detail  # Eq. 7: I_in↑ + Res2(…)
 
 
-class Outputs(NamedTuple):
-    """What one forward pass gives; all at high resolution."""
-
-    sr: Images
-    """I_sr, Eq. 2."""
-    sisr: Images | None
-    """The SISR branch's image; None where there is no such branch, or nothing of it is trained."""
-    swapped: Float[Tensor, "b c h w"]
-    """F, Eq. 1."""
-    confidence: Float[Tensor, "b h w"]
-    """Of the match of Eq. 3 and 4, ``Matches.confidence``."""
-
-
-class E2ENT2(nn.Module):
+class E2ENT2(Network):
     """The network of Fig. 2. ``alphas`` are Eq. 5's; they change the gradients, never the output."""
 
     references = "any"
-    whole_cells = True
-    """Whether patches are matched and swapped by whole cells, as in Eq. 4; then ``tiles`` can run it."""
+    encodes = whole_cells = True
 
     def __init__(
         self,
@@ -95,6 +79,11 @@ class E2ENT2(nn.Module):
     def encoder(self) -> nn.Module:
         """φ, shared with the SISR branch (3.2)."""
         return self.sisr.encoder
+
+    @property
+    def single_image(self) -> SISRBranch:
+        """The SISR branch."""
+        return self.sisr
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """Eq. 1 and 2 on images in [0, 1]: lr I_in, ref I_ref, ref_down I_ref↓ (lists for several references)."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks, upsampling
+from e2ent2lib.models.network import Images, Network, Outputs
 
 
 class FeatureEncoder(nn.Module):
@@ -22,10 +23,10 @@ class FeatureEncoder(nn.Module):
         return x + self.body(x)
 
 
-class SISRBranch(nn.Module):
+class SISRBranch(Network):
     """Fig. 3: φ, two pixel-shuffle stages, a global bilinear skip."""
 
-    references = "none"
+    encodes = True
 
     def __init__(self, profile: Profile):
         super().__init__()
@@ -39,9 +40,9 @@ class SISRBranch(nn.Module):
         """The branch after φ: φ(I_in) and I_in in, the super-resolved image out."""
         return self.tail(phi_in) + bilinear(lr, self.profile.scale)
 
-    def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 r*h r*w"]:
-        """The super-resolved image, not clipped; lr in [0, 1]."""
-        return self.reconstruct(self.encoder(lr), lr)
+    def forward(self, lr: Images, *references: Images) -> Outputs:
+        """The super-resolved image; lr in [0, 1]."""
+        return Outputs(self.reconstruct(self.encoder(lr), lr))
 
 
 def bilinear(lr: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c r*h r*w"]:

@@ -7,24 +7,23 @@ from functools import lru_cache
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from e2ent2lib.config import get_profile
-from e2ent2lib.matching import match_and_swap
-from e2ent2lib.models import Outputs, image_of
+from e2ent2lib.matching import match, swap
+from e2ent2lib.models import Network, Outputs
 from e2ent2lib.photos import tiles
-from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, to_image, to_tensor, upscale_bicubic
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Matching, Options, Precision
-from e2ent2lib.photos.photograph import Picture
+from e2ent2lib.photos.photograph import Picture, Pixels
 from e2ent2lib.photos.tiles import Enlarged, autocast
-from e2ent2lib.runs.checkpoints import UNTRAINED, load_model, shipped_folder
-from e2ent2lib.systems import landmark
+from e2ent2lib.runs.checkpoints import load_model, shipped_folder
 
 
 def super_resolve(
     lr: Picture,
     ref: Picture | Sequence[Picture] | None = None,
-    model: str | nn.Module = "e2ent2",
+    model: str | Network = "e2ent2",
     profile: str | None = None,
     *,
     precision: Precision = "float32",
@@ -44,67 +43,43 @@ def super_resolve(
     lr = as_rgb(lr, "the low-resolution picture")
     refs = [as_rgb(r, f"reference {i}") for i, r in enumerate(_as_list(ref), 1)]
     options = Options(precision=precision, matching=matching, progress=progress)
-    return enlarge(lr, refs, model, profile, options).image
+    return enlarge(shipped(model, profile) if isinstance(model, str) else model, lr, refs, options).image
 
 
-def enlarge(
-    lr: UInt8[np.ndarray, "h w 3"],
-    refs: Sequence[UInt8[np.ndarray, "h w 3"]],
-    model: str | nn.Module,
-    profile: str | None = None,
-    options: Options = Options(),
-) -> Enlarged:
-    """As ``super_resolve``, on arrays, with what a report says."""
-    if isinstance(model, str) and model in UNTRAINED:
-        made = upscale_bicubic(lr) if model == "bicubic" else landmark.super_resolve(lr, refs).round().astype(np.uint8)
-        return Enlarged(made)
-    return enlarge_with(shipped(model, profile) if isinstance(model, str) else model, lr, refs, options)
+def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Options = Options()) -> Enlarged:
+    """What ``super_resolve`` does and what scores are measured of, with what a report says: any system, in 8 bits.
 
-
-def super_resolve_with(
-    model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]] = ()
-) -> UInt8[np.ndarray, "4*h 4*w 3"]:
-    """``super_resolve`` with a loaded model, on arrays. Raises RuntimeError if the model is untrained."""
-    return enlarge_with(model, lr, refs).image
-
-
-def enlarge_with(
-    model: nn.Module,
-    lr: UInt8[np.ndarray, "h w 3"],
-    refs: Sequence[UInt8[np.ndarray, "h w 3"]] = (),
-    options: Options = Options(),
-) -> Enlarged:
-    """``enlarge`` with a loaded model: in tiles where ``tiles.can_tile``, else as a whole."""
-    if getattr(model, "card", None) is None:
+    In tiles where ``tiles.can_tile``, else as a whole. Raises RuntimeError for an untrained model, and ValueError for a
+    reference that is too small, missing, or not what the system needs.
+    """
+    if model.card is None:
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
-    refs = [] if model.references == "none" else list(refs)
+    used = [] if model.references == "none" else refs
+    refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(used, 1)]
     if tiles.can_tile(model, bool(refs)):
-        refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(refs, 1)]
         return tiles.enlarge(model, lr, refs, options)
-    if not refs:
-        return Enlarged(to_image(run_sisr(model, lr)))
-    if options.matching != "exact":
-        raise ValueError("this model takes a picture as a whole and knows no coarse matching; leave that option out")
-    return _as_a_whole(model, lr, refs, options.precision)
+    return _as_a_whole(model, lr, refs, options)
 
 
 @torch.inference_mode()
-def _as_a_whole(model: nn.Module, lr: np.ndarray, refs: list[np.ndarray], precision: Precision) -> Enlarged:
-    """For networks that look along whole rows, or match between cells: all of the picture is in memory at once."""
+def _as_a_whole(model: Network, lr: Pixels, refs: list[Pixels], options: Options) -> Enlarged:
+    """For systems that look along whole rows, match between cells or convolve nothing: all is in memory at once."""
+    if refs and options.matching != "exact":
+        raise ValueError("this model takes a picture as a whole and knows no coarse matching; leave that option out")
     pixels = 16 * lr[..., 0].size + sum(ref[..., 0].size for ref in refs)
-    needed, there = 16 * model.profile.channels * pixels, memory()
-    if needed > there:
+    needed, available = 16 * model.profile.channels * pixels, memory()
+    if any(True for _ in model.parameters()) and needed > available:
         raise ValueError(
             f"this model takes a picture as a whole, which needs over {needed / 2**30:.0f} GiB here where there are "
-            f"{there / 2**30:.0f}; e2ent2, e2ent2-mse and e2ent2-mse-gated need little, or give smaller pictures"
+            f"{available / 2**30:.0f}; models that match whole cells, like e2ent2, need little; or give smaller ones"
         )
-    with autocast(device_of(model), precision):
+    with autocast(device_of(model), options.precision):
         out = run(model, lr, refs)
-    made, sisr = image_of(out), getattr(out, "sisr", None)
-    if not isinstance(sisr, Tensor):
-        return Enlarged(to_image(made))
-    confidence, changed = out.confidence[0].float().cpu().numpy(), tiles.moved(made, sisr, model.profile.scale)
-    return Enlarged(to_image(made), to_image(sisr), changed=changed, confidence=confidence)
+    image = to_image(out.sr) if options.rounded else to_pixels(out.sr)
+    if out.sisr is None:
+        return Enlarged(image, swapped=out.swapped)
+    confidence, changed = out.confidence[0].float().cpu().numpy(), tiles.moved(out.sr, out.sisr, model.profile.scale)
+    return Enlarged(image, to_image(out.sisr), None, changed, confidence, out.swapped)
 
 
 def memory() -> float:
@@ -116,39 +91,30 @@ def memory() -> float:
 
 
 @torch.inference_mode()
-def run_sisr(model: nn.Module, lr: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 4*h 4*w"]:
-    """One forward pass without a reference on an 8-bit picture, as tensor; of a RefSR model its SISR branch alone.
+def run(model: Network, lr: Pixels, refs: Sequence[Pixels] = ()) -> Outputs:
+    """One forward pass on 8-bit pictures; without references, of a RefSR model, its SISR branch alone.
 
-    Raises ValueError for a model that has none.
+    Raises ValueError for a model that has no such branch.
     """
-    branch = model if model.references == "none" else model.sisr
-    if branch is None:
-        name = model.card["model"] if getattr(model, "card", None) else type(model).__name__
+    network = model if refs else model.single_image
+    if network is None:
+        name = model.card["model"] if model.card else type(model).__name__
         raise ValueError(f"{name} has no SISR branch, it needs a reference; give one, or choose model='sisr'")
-    return image_of(branch(to_tensor(lr).to(device_of(model))))
-
-
-@torch.inference_mode()
-def run(
-    model: nn.Module, lr: UInt8[np.ndarray, "h w 3"], refs: Sequence[UInt8[np.ndarray, "h w 3"]]
-) -> Outputs | tuple | Tensor:
-    """One forward pass of a RefSR model on 8-bit pictures; ``image_of`` takes I_sr from what it returns."""
     device = device_of(model)
-    ready = [prepare_reference(x, model.profile.scale, f"reference {i}") for i, x in enumerate(refs, 1)]
-    return model(to_tensor(lr).to(device), *([x.to(device) for x in maps] for maps in zip(*ready)))
+    prepared = [prepare_reference(x, model.profile.scale, f"reference {i}") for i, x in enumerate(refs, 1)]
+    maps = [[image.to(device) for image in images] for images in zip(*prepared)]
+    return network(to_tensor(lr).to(device), *maps)
 
 
 def prepare_reference(
-    ref: UInt8[np.ndarray, "h w 3"], r: int = 4, name: str = "a reference"
+    ref: Pixels, r: int = 4, name: str = "a reference"
 ) -> tuple[Float[Tensor, "1 3 H W"], Float[Tensor, "1 3 H/r W/r"]]:
     """(I_ref, I_ref↓) of 3.1. Raises as ``usable_reference``."""
     ref = usable_reference(ref, r, name)
     return to_tensor(ref), to_tensor(downscale(ref, r))
 
 
-def usable_reference(
-    ref: UInt8[np.ndarray, "h w 3"], r: int = 4, name: str = "a reference"
-) -> UInt8[np.ndarray, "H W 3"]:
+def usable_reference(ref: Pixels, r: int = 4, name: str = "a reference") -> Pixels:
     """Cropped to a multiple of r. Raises ValueError if a side is under 3·r: then there is no 3×3 patch to match."""
     if min(ref.shape[:2]) < 3 * r:
         raise ValueError(f"{name} of {ref.shape[1]}×{ref.shape[0]} pixels is too small; it needs {3 * r}×{3 * r}")
@@ -157,30 +123,27 @@ def usable_reference(
 
 @torch.inference_mode()
 def feature_distance(
-    model: nn.Module,
-    lr: UInt8[np.ndarray, "h w 3"],
-    refs: Sequence[UInt8[np.ndarray, "h w 3"]],
-    hr: UInt8[np.ndarray, "H W 3"],
-    swapped: Float[Tensor, "1 c H W"] | None = None,
+    model: Network, lr: Pixels, refs: Sequence[Pixels], hr: Pixels, result: Enlarged | None = None
 ) -> tuple[float, float]:
     """Table 3's "feature distance" between F and φ(HR): the mean over positions of the L1 norm over channels.
 
-    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model with an encoder φ will do;
-    ``swapped`` is F if it is at hand already.
+    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model that ``encodes`` will do; F is that
+    of ``result``, if ``enlarge`` made one, or of its matches.
     """
-    phi, device = model.encoder, device_of(model)
+    phi, r, device = model.encoder, model.profile.scale, device_of(model)
+    swapped, matches = (result.swapped, result.matches) if result else (None, None)
     if swapped is None:
-        ready = [prepare_reference(x, model.profile.scale) for x in refs]
-        full, down = ([phi(x.to(device)) for x in maps] for maps in zip(*ready))
-        swapped = match_and_swap(phi(to_tensor(lr).to(device)), down, full, scale=model.profile.scale)
+        prepared = [prepare_reference(x, r) for x in refs]
+        full, down = ([phi(x.to(device)) for x in maps] for maps in zip(*prepared))
+        swapped = swap(full, matches or match(phi(to_tensor(lr).to(device)), down), r)
     target = phi(to_tensor(hr).to(device))
     distance = (swapped - target).abs().sum(1).mean().item()
     return distance, distance / target.abs().sum(1).mean().item()
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Where a model's weights are."""
-    return next(model.parameters()).device
+def device_of(model: Network) -> torch.device:
+    """Where a model's weights are; the CPU if it has none."""
+    return next(model.parameters(), torch.empty(0)).device
 
 
 def _as_list(ref: Picture | Sequence[Picture] | None) -> list[Picture]:
@@ -189,12 +152,12 @@ def _as_list(ref: Picture | Sequence[Picture] | None) -> list[Picture]:
     return list(ref) if isinstance(ref, (list, tuple)) else [ref]
 
 
-def shipped(name: str, profile: str | None = None) -> nn.Module:
+def shipped(name: str, profile: str | None = None) -> Network:
     """A model that ships, on a GPU if there is one; the last few are kept. Raises as ``load_model``."""
     return _shipped(name, get_profile(profile).name, str(shipped_folder()))
 
 
 @lru_cache(maxsize=4)
-def _shipped(name: str, profile: str, folder: str) -> nn.Module:
+def _shipped(name: str, profile: str, folder: str) -> Network:
     model = load_model(name, profile, os.path.join(folder, profile))
     return model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -20,6 +20,8 @@ class Options:
     matching: Matching = "exact"
     progress: bool = False
     """Show bars."""
+    rounded: bool = True
+    """To 8 bits; off, the result is from 0 to 255 before rounding, for protocols that measure so."""
     saved: Path | None = None
     """A file for the matches so far, from which an interrupted call resumes; removed at the end."""
 

@@ -52,8 +52,7 @@ def save_report(folder: Path, done: Upscaled) -> list[Path]:
 
 def facts(done: Upscaled) -> dict:
     """All numbers of a report, with what made them."""
-    result, untrained = done.result, isinstance(done.system, str)
-    card = {"model": done.system, "sha256": None} if untrained else done.system.card
+    result, card = done.result, done.system.card
     report = {
         "model": card["model"],
         "checkpoint_sha256": card["sha256"],

@@ -7,7 +7,6 @@ low resolution, and goes band by band. φ(I_ref), the largest map, is computed w
 
 import copy
 import hashlib
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -27,9 +26,9 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.exact.gather import from_rows, swap_plan, to_rows
 from e2ent2lib.matching import Map, Matches, match
-from e2ent2lib.models import image_of
+from e2ent2lib.models.network import Network, receptive_field
 from e2ent2lib.photos.coarse import match_coarse
-from e2ent2lib.photos.images import downscale, to_image, to_tensor
+from e2ent2lib.photos.images import downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Options, Precision
 from e2ent2lib.photos.photograph import Pixels
 from e2ent2lib.runs.files import whole_file
@@ -42,15 +41,13 @@ BAND = 15_000_000_000
 """Pairs of patches matched at a time: about 15 seconds on two cores, which is what an interruption loses."""
 KEPT = 3 << 29
 """Bytes of φ(I_ref) that are kept; tiles beyond that are computed again when they are needed again."""
-SKIPS = 3
-"""Pixels that a bilinear or bicubic skip sees, and the average over confidences in ``models.gated``."""
 
 
 class Enlarged(NamedTuple):
     """What ``enlarge`` gives: the picture, and what a report says of how it was made."""
 
     image: Pixels
-    """I_sr in 8 bits."""
+    """I_sr in 8 bits; float32 if not ``Options.rounded``."""
     sisr: Pixels | None = None
     """The SISR branch's image; None where the network has none, or nothing was matched."""
     matches: Matches | None = None
@@ -58,29 +55,28 @@ class Enlarged(NamedTuple):
     """How far the reference moved each cell's pixels, in 8-bit steps: the mean of |I_sr − SISR image|."""
     confidence: Float[np.ndarray, "h w"] | None = None
     """``Matches.confidence``."""
+    swapped: Float[Tensor, "1 c H W"] | None = None
+    """F; of networks that take a picture as a whole."""
 
 
-def can_tile(model: nn.Module, references: bool) -> bool:
+def can_tile(model: Network, references: bool) -> bool:
     """Whether ``enlarge`` can run a network: it matches whole cells, or it uses no reference and only convolves."""
-    if not references or model.references == "none":
-        return hasattr(single_image_network(model), "profile")
-    return hasattr(model, "compose") and getattr(model, "whole_cells", True)
-
-
-def single_image_network(model: nn.Module) -> nn.Module | None:
-    """The network without a reference: the model itself, or its SISR branch; None if it has none."""
-    return model if model.references == "none" else model.sisr
+    if references and model.references != "none":
+        return model.whole_cells
+    return model.single_image is not None and model.single_image.receptive_field is not None
 
 
 @torch.inference_mode()
-def enlarge(model: nn.Module, lr: Pixels, refs: Sequence[Pixels] = (), options: Options = Options()) -> Enlarged:
+def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Options = Options()) -> Enlarged:
     """The picture ×4 by a network that ``can_tile``; references have sides that are multiples of the scale."""
     model, device = channels_last(model), next(model.parameters()).device
     bar = partial(tqdm, disable=not options.progress, leave=False)
+    r = model.profile.scale
+    image = np.empty((r * lr.shape[0], r * lr.shape[1], 3), np.uint8 if options.rounded else np.float32)
     with autocast(device, options.precision):
         if model.references == "none" or not refs:
-            return Enlarged(_single_image(single_image_network(model), lr, device, bar))
-        r, phi = model.profile.scale, partial(in_tiles, model.encoder, device=device)
+            return Enlarged(_single_image(model.single_image, lr, image, device, bar))
+        phi = partial(in_tiles, model.encoder, device=device)
         phi_in, *downs = (phi(image) for image in (lr, *(downscale(ref, r) for ref in refs)))
         saved = SavedMatches(options.saved, identity(model, (lr, *refs), options)) if options.saved else None
         in_bands = partial(match_in_bands, bar=bar, saved=saved)
@@ -88,7 +84,7 @@ def enlarge(model: nn.Module, lr: Pixels, refs: Sequence[Pixels] = (), options: 
             matches = match_coarse(phi_in, downs, model.norm, in_bands, partial(bar, desc="looking around"))
         else:
             matches = in_bands(phi_in, downs, model.norm)
-        result = _composed(model, lr, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
+        result = _composed(model, lr, image, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
     if options.saved:
         options.saved.unlink(missing_ok=True)
     return result
@@ -105,26 +101,6 @@ def channels_last(model: nn.Module) -> nn.Module:
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The precision of convolutions."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def reach(*networks: nn.Module) -> int:
-    """How many pixels of its input around its own a pixel of the output sees; no less, and hardly more.
-
-    Of networks one after another: half of each kernel, at the resolution it works at, and ``SKIPS``. Layers count in
-    the order they are defined; where one is applied more often than it is defined, a network's own ``reach`` is right.
-    """
-    own = [network.reach for network in networks if hasattr(network, "reach")]
-    if own:
-        return sum(own)
-    scale, seen = 1.0, 0.0
-    for layer in (layer for network in networks for layer in network.modules()):
-        if isinstance(layer, nn.Conv2d):
-            seen += max(layer.kernel_size) // 2 * max(layer.dilation) / scale
-        elif isinstance(layer, nn.PixelShuffle):
-            scale *= layer.upscale_factor
-        elif isinstance(layer, nn.Upsample):
-            scale *= layer.scale_factor
-    return math.ceil(seen) + SKIPS
 
 
 def tiles(size: tuple[int, int], side: int) -> Iterator[Tile]:
@@ -146,7 +122,7 @@ def widened(part: slice, around: int, length: int) -> tuple[slice, slice]:
 
 def in_tiles(network: nn.Module, image: Pixels, device: torch.device) -> Float[Tensor, "1 c h w"]:
     """A network's map of an 8-bit image at the image's size, as φ makes it, in float32; as if the image were whole."""
-    around, result = reach(network), None
+    around, result = receptive_field(network), None
     for tile in tiles(image.shape[:2], TILE):
         part = _tile(network, image, tile, around, device).float()
         if result is None:
@@ -169,12 +145,16 @@ def _scaled(part: slice, r: int) -> slice:
     return slice(r * part.start, r * part.stop)
 
 
-def _single_image(network: nn.Module, lr: Pixels, device: torch.device, bar: Callable) -> Pixels:
-    r, around = network.profile.scale, reach(network)
-    image = np.empty((r * lr.shape[0], r * lr.shape[1], 3), np.uint8)
+def _fill(image: np.ndarray, where: tuple, result: Float[Tensor, "1 3 h w"]) -> None:
+    image[where] = to_image(result) if image.dtype == np.uint8 else to_pixels(result)
+
+
+def _single_image(network: Network, lr: Pixels, image: np.ndarray, device: torch.device, bar: Callable) -> np.ndarray:
+    """Fill ``image`` tile by tile, and return it."""
+    r, around = network.profile.scale, network.receptive_field
     for tile in bar(list(tiles(lr.shape[:2], TILE)), desc="enlarging", unit="tile"):
-        part = _tile(lambda x: image_of(network(x)), lr, tile, around, device, r)
-        image[*(_scaled(side, r) for side in tile)] = to_image(part)
+        part = _tile(lambda x: network(x).sr, lr, tile, around, device, r)
+        _fill(image, tuple(_scaled(side, r) for side in tile), part)
     return image
 
 
@@ -240,7 +220,7 @@ class ReferenceFeatures:
         self.encoder, self.refs, self.scale, self.device = encoder, refs, scale, device
         self.sizes = [(ref.shape[0] // scale, ref.shape[1] // scale) for ref in refs]
         self._places = [(n, tile) for n, size in enumerate(self.sizes) for tile in tiles(size, TILE)]
-        self._around = reach(encoder)
+        self._around = receptive_field(encoder)
         self._tiles: dict[int, Tensor] = {}
         self._random = random.Random(0)  # which tile is dropped does not change what is computed, only how often
         # For each cell of all references, one after another: which tile holds it, and as which of its rows.
@@ -276,19 +256,24 @@ class ReferenceFeatures:
 
 
 def _composed(
-    model: nn.Module, lr: Pixels, phi_in: Map, matches: Matches, reference: ReferenceFeatures, bar: Callable
+    model: Network,
+    lr: Pixels,
+    image: np.ndarray,
+    phi_in: Map,
+    matches: Matches,
+    reference: ReferenceFeatures,
+    bar: Callable,
 ) -> Enlarged:
-    """F, ζ and the SISR branch, tile by tile."""
-    r, around, size = model.profile.scale, reach(model.synthesis), lr.shape[:2]
-    image = np.empty((r * size[0], r * size[1], 3), np.uint8)
-    sisr, changed = (np.empty_like(image), np.empty(size, np.float32)) if model.sisr else (None, None)
+    """F, ζ and the SISR branch, tile by tile; I_sr fills ``image``."""
+    r, around, size = model.profile.scale, receptive_field(model.synthesis), lr.shape[:2]
+    sisr, changed = np.empty(image.shape, np.uint8), np.empty(size, np.float32)
     for tile in bar(list(tiles(size, TILE)), desc="synthesis", unit="tile"):
         (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip(tile, size))
         swapped = swapped_tile(matches, reference, rows, columns)
         confidence = matches.confidence[:, rows, columns]
         out = model.compose(swapped, phi_in[..., rows, columns], _input(lr[rows, columns], phi_in.device), confidence)
         inner, where = (..., _scaled(y, r), _scaled(x, r)), tuple(_scaled(part, r) for part in tile)
-        image[where] = to_image(out.sr[inner])
+        _fill(image, where, out.sr[inner])
         if out.sisr is not None:
             sisr[where] = to_image(out.sisr[inner])
             changed[tile] = moved(out.sr[inner], out.sisr[inner], r)

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
-from torch import nn
 
+from e2ent2lib.models.network import Network
 from e2ent2lib.photos.confidence import Verdict, agreement, judge
 from e2ent2lib.photos.images import upscale_bicubic
 from e2ent2lib.photos.inference import enlarge, usable_reference
@@ -44,7 +44,7 @@ class Upscaled:
     references: list[Photograph]
     """As they were used: in the input's colours, sides multiples of 4."""
     output: Path
-    system: str | nn.Module
+    system: Network
     options: Options
     result: Enlarged
     agreement: Float[np.ndarray, "h w"] | None
@@ -56,7 +56,7 @@ class Upscaled:
 
 
 def upscale_file(
-    low: Path, refs: Sequence[Path], output: Path, system: str | nn.Module, options: Options = Options(progress=True)
+    low: Path, refs: Sequence[Path], output: Path, system: Network, options: Options = Options(progress=True)
 ) -> Upscaled:
     """Enlarge a photograph ×4 and write it; transparency, colour profile and grey are kept where the format can.
 
@@ -71,12 +71,12 @@ def upscale_file(
     notes = [warning for one in (photo, *references) for warning in one.warnings]
     options, start = replace(options, saved=output.parent / f".{output.name}.matches"), time.perf_counter()
     try:
-        result = enlarge(photo.pixels, [ref.pixels for ref in references], system, options=options)
+        result = enlarge(system, photo.pixels, [ref.pixels for ref in references], options)
     except KeyboardInterrupt:
         kept = "; what was matched is kept, the same command resumes from there" if options.saved.is_file() else ""
         raise KeyboardInterrupt(f"interrupted, {output} was not written{kept}") from None
     seconds, agreeing, verdict = time.perf_counter() - start, None, None
-    if refs and (system == "bicubic" if isinstance(system, str) else system.references == "none"):
+    if refs and system.references == "none":
         notes.append("this system makes no use of a reference")
     if result.matches is not None:
         widths = [ref.pixels.shape[1] // SCALE for ref in references]
@@ -131,7 +131,7 @@ def upscale_all(
     low: Path,
     refs: Sequence[Path],
     output: Path,
-    system: str | nn.Module,
+    system: Network,
     options: Options = Options(progress=True),
     *,
     again: bool = False,

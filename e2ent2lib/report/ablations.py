@@ -12,36 +12,30 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import cards
 from e2ent2lib.report.plots import COLOURS
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
-
-NAMES = {
-    "feature-vgg": "Feature-VGG",
-    "feature-presisr": "Feature-preSISR",
-    "e2ent2-ablation": "E2ENT², (0.25, 0.25, 0.5)",
-    "e2ent2-alpha-100": "(1, 0, 0)",
-    "e2ent2-alpha-010": "(0, 1, 0)",
-    "e2ent2-alpha-001": "(0, 0, 1)",
-    "e2ent2-error-sum": "(0.25, 0.25, 0.5), E↓ sum",
-    "e2ent2-noresidual": "no I_in↑",
-    "e2ent2-plain-gan": "standard GAN",
-}
-"""What they are called in tables and figures; the α is that of E2ENT² wherever nothing else is said."""
-ALPHA_ROWS = ("e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001", "e2ent2-ablation", "e2ent2-error-sum")
+from e2ent2lib.systems import SYSTEMS, system_of
 
 
-def over_seeds(results: pd.DataFrame, models: Iterable[str] = tuple(NAMES), metric: str = "psnr") -> pd.DataFrame:
-    """A line a model: its mean score by seed, their mean, and their spread (largest less smallest).
+def ablations() -> list[str]:
+    """The models of Tables 3 and 4, and those beside them."""
+    return [name for name, system in SYSTEMS.items() if system.ablation]
 
+
+def over_seeds(results: pd.DataFrame, models: Iterable[str] | None = None, metric: str = "psnr") -> pd.DataFrame:
+    """A line a model, all ``ablations`` by default: its mean score by seed, their mean, and their spread.
+
+    The spread is the largest less the smallest.
     ``results`` as ``read_seeds`` gives them. Means are over the images that every model's first training was measured
     on, with the usual reference; ``images`` counts them. A training that was not measured on all of them is left out.
     """
-    usual = results[results["model"].isin(list(models)) & (results["reference"] == Protocol().reference)]
+    models = ablations() if models is None else list(models)
+    usual = results[results["model"].isin(models) & (results["reference"] == Protocol().reference)]
     wide = usual.pivot_table(index=["dataset", "image"], columns=["model", "training"], values=metric)
     first = [columns[0] for _, columns in wide.columns.groupby(wide.columns.get_level_values(0)).items()]
     wide = wide.dropna(subset=first).dropna(axis=1)
     lines = []
     for model in (m for m in models if m in wide.columns.get_level_values(0)):
         means = wide[model].mean()
-        line = {"model": model, "called": NAMES.get(model, model), "images": len(wide)}
+        line = {"model": model, "called": system_of(model).short, "images": len(wide)}
         line |= {f"seed {seed}": value for seed, value in means.items()}
         lines.append(line | {"mean": means.mean(), "spread": means.max() - means.min()})
     return pd.DataFrame(lines)
@@ -78,13 +72,13 @@ def _panel(axis: Axes, history: pd.DataFrame, column: str) -> None:
     for (model, part), colour in zip(history.groupby("model", sort=False), COLOURS):
         curve = part.dropna(subset=[column]).groupby("step")[column]
         if len(curve):
-            axis.plot(curve.mean(), color=colour, label=NAMES.get(model, model))
+            axis.plot(curve.mean(), color=colour, label=system_of(model).short)
             axis.fill_between(curve.min().index, curve.min(), curve.max(), color=colour, alpha=0.2, lw=0)
 
 
 def budget(profile: str) -> str:
     """One sentence: what every model of Tables 3 and 4 was trained with, from the cards that ship."""
-    shipped = [shipped_card(m, profile) for m in available_models(profile) if m in NAMES]
+    shipped = [shipped_card(m, profile) for m in available_models(profile) if m in ablations()]
     if not shipped:
         return "No model of Tables 3 and 4 has been trained yet."
     steps = ", ".join(map(str, sorted({card["steps"] for card in shipped})))

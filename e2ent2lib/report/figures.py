@@ -22,22 +22,10 @@ from e2ent2lib.report.diagrams import Drawing, diagram
 from e2ent2lib.report.examples import CROP, Pixels, Window, cut, engine, example_model, finish
 from e2ent2lib.report.match_figures import backward_pass, forward_pass
 from e2ent2lib.report.plots import COLOURS, use_style
-from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, shipped_card, shipped_folder
+from e2ent2lib.runs.checkpoints import available_models, shipped_card, shipped_folder
 from e2ent2lib.runs.files import whole_file
+from e2ent2lib.systems import SYSTEMS
 
-SYSTEMS = {
-    "bicubic": "Bicubic",
-    "drcn": "DRCN",
-    "enhancenet": "EnhanceNet",
-    "srgan": "SRGAN",
-    "sisr": "SISR",
-    "sisr-gan": "Ours-SISR",
-    "landmark": "Landmark",
-    "srntt": "SRNTT",
-    "e2ent2-mse": "E2ENT²-MSE",
-    "e2ent2": "E2ENT²",
-}
-"""The systems of Table 1 by our names, single-image ones first; stage 1's SISR is not in the paper."""
 PLACES = {
     "tank": (392, 176, 96, 72),
     "lamp": (488, 100, 96, 72),
@@ -49,9 +37,14 @@ MISSING = {8: "it shows the answers of a user study, and no responses have been 
 """The figures that are not drawn, and why."""
 
 
+def titles() -> dict[str, str]:
+    """The systems that the figures show, by our names."""
+    return {name: system.title for name, system in SYSTEMS.items() if system.figures}
+
+
 def enlarged(profile: str) -> Mapping[str, Pixels]:
     """The motorcycle ×4 by each system that has a checkpoint of the profile; computed once."""
-    names = tuple(name for name in SYSTEMS if name in available_models(profile))
+    names = tuple(name for name in titles() if name in available_models(profile))
     return _enlarged(profile, names, str(shipped_folder()))
 
 
@@ -76,7 +69,7 @@ def figure7(profile: str) -> Figure:
 
 def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, sources: str) -> Figure:
     """HR with the box above the reference, and the box's content by every system of ``images``."""
-    given, panels = "Input, ×1/4", {SYSTEMS[name]: cut(image, box) for name, image in images.items()}
+    given, panels = "Input, ×1/4", {titles()[name]: cut(image, box) for name, image in images.items()}
     panels |= {"HR": cut(hr, box)}
     if len(panels) % 2:  # two full rows
         panels = {given: cut(downscale(hr), tuple(n // 4 for n in box))} | panels
@@ -112,7 +105,7 @@ def comparison(
         scores = {name: f"{psnr(crop, cut(hr, box)):.2f}" for name, crop in crops.items()}
         for column, name in enumerate(columns):
             axis = figure.add_subplot(grid[row, 1 + column])
-            _show(axis, crops.get(name, cut(hr, box)), SYSTEMS.get(name, name) if row == 0 else "")
+            _show(axis, crops.get(name, cut(hr, box)), titles().get(name, name) if row == 0 else "")
             axis.spines[:].set(visible=True, color=COLOURS[row], linewidth=2)
             if name in scores:
                 best = scores[name] == max(scores.values(), key=float)
@@ -144,11 +137,11 @@ def _protocol() -> str:
 def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
     here = available_models(profile)
-    cards = {n: shipped_card(n, profile) for n in SYSTEMS if n in here and n not in UNTRAINED}
-    marks = ", ".join(f"{SYSTEMS[n]} {c['sha256'][:8]}{_rough(c)}" for n, c in cards.items())
-    gone = [n for n in SYSTEMS if n not in here]
+    cards = {n: shipped_card(n, profile) for n in titles() if n in here and not SYSTEMS[n].card}
+    marks = ", ".join(f"{SYSTEMS[n].title} {c['sha256'][:8]}{_rough(c)}" for n, c in cards.items())
+    gone = [title for name, title in titles().items() if name not in here]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
-    lines += [f"No checkpoint of this profile yet: {', '.join(SYSTEMS[n] for n in gone)}."] if gone else []
+    lines += [f"No checkpoint of this profile yet: {', '.join(gone)}."] if gone else []
     return " ".join(lines)
 
 

@@ -13,16 +13,11 @@ from e2ent2lib.measure.verdicts import judge_all, overall
 from e2ent2lib.report import claims_report, references, tables
 from e2ent2lib.report.ablations import minutes_of_training
 from e2ent2lib.report.paper import TITLES
+from e2ent2lib.systems import SYSTEMS
 
 FOR_PHOTOGRAPHS = "e2ent2-mse-subcell"
 """The system that gains most from a reference."""
-ROWS = {
-    "bicubic": "bicubic",
-    "sisr": "SISR, no reference",
-    "e2ent2-mse": "E2ENT²-MSE",
-    FOR_PHOTOGRAPHS: f"`{FOR_PHOTOGRAPHS}`, a departure",
-    "landmark": "Landmark, which learns nothing",
-}
+ROWS = ("bicubic", "sisr", "e2ent2-mse", FOR_PHOTOGRAPHS, "landmark")
 BLOCK = re.compile(r"(<!-- results\b.*? -->\n).*(<!-- /results -->)", re.DOTALL)
 """The part of README.md that is made, with its markers."""
 
@@ -36,11 +31,12 @@ def short_table(results: pd.DataFrame) -> str:
         "another moment, {} pictures": usual & ~stereo,
         "something else, {} pictures": (results["reference"] == UNRELATED) | (usual & ignores),
     }
-    frame = pd.DataFrame(index=list(ROWS))
+    frame = pd.DataFrame(index=ROWS)
     for title, chosen in columns.items():
         psnr = results[chosen & results["model"].isin(ROWS)].groupby("model")["psnr"]
         frame[title.format(psnr.size().max())] = psnr.mean()
-    return frame.rename(index=ROWS).rename_axis("PSNR / dB, the reference shows").to_markdown(floatfmt=".2f")
+    frame.index = [f"{SYSTEMS[name].title} (`{name}`)" for name in ROWS]
+    return frame.rename_axis("PSNR / dB, the reference shows").to_markdown(floatfmt=".2f")
 
 
 def results_page(folder: Path, profile: str) -> str:

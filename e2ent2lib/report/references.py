@@ -13,16 +13,17 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import write_text
 from e2ent2lib.report.figures import save
 from e2ent2lib.report.plots import COLOURS, use_style
+from e2ent2lib.systems import SYSTEMS
 
 USUAL = Protocol().reference
-NETWORKS = {
-    "e2ent2-mse": "E2ENT²-MSE",
-    "e2ent2-mse-related": "no unrelated one in training",
-    "e2ent2-mse-gated": "gated (a departure)",
-    "e2ent2-mse-subcell": "between cells (a departure)",
-}
 EFFECT = "What the reference is worth: the same network with a related and with an unrelated one"
 METHODS = {"bicubic": "#999999", "sisr": "#222222", UNRELATED: COLOURS[1], "related": COLOURS[0]}
+
+
+def networks() -> dict[str, str]:
+    """The RefSR networks that are trained for PSNR, by what they are called among each other."""
+    recipes = {name: system.recipe for name, system in SYSTEMS.items() if system.recipe}
+    return {name: SYSTEMS[name].short for name, recipe in recipes.items() if recipe.rec == "mse"}
 
 
 def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr") -> pd.DataFrame:
@@ -79,9 +80,9 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """``effect`` of each of ``NETWORKS`` as means over the images of a data set, and over all: PSNR and gains in dB."""
+    """``effect`` of each of ``networks`` as means over the images of a data set, and over all: PSNR and gains in dB."""
     lines = []
-    for model, title in NETWORKS.items():
+    for model, title in networks().items():
         table = effect(results, model)
         for data, part in [*table.groupby("dataset"), ("all", table)] if len(table) else []:
             mean = part.mean()
@@ -119,7 +120,7 @@ def save_summary(results: pd.DataFrame, folder: Path) -> Path:
 
 def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
     """Write ``reference_effect.png`` and ``.pdf``: ``effect_figure`` of the networks that were measured with both."""
-    tables = {title: effect(results, model) for model, title in NETWORKS.items()}
+    tables = {title: effect(results, model) for model, title in networks().items()}
     tables = {title: table for title, table in tables.items() if len(table)}
     if not tables:
         return []

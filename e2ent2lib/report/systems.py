@@ -10,40 +10,23 @@ from torch import nn
 
 from e2ent2lib.config import PAPER, get_profile
 from e2ent2lib.measure.metrics import psnr
-from e2ent2lib.models import branches
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.examples import Pixels, Window, cut
-from e2ent2lib.report.figures import SYSTEMS
 from e2ent2lib.report.plots import show
-from e2ent2lib.runs.checkpoints import UNTRAINED, available_models, build_model, network_of, shipped_card
-from e2ent2lib.systems import landmark
-from e2ent2lib.systems.recipes import RECIPES
+from e2ent2lib.runs.checkpoints import available_models, build_model, shipped_card
+from e2ent2lib.systems import recipe_of, system_of
 from e2ent2lib.systems.vgg import VGG19
-
-NAMES = SYSTEMS | {
-    "srresnet": "SRResNet",
-    "stereosr": "StereoSR",
-    "passrnet": "PASSRnet",
-    "feature-vgg": "Feature-VGG",
-    "feature-presisr": "Feature-preSISR",
-    "e2ent2-mse-related": "E2ENT²-MSE, no unrelated reference in training",
-    "e2ent2-mse-gated": "E2ENT²-MSE, gated",
-    "e2ent2-mse-subcell": "E2ENT²-MSE between cells",
-    "e2ent2-mse-subcell-gated": "E2ENT²-MSE between cells, gated",
-    "e2ent2-ablation": "E2ENT² at the ablations' budget",
-}
-"""What a system is called in text."""
 
 
 def ideas(names: Iterable[str]) -> str:
     """A Markdown list: each system with the sentence "The idea: …" of its file, and a link to it."""
     lines = []
     for name in names:
-        module = landmark if name == "landmark" else sys.modules[network_of(name).__module__]
+        module = sys.modules[system_of(name).network_class().__module__]
         idea = re.search(r"The idea: (.+?)\n\n", module.__doc__, re.DOTALL)[1]
         file = module.__name__.replace(".", "/") + ".py"
-        lines.append(f"- **{NAMES[name]}** ([`{file.split('/')[-1]}`](../{file})): {' '.join(idea.split())}")
+        lines.append(f"- **{system_of(name).title}** ([`{file.split('/')[-1]}`](../{file})): {' '.join(idea.split())}")
     return "\n".join(lines)
 
 
@@ -53,8 +36,8 @@ def sizes(names: Iterable[str], profile: str) -> pd.DataFrame:
     for name in names:
         model = build_model(name, get_profile(profile))
         counts = {profile: own_parameters(model), "paper": own_parameters(build_model(name, PAPER))}
-        lines[NAMES[name]] = {f"parameters, {p}": f"{count:,}" for p, count in counts.items()}
-        lines[NAMES[name]] |= _training(name, model)
+        lines[system_of(name).title] = {f"parameters, {p}": f"{count:,}" for p, count in counts.items()}
+        lines[system_of(name).title] |= _training(name, model)
     return pd.DataFrame(lines).T.rename_axis("system")
 
 
@@ -65,8 +48,8 @@ def own_parameters(model: nn.Module) -> int:
 
 
 def _training(name: str, model: nn.Module) -> dict[str, str]:
-    recipe, profile = RECIPES[name], model.profile.name
-    weights = recipe.make_loss(model.profile, branches(model)).weights
+    recipe, profile = recipe_of(name), model.profile.name
+    weights = recipe.make_loss(model.profile, model.branches).weights
     shown = {term: weight for term, weight in weights.items() if recipe.adversarial or not term.startswith("adv_")}
     line = {"loss": " + ".join(f"{weight:g}·{term}" for term, weight in shown.items() if weight)}
     line["adversary"] = recipe.adversarial or "none"
@@ -92,9 +75,9 @@ def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile:
     images = {}
     for name in here:
         crop = cut(super_resolve(lr, ref, model=name, profile=profile), box)
-        images[f"{NAMES[name]}{_rough(name, profile)}\n{psnr(crop, cut(hr, box)):.2f} dB"] = crop
+        images[f"{system_of(name).title}{_rough(name, profile)}\n{psnr(crop, cut(hr, box)):.2f} dB"] = crop
     return show(images | {"HR\n(truth)": cut(hr, box)}, columns=4, width=10)
 
 
 def _rough(name: str, profile: str) -> str:
-    return ", provisional" if name not in UNTRAINED and shipped_card(name, profile)["provisional"] else ""
+    return ", provisional" if shipped_card(name, profile).get("provisional") else ""

@@ -7,22 +7,10 @@ import pandas as pd
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import write_text
-from e2ent2lib.report.ablations import NAMES, budget
+from e2ent2lib.report.ablations import budget
 from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
-from e2ent2lib.runs.checkpoints import MODELS, UNTRAINED, use_of_references
+from e2ent2lib.systems import SYSTEMS, system_of
 
-_OURS = [
-    ("SISR, stage 1 (not in the paper)", "sisr"),
-    ("E2ENT²-MSE, no unrelated reference in training (not in the paper)", "e2ent2-mse-related"),
-    ("E2ENT²-MSE, gated (a departure, not in the paper)", "e2ent2-mse-gated"),
-    ("E2ENT²-MSE between cells (a departure, not in the paper)", "e2ent2-mse-subcell"),
-]
-EXTRA = {
-    1: _OURS,
-    2: [("Bicubic (not in the paper)", "bicubic"), *_OURS],
-    4: [("(0.25, 0.25, 0.5), E↓ as a sum (not in the paper)", "e2ent2-error-sum")],
-}
-"""Rows beside the paper's, by table: (what it is called there, our name)."""
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
 GROUPS = {"PSNR / SSIM": ("psnr", "ssim"), "distance / scale-free": ("feature_distance", "feature_distance_relative")}
 """The metrics that share a cell, "24.24 / 0.724"; the second group is Table 3's."""
@@ -36,7 +24,6 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """
     results = results[results["reference"] == Protocol().reference]
     printed = [p for p in PRINTED if p.table == number]
-    systems = list(dict.fromkeys((p.method, p.model) for p in printed)) + EXTRA.get(number, [])
     of_paper = {(p.model, DATASET_TITLES[p.dataset]): p for p in printed}
     whole = list(dict.fromkeys(DATASET_TITLES[p.dataset] for p in printed))
     labels = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", x))
@@ -45,7 +32,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     lines = [
         _line(method, model, title, of_paper.get((model, title)), results, metrics)
         for title in columns
-        for method, model in systems
+        for method, model in rows(number)
     ]
     return pd.DataFrame(lines).assign(profile=profile)
 
@@ -53,6 +40,12 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
 def groups(number: int) -> list[str]:
     """The groups of metrics of a table: only Table 3 has feature distances."""
     return list(GROUPS) if number == 3 else ["PSNR / SSIM"]
+
+
+def rows(number: int) -> list[tuple[str, str]]:
+    """What each row of a table is called there, and our name of the system: the paper's rows, and those beside them."""
+    printed = dict.fromkeys((p.method, p.model) for p in PRINTED if p.table == number)
+    return [*printed, *((system.rows[number], name) for name, system in SYSTEMS.items() if number in system.rows)]
 
 
 def _line(
@@ -81,9 +74,9 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     if title not in set(results["label"]):
         return f"{title} is not here, or not whole" + (f": {known.steps}" if known else "; no loader yet")
     data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
-    if model in MODELS and use_of_references(model) == "stereo" and data and not data.stereo:
+    if system_of(model).references == "stereo" and data and not data.stereo:
         return "takes rectified stereo pairs only"
-    if model in UNTRAINED or model in set(results["model"]):
+    if system_of(model).card or model in set(results["model"]):
         return f"not measured on it yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"
 
@@ -128,7 +121,7 @@ def notes(long: pd.DataFrame) -> list[str]:
     """What must be read with this table: profile, training, and why cells are empty."""
     profile, measured, empty = long["profile"].iloc[0], long[long["images"] > 0], long[long["images"] == 0]
     lines = [f"Profile {profile}; 'paper' columns are the paper's, 'measured' are ours, means over images."]
-    if set(measured["model"]) & set(NAMES):
+    if any(system_of(model).ablation for model in measured["model"]):
         lines.append(budget(profile))
     for why, part in empty.groupby("why empty", sort=False):
         methods = list(dict.fromkeys(part["method"]))

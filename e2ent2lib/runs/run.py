@@ -17,16 +17,16 @@ from e2ent2lib.crops import Crops
 from e2ent2lib.data.training import CropTwice, TrainingImages, training_images
 from e2ent2lib.matching import NotFiniteError
 from e2ent2lib.measure.metrics import psnr
-from e2ent2lib.models import branches
+from e2ent2lib.models.network import Network, trained_images
 from e2ent2lib.photos.images import to_image
 from e2ent2lib.runs.cards import diagnosis, kept_card, run_card
-from e2ent2lib.runs.checkpoints import MADE_BY, build_model, load_model, network_of, save_model, shipped_folder
+from e2ent2lib.runs.checkpoints import build_model, load_model, save_model, shipped_folder
 from e2ent2lib.runs.probes import probe
 from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, copy_weights, stop_signal
+from e2ent2lib.systems import Recipe, recipe_of, system_of
 from e2ent2lib.systems.adversaries import ADVERSARIES
-from e2ent2lib.systems.recipes import RECIPES, Recipe
 from e2ent2lib.systems.vgg import LICENCE, VGG19
-from e2ent2lib.train import Hooks, Plan, Players, fit, images_of, inputs_of, make_players
+from e2ent2lib.train import Hooks, Plan, Players, fit, inputs_of, make_players
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class RunOptions:
     """Show progress bars."""
 
 
-def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tuple[nn.Module, list[dict]]:
+def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tuple[Network, list[dict]]:
     """Train a system by its recipe and write ``NAME.safetensors`` with its card into ``options.out``.
 
     The run is saved at each validation and on Ctrl-C: ``state.pt``, and its weights so far in ``best`` and ``last``. A
@@ -62,10 +62,7 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
     NotFiniteError with a diagnosis if training diverges, KeyboardInterrupt after Ctrl-C or SIGTERM, and OSError if
     there is no room; what was saved stays whole.
     """
-    network_of(name)  # an unknown name is refused before anything is read or written
-    if name in MADE_BY:
-        raise ValueError(f"{name} is saved on the way to {MADE_BY[name]}; train that")
-    recipe, out = RECIPES[name], Path(options.out or f"runs/{name}-{profile.name}")
+    recipe, out = recipe_of(name), Path(options.out or f"runs/{name}-{profile.name}")
     if (out / "state.pt").is_file() and not options.resume:
         raise FileExistsError(f"{out} holds a run already; add --resume to continue it, or choose another --out")
     fabric = make_fabric(profile, options.accelerator, options.devices)
@@ -107,9 +104,9 @@ def make_fabric(profile: Profile, accelerator: str = "auto", devices: int | str 
     return fabric
 
 
-def players_for(fabric: Fabric, model: nn.Module, recipe: Recipe, profile: Profile) -> Players:
+def players_for(fabric: Fabric, model: Network, recipe: Recipe, profile: Profile) -> Players:
     """``make_players`` with the loss and the adversary of a recipe."""
-    loss = recipe.make_loss(profile, branches(model))
+    loss = recipe.make_loss(profile, model.branches)
     for part in loss.modules():
         if isinstance(part, VGG19):
             part.autocast = fabric.autocast  # Fabric does so for the networks alone
@@ -117,14 +114,14 @@ def players_for(fabric: Fabric, model: nn.Module, recipe: Recipe, profile: Profi
     return make_players(fabric, model, loss, adversary, profile)
 
 
-def start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None) -> dict | None:
+def start(model: Network, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None) -> dict | None:
     """Load the weights that a recipe starts from; returns which ones they were.
 
     Raises FileNotFoundError that says how to train them, or ValueError if they are damaged.
     """
     if recipe.start_from is None:
         return None
-    own = Path(f"runs/{MADE_BY.get(recipe.start_from, recipe.start_from)}-{profile.name}")
+    own = Path(f"runs/{system_of(recipe.start_from).trained_as}-{profile.name}")
     default = own if (own / f"{recipe.start_from}.safetensors").is_file() else shipped_folder() / profile.name
     first = load_model(recipe.start_from, profile, folder or default)
     model.get_submodule(recipe.part).load_state_dict(first.state_dict())
@@ -133,7 +130,7 @@ def start(model: nn.Module, recipe: Recipe, profile: Profile, folder: str | os.P
     return {"model": recipe.start_from, "sha256": first.card["sha256"]}
 
 
-def load_vgg(network: nn.Module, loss: nn.Module) -> dict | None:
+def load_vgg(network: Network, loss: nn.Module) -> dict | None:
     """Give all VGG19 parts of a network and its loss their weights; returns what a card says of them, None if none.
 
     Raises FileNotFoundError or ValueError if the weights are not at hand.
@@ -148,7 +145,7 @@ def load_vgg(network: nn.Module, loss: nn.Module) -> dict | None:
 
 
 @torch.no_grad()
-def validate(model: nn.Module, crops: CropTwice) -> dict[str, float]:
+def validate(model: Network, crops: CropTwice) -> dict[str, float]:
     """Mean PSNR in dB of each branch over validation crops, RGB, 8 bits, float32.
 
     Raises NotFiniteError if a weight is not finite.
@@ -160,10 +157,10 @@ def validate(model: nn.Module, crops: CropTwice) -> dict[str, float]:
     scores = []
     for crop in (crops[i] for i in range(len(crops))):
         batch = Crops(*(x[None].to(device) for x in crop))
-        images = images_of(model, model(*inputs_of(model, batch)))
+        images = trained_images(model(*inputs_of(batch)), model.branches)
         scores.append([psnr(to_image(x), to_image(crop.hr[None])) for x in images.values()])
     model.train()
-    return dict(zip((f"val_{name}" for name in branches(model)), torch.tensor(scores).mean(0).tolist()))
+    return dict(zip((f"val_{name}" for name in model.branches), torch.tensor(scores).mean(0).tolist()))
 
 
 @dataclass
@@ -213,7 +210,7 @@ class Run(Hooks):
         if self.recipe.keeps and state.step == min(self.profile.steps_pretraining, self.steps):
             state.kept = {"weights": copy_weights(model), "step": state.step, "seconds": round(seconds)}
         if row:
-            state.keep_if_best(row[f"val_{branches(model)[-1]}"], model)
+            state.keep_if_best(row[f"val_{model.branches[-1]}"], model)
         if row or stopping:
             state.seconds, self.since = seconds, time.perf_counter()
             self.save()

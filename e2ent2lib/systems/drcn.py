@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
 from e2ent2lib.models.blocks import conv3
+from e2ent2lib.models.network import SKIPS, Images, Network, Outputs
 from e2ent2lib.systems.parts import enlarge, to_rgb, to_ycbcr
 
-Images = Float[Tensor, "b 3 h w"]
 Luma = Float[Tensor, "b 1 h w"]
 Recursions = Float[Tensor, "b D h w"]
 RECURSIONS = 16
@@ -34,11 +34,9 @@ PATCH_SUM = 41**2 / 2
 """Half the number of pixels of the published training patch."""
 
 
-class Outputs(NamedTuple):
-    """What one forward pass gives; images at high resolution, not clipped."""
+class Recursive(NamedTuple):
+    """What the loss looks at, at high resolution: ``Outputs.details``."""
 
-    sr: Images
-    """RGB: ``luma`` with bicubic colour."""
     luma: Luma
     """The weighted average of ``recursions``; Y with limited range, as ``to_ycbcr`` has it."""
     recursions: Recursions
@@ -47,10 +45,8 @@ class Outputs(NamedTuple):
     """‖θ‖² of all parameters, which the loss cannot see."""
 
 
-class DRCN(nn.Module):
+class DRCN(Network):
     """The advanced model of section 3.2: recursive supervision and skip connection. It uses no reference."""
-
-    references = "none"
 
     def __init__(self, profile: Profile, recursions: int = RECURSIONS):
         super().__init__()
@@ -64,18 +60,19 @@ class DRCN(nn.Module):
         self._initialise()
 
     @property
-    def reach(self) -> int:
-        """Low-resolution pixels around its own that a pixel sees: ``tiles.reach``, with the recursions counted."""
-        return -(-(len(self.ensemble) + 4) // self.profile.scale) + 3
+    def receptive_field(self) -> int:
+        """As of every network, with the recursions counted."""
+        return -(-(len(self.ensemble) + 4) // self.profile.scale) + SKIPS
 
-    def forward(self, lr: Images) -> Outputs:
-        """The enlarged image and its recursions; lr in [0, 1]."""
+    def forward(self, lr: Images, *references: Images) -> Outputs:
+        """The enlarged image, ``luma`` with bicubic colour, and its ``Recursive``; lr in [0, 1]."""
         with torch.autocast(lr.device.type, enabled=False):  # bfloat16 would round colours to 8 bits and less
             y, *chroma = to_ycbcr(enlarge(lr, self.profile.scale)).split(1, dim=1)
         luma, recursions = self.super_resolve(y)
         with torch.autocast(lr.device.type, enabled=False):
             sr = to_rgb(torch.cat([luma, *chroma], dim=1))
-        return Outputs(sr, luma, recursions, sum(p.square().sum() for p in self.parameters()))
+        details = Recursive(luma, recursions, sum(p.square().sum() for p in self.parameters()))
+        return Outputs(sr, details=details)
 
     def super_resolve(self, y: Luma) -> tuple[Luma, Recursions]:
         """The final luminance and that of each recursion, from the enlarged luminance."""
@@ -113,8 +110,8 @@ class DRCNLoss(nn.Module):
         """
         if not 0 <= progress <= 1:
             raise ValueError(f"progress {progress}: expected the share of the steps already trained, from 0 to 1")
-        alpha, y = 1 - progress, to_ycbcr(batch.hr)[:, :1]
+        alpha, y, made = 1 - progress, to_ycbcr(batch.hr)[:, :1], outputs.details
         # published is half the sum over 41 × 41 pixels; the mean × 41²/2 keeps the ratio to β for images of any size
-        each = PATCH_SUM * F.mse_loss(outputs.recursions, y.expand_as(outputs.recursions))
-        final = PATCH_SUM * F.mse_loss(outputs.luma, y)
-        return {"recursions": alpha * each, "final": (1 - alpha) * final, "decay": outputs.squared_norm}
+        each = PATCH_SUM * F.mse_loss(made.recursions, y.expand_as(made.recursions))
+        final = PATCH_SUM * F.mse_loss(made.luma, y)
+        return {"recursions": alpha * each, "final": (1 - alpha) * final, "decay": made.squared_norm}

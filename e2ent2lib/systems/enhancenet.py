@@ -24,19 +24,17 @@ from torch import Tensor, nn
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
 from e2ent2lib.models.blocks import conv3, doublings, output_conv, residual_blocks
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.parts import enlarge, gram
 from e2ent2lib.systems.vgg import VGG19, deepest
 
-Images = Float[Tensor, "b 3 h w"]
 Features = Float[Tensor, "b c h w"]
 PATCH = 16
 """Side of the patches whose textures are compared, in positions of the feature map."""
 
 
-class EnhanceNet(nn.Module):
+class EnhanceNet(Network):
     """The network of Table 1: 10 residual blocks at low resolution. It uses no reference."""
-
-    references = "none"
 
     def __init__(self, profile: Profile):
         super().__init__()
@@ -45,9 +43,9 @@ class EnhanceNet(nn.Module):
         self.enlarging = nearest_upsampling(c, profile.scale)
         self.tail = nn.Sequential(conv3(c, c), nn.ReLU(inplace=True), output_conv(c))
 
-    def forward(self, lr: Images) -> Images:
-        """The enlarged image, not clipped; lr in [0, 1]."""
-        return enlarge(lr, self.profile.scale) + self.tail(self.enlarging(self.head(lr)))
+    def forward(self, lr: Images, *references: Images) -> Outputs:
+        """The enlarged image; lr in [0, 1]."""
+        return Outputs(enlarge(lr, self.profile.scale) + self.tail(self.enlarging(self.head(lr))))
 
 
 def nearest_upsampling(channels: int, scale: int) -> nn.Sequential:
@@ -79,11 +77,11 @@ class EnhanceNetLoss(nn.Module):
         self.texture = {f"texture_conv{i}_1": f"relu{i}_1" for i in (1, 2, 3)}
         self.vgg = VGG19(*self.perceptual.values(), *self.texture.values())
 
-    def forward(self, outputs: Images, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
+    def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
         """The terms but "adv_sisr"; images in [0, 1]. ``progress`` changes nothing."""
         with torch.no_grad():
             real = self.vgg(batch.hr)
-        fake = self.vgg(outputs)
+        fake = self.vgg(outputs.sr)
         # any unit of the features, 0–255 or torchvision's, cancels here
         mean = {layer: x.mean((1, 2, 3), keepdim=True).clamp(min=1e-6) for layer, x in real.items()}
         pairs = {layer: (fake[layer] / mean[layer], real[layer] / mean[layer]) for layer in real}

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.matching import match_and_swap
-from e2ent2lib.models.e2ent2 import Images, Outputs, Synthesis, features
+from e2ent2lib.models.e2ent2 import Synthesis, features
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.vgg import VGG19
 
 LAYER, CHANNELS = "relu1_2", 64
@@ -35,11 +36,11 @@ class VGGEncoder(nn.Module):
         return self.vgg(image)[LAYER]
 
 
-class FeatureVGG(nn.Module):
+class FeatureVGG(Network):
     """E2ENT² whose φ is VGG19; Eq. 5 has nothing to train."""
 
     references = "any"
-    sisr = None
+    encodes = whole_cells = True
     norm = "l2"
 
     def __init__(self, profile: Profile):

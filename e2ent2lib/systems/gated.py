@@ -16,42 +16,42 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.models.e2ent2 import E2ENT2, Images, Outputs
-from e2ent2lib.models.sisr import SISRBranch, bilinear
-from e2ent2lib.systems.subcell import SubcellE2ENT2
+from e2ent2lib.models.e2ent2 import E2ENT2, Synthesis
+from e2ent2lib.models.network import Images, Network, Outputs
+from e2ent2lib.models.sisr import FeatureEncoder, SISRBranch, bilinear
 
 WINDOW = 5
-"""Side in cells of the neighbourhood over which the confidence is averaged: one patch may match well by chance."""
+"""Side in cells of the neighbourhood over which the confidence is averaged: one patch may match well by chance.
+A tile sees so far in any case, ``network.SKIPS``."""
 REACH = 100.0
 """Factor on the two numbers: Adam moves each by a step size of 1e-3, which would take them nowhere."""
 
 
-class GatedE2ENT2(nn.Module):
+class GatedE2ENT2(Network):
     """A trained E2ENT², frozen, and a gate between its two images."""
 
     references = "any"
-    network = E2ENT2
+    encodes = whole_cells = True
 
-    def __init__(self, profile: Profile, **options):
-        """``options`` are the network's."""
+    def __init__(self, profile: Profile):
         super().__init__()
         self.profile = profile
-        self.inner = self.network(profile, **options).requires_grad_(False)
-        self.alphas, self.norm = self.inner.alphas, self.inner.norm
+        self.inner = E2ENT2(profile).requires_grad_(False)
+        self.norm = self.inner.norm
         self.gate = nn.Parameter(torch.zeros(2))
 
     @property
-    def encoder(self) -> nn.Module:
+    def encoder(self) -> FeatureEncoder:
         """φ of the network."""
         return self.inner.encoder
 
     @property
-    def synthesis(self) -> nn.Module:
+    def synthesis(self) -> Synthesis:
         """ζ of the network."""
         return self.inner.synthesis
 
     @property
-    def sisr(self) -> SISRBranch:
+    def single_image(self) -> SISRBranch:
         """The SISR branch of the network."""
         return self.inner.sisr
 
@@ -78,10 +78,3 @@ def doubt(confidence: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 h w"]:
     """The mean of log(1 − cos) over the window around a cell; the surer the match, the lower."""
     single = torch.log(1.0001 - confidence[:, None].float())
     return F.avg_pool2d(single, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
-
-
-class GatedSubcellE2ENT2(GatedE2ENT2):
-    """The same gate on the departure that matches between cells."""
-
-    network = SubcellE2ENT2
-    whole_cells = False

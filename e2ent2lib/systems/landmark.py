@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 from scipy import ndimage
@@ -29,7 +30,10 @@ from skimage.feature import SIFT, match_descriptors
 from skimage.measure import ransac
 from skimage.transform import ProjectiveTransform
 
-from e2ent2lib.photos.images import as_rgb
+from e2ent2lib.config import Profile
+from e2ent2lib.matching import as_list
+from e2ent2lib.models.network import Images, Network, Outputs
+from e2ent2lib.photos.images import as_rgb, to_image
 
 SCALE = 4
 LEAST_INLIERS = 8
@@ -64,6 +68,24 @@ class Matches(NamedTuple):
     dx: Float[np.ndarray, "h w"]
     quality: Float[np.ndarray, "h w"]
     """From 0, no detail is taken, to 1."""
+
+
+class Landmark(Network):
+    """``super_resolve`` as a network without weights."""
+
+    references = "any"
+
+    def __init__(self, profile: Profile):
+        """Raises ValueError for a scale other than 4."""
+        super().__init__()
+        if profile.scale != SCALE:
+            raise ValueError(f"scale {profile.scale}: Landmark's thresholds are for scale {SCALE}")
+        self.profile = profile
+
+    def forward(self, lr: Images, refs: Images | Sequence[Images], ref_downs: Images | Sequence[Images]) -> Outputs:
+        """The enlarged image of a batch of one, before rounding; images in [0, 1], lists for several references."""
+        pixels = super_resolve(to_image(lr), [to_image(ref) for ref in as_list(refs)])
+        return Outputs(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
 
 
 def super_resolve(

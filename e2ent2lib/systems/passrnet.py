@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.stereosr import one_view
 
-Images = Float[Tensor, "b 3 h w"]
 Features = Float[Tensor, "b c h w"]
 Attention = Float[Tensor, "b h w w"]
 Mask = Bool[Tensor, "b 1 h w"]
@@ -114,11 +114,9 @@ class ResASPP(nn.Module):
         return total
 
 
-class Outputs(NamedTuple):
-    """What one forward pass gives; all but ``sr`` at low resolution."""
+class Parallax(NamedTuple):
+    """What the loss looks at, at low resolution: ``Outputs.details``."""
 
-    sr: Images
-    """The left view at high resolution, not clipped."""
     right_to_left: Attention
     """At [b, y, x]: where in row y of the right view the left view's column x is taken from."""
     left_to_right: Attention
@@ -129,11 +127,11 @@ class Outputs(NamedTuple):
     """The reverse."""
 
 
-class PASSRnet(nn.Module):
+class PASSRnet(Network):
     """Encoder, parallax attention, reconstruction (section 3). Without a right view there is no result."""
 
     references = "stereo"
-    sisr = None
+    encodes = True
 
     def __init__(self, profile: Profile):
         super().__init__()
@@ -163,7 +161,8 @@ class PASSRnet(nn.Module):
         valid_left, valid_right = valid_mask(left_to_right), valid_mask(right_to_left)
         warped = warp(right_to_left, self.value(right))
         fused = self.fusion(torch.cat([warped, left, valid_left.to(left.dtype)], dim=1))
-        return Outputs(self.tail(fused).float(), right_to_left, left_to_right, valid_left, valid_right)
+        parallax = Parallax(right_to_left, left_to_right, valid_left, valid_right)
+        return Outputs(self.tail(fused).float(), details=parallax)
 
 
 class PASSRnetLoss(nn.Module):
@@ -175,7 +174,7 @@ class PASSRnetLoss(nn.Module):
 
     def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
         """The terms: of the image, of the views warped onto each other, and of the attention itself."""
-        there, back, valid_left, valid_right = outputs[1:]
+        there, back, valid_left, valid_right = outputs.details
         return {
             "mse": F.mse_loss(outputs.sr, batch.hr),
             "photometric": photometric(there, batch.lr, batch.ref_down, valid_left)

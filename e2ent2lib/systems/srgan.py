@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
 from e2ent2lib.models.blocks import conv3, doublings
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.vgg import VGG19, deepest
 
-Images = Float[Tensor, "b 3 h w"]
 BLOCKS = 16
 VGG_SCALE = 1 / 12.75
 """Factor on VGG's features (3.2); its square is the 0.006 on the loss."""
@@ -49,10 +49,8 @@ class NormalisedBlock(nn.Module):
         return x + self.body(x)
 
 
-class SRResNet(nn.Module):
+class SRResNet(Network):
     """The generator of Fig. 4."""
-
-    references = "none"
 
     def __init__(self, profile: Profile):
         super().__init__()
@@ -69,9 +67,9 @@ class SRResNet(nn.Module):
         x = self.head(lr)
         return x + self.body(x)
 
-    def forward(self, lr: Images) -> Float[Tensor, "b 3 r*h r*w"]:
-        """The super-resolved image, not clipped; lr in [0, 1]."""
-        return (self.tail(self.features(lr)) + 1) / 2  # from [−1, 1], the range of the published images
+    def forward(self, lr: Images, *references: Images) -> Outputs:
+        """The super-resolved image; lr in [0, 1]."""
+        return Outputs((self.tail(self.features(lr)) + 1) / 2)  # from [−1, 1], the range of the published images
 
 
 class SRResNetLoss(nn.Module):
@@ -81,9 +79,9 @@ class SRResNetLoss(nn.Module):
         super().__init__()
         self.weights = {"mse": 1.0}
 
-    def forward(self, outputs: Images, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
-        """The term of ``weights``, for images in [−1, 1]; ``outputs`` is the image in [0, 1]."""
-        return {"mse": F.mse_loss(2 * outputs.float(), 2 * batch.hr)}
+    def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
+        """The term of ``weights``, for images in [−1, 1]; those of ``outputs`` are in [0, 1]."""
+        return {"mse": F.mse_loss(2 * outputs.sr.float(), 2 * batch.hr)}
 
 
 class SRGANLoss(nn.Module):
@@ -95,9 +93,9 @@ class SRGANLoss(nn.Module):
         self.layer = deepest("relu5_4", profile.name)
         self.vgg = VGG19(self.layer)
 
-    def forward(self, outputs: Images, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
-        """The content term, Eq. 5 on rescaled features; ``outputs`` is the image in [0, 1]."""
+    def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
+        """The content term, Eq. 5 on rescaled features."""
         with torch.no_grad():
             wanted = self.vgg(batch.hr)[self.layer]
-        found = self.vgg(outputs.float())[self.layer]
+        found = self.vgg(outputs.sr.float())[self.layer]
         return {"content": F.mse_loss(VGG_SCALE * found, VGG_SCALE * wanted)}

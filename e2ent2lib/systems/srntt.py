@@ -18,7 +18,6 @@ Not known: what E2ENT²'s authors count as SRNTT's "five loss functions", and wh
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,13 +26,13 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
-from e2ent2lib.matching import match, swap
+from e2ent2lib.matching import as_list, match, swap
 from e2ent2lib.models.blocks import conv3, upsampling
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.parts import enlarge, gram, shrink
 from e2ent2lib.systems.srgan import NormalisedBlock, SRResNet
 from e2ent2lib.systems.vgg import VGG19, deepest
 
-Images = Float[Tensor, "b 3 h w"]
 Maps = list[Float[Tensor, "b c h w"]]
 LAYERS = {"relu3_1": 1, "relu2_1": 2, "relu1_1": 4}
 """VGG19's layers by their scale against the low-resolution grid; matching is at the first."""
@@ -43,15 +42,6 @@ OPENING = 5 / 55
 """Share of the training with the reconstruction loss alone."""
 VGG_UNIT = 255 * 0.226
 """From features of inputs divided by ImageNet's standard deviation to those of inputs in 0 to 255, but for biases."""
-
-
-class SRNTTOutputs(NamedTuple):
-    """What one forward pass gives."""
-
-    sr: Images
-    """The super-resolved image in [0, 1], not clipped."""
-    swapped: Maps
-    """VGG's features of the reference where they match the input: (b 256 h w), (b 128 2h 2w), (b 64 4h 4w)."""
 
 
 class TextureTransfer(nn.Module):
@@ -68,7 +58,7 @@ class TextureTransfer(nn.Module):
         return x + self.body(self.merge(torch.cat([x, swapped], dim=1)))
 
 
-class SRNTT(nn.Module):
+class SRNTT(Network):
     """Content extractor and VGG, both frozen, and the texture transfer, which is trained."""
 
     references = "any"
@@ -87,7 +77,7 @@ class SRNTT(nn.Module):
         self.train()
 
     @property
-    def sisr(self) -> SRResNet:
+    def single_image(self) -> SRResNet:
         """The network without a reference."""
         return self.content
 
@@ -97,8 +87,10 @@ class SRNTT(nn.Module):
         self.content.eval(), self.vgg.eval()
         return self
 
-    def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> SRNTTOutputs:
-        """The image and the swapped maps; images in [0, 1], lists for several references.
+    def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
+        """The image, and as its details VGG's features of the reference where they match the input.
+
+        Those are (b 256 h w), (b 128 2h 2w), (b 64 4h 4w); images in [0, 1], lists for several references.
 
         Raises ValueError if a reference is not four times as large as its ``ref_down``.
         """
@@ -106,12 +98,13 @@ class SRNTT(nn.Module):
             swapped, x = self.swapped_features(lr, ref, ref_down), self.content.features(lr)
         for transfer, up, texture in zip(self.transfer, self.up, swapped):
             x = up(transfer(x, texture))
-        return SRNTTOutputs((self.head(x) + 1) / 2, swapped)  # from tanh's [−1, 1], the range of the published images
+        sr = (self.head(x) + 1) / 2  # from tanh's [−1, 1], the range of the published images
+        return Outputs(sr, details=swapped)
 
     @torch.no_grad()
     def swapped_features(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Maps:
         """Section 3.1: one match at relu3_1, by which all three layers of the reference are swapped in."""
-        refs, downs = ([x] if isinstance(x, Tensor) else list(x) for x in (ref, ref_down))
+        refs, downs = as_list(ref), as_list(ref_down)
         _check(refs, downs)
         query, *keys = (self.vgg(enlarge(x, 4).clamp(0, 1))["relu3_1"] for x in (lr, *downs))
         matches, values = match(query, keys), [self.vgg(x) for x in refs]
@@ -135,7 +128,7 @@ class SRNTTLoss(nn.Module):
         self.layer = deepest("relu5_1", profile.name)
         self.vgg = VGG19(*LAYERS, self.layer)
 
-    def forward(self, outputs: SRNTTOutputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
+    def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
         """The terms of ``weights`` but the adversary's and those of weight 0; before ``OPENING`` only "rec"."""
         sr = outputs.sr.float()
         if progress < OPENING:
@@ -146,7 +139,7 @@ class SRNTTLoss(nn.Module):
         terms = {
             "rec": F.l1_loss(2 * sr, 2 * batch.hr),
             "perceptual": F.mse_loss(VGG_UNIT * found[self.layer], VGG_UNIT * wanted),
-            "texture": texture_loss([found[layer] for layer in LAYERS], outputs.swapped),
+            "texture": texture_loss([found[layer] for layer in LAYERS], outputs.details),
         }
         if self.weights["back_projection"]:
             terms["back_projection"] = F.l1_loss(2 * shrink(sr, 4), 2 * batch.lr)
@@ -156,7 +149,7 @@ class SRNTTLoss(nn.Module):
 def texture_loss(found: Maps, swapped: Maps) -> Float[Tensor, ""]:
     """Section 3.2: the squared difference of the Gram matrices over (2 · numbers in the map)², its mean over entries.
 
-    Both lists as ``SRNTTOutputs.swapped``; the mean over the three layers. The means are the published code's.
+    Both lists as the details of ``SRNTT.forward``; the mean over the three layers. The means are the published code's.
     """
     terms = []
     for ours, wanted in zip(found, swapped):

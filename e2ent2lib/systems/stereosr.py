@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
+from e2ent2lib.matching import as_list
 from e2ent2lib.models.blocks import conv3
+from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.parts import enlarge, to_rgb, to_ycbcr
 
-Images = Float[Tensor, "b 3 h w"]
 Luma = Float[Tensor, "b 1 h w"]
 SHIFTS = 64
 """Disparities, in pixels of the enlarged image, from 0."""
@@ -40,7 +41,7 @@ def one_view(lr: Images, ref_down: Images | Sequence[Images], name: str) -> Imag
 
     Raises ValueError for several references, or a right view of another size than the left one.
     """
-    views = [ref_down] if isinstance(ref_down, Tensor) else list(ref_down)
+    views = as_list(ref_down)
     if len(views) != 1:
         raise ValueError(f"{name}: {len(views)} references, expected one, the right view of a stereo pair; {_INSTEAD}")
     left, right = (f"{x.shape[-1]}×{x.shape[-2]}" for x in (lr, views[0]))
@@ -73,11 +74,10 @@ def plain_network(inputs: int, outputs: int, channels: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class StereoSR(nn.Module):
+class StereoSR(Network):
     """The two networks in a row. Without a right view there is no result."""
 
     references = "stereo"
-    sisr = None
 
     def __init__(self, profile: Profile):
         super().__init__()
@@ -89,10 +89,10 @@ class StereoSR(nn.Module):
             self.join.weight.copy_(nn.init.dirac_(torch.empty(3, 3, 3, 3)).repeat(1, 2, 1, 1))
             self.join.bias.zero_()
 
-    def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Images:
+    def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """The left view ``lr`` enlarged with the help of the right one, ``ref_down``; images in [0, 1].
 
-        Not clipped. Raises ValueError as ``one_view``.
+        Raises ValueError as ``one_view``.
         """
         view, scale = one_view(lr, ref_down, "StereoSR"), self.profile.scale
         with torch.autocast(lr.device.type, enabled=False):  # bfloat16 would round colours to 8 bits and less
@@ -101,7 +101,7 @@ class StereoSR(nn.Module):
         ycbcr = torch.cat([y, left[:, 1:]], dim=1)
         residual = self.colour(ycbcr).float()
         with torch.autocast(lr.device.type, enabled=False):
-            return to_rgb(self.join(torch.cat([residual, ycbcr], dim=1)))
+            return Outputs(to_rgb(self.join(torch.cat([residual, ycbcr], dim=1))))
 
     def super_resolve(self, left: Luma, right: Luma) -> Luma:
         """The left view's luminance from both views', enlarged."""
@@ -115,7 +115,7 @@ class StereoSRLoss(nn.Module):
         super().__init__()
         self.weights = {"rmse": 1.0}
 
-    def forward(self, outputs: Images, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
+    def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
         """The term, over Y, Cb and Cr of the whole batch."""
-        mse = F.mse_loss(to_ycbcr(outputs), to_ycbcr(batch.hr))
+        mse = F.mse_loss(to_ycbcr(outputs.sr), to_ycbcr(batch.hr))
         return {"rmse": mse.clamp_min(1e-12).sqrt()}  # the root has no gradient at 0

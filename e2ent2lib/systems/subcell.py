@@ -18,7 +18,8 @@ from torch import Tensor
 
 from e2ent2lib.exact.gather import overlap_weights
 from e2ent2lib.matching import Map, Matches, match, swap
-from e2ent2lib.models.e2ent2 import E2ENT2, Images, Outputs
+from e2ent2lib.models.e2ent2 import E2ENT2
+from e2ent2lib.models.network import Images, Outputs
 
 
 class SubcellE2ENT2(E2ENT2):

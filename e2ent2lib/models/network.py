@@ -1,0 +1,88 @@
+"""What every network promises, the paper's and those of ``systems``: what goes in, what comes out, how far it looks."""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from e2ent2lib.config import Profile
+
+Images = Float[Tensor, "b 3 h w"]
+SKIPS = 3
+"""Pixels that a bilinear or bicubic skip sees."""
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives; images at high resolution in [0, 1], not clipped."""
+
+    sr: Images
+    """I_sr, Eq. 2."""
+    sisr: Images | None = None
+    """The SISR branch's image; None where there is no such branch, or nothing of it is trained."""
+    swapped: Float[Tensor, "b c h w"] | None = None
+    """F, Eq. 1; None where nothing is swapped."""
+    confidence: Float[Tensor, "b h w"] | None = None
+    """Of the match of Eq. 3 and 4, ``Matches.confidence``; None where nothing is matched so."""
+    details: Sequence | None = None
+    """What only the loss of this network looks at."""
+
+
+class Network(nn.Module):
+    """A network ×``profile.scale``: ``forward(lr, refs, ref_downs) -> Outputs``, images in [0, 1].
+
+    ``refs`` is a batch of references (b 3 H W), or a list of several; ``ref_downs`` are the same, shrunk by the scale.
+    A network without use for them may be called without them too.
+    """
+
+    references: ClassVar[Literal["none", "any", "stereo"]] = "none"
+    """What use it makes of references; "stereo" is the right view of a rectified pair, of the input's size ×scale."""
+    encodes: ClassVar[bool] = False
+    """Whether it has an ``encoder`` φ, whose features can be matched and compared (Table 3)."""
+    whole_cells: ClassVar[bool] = False
+    """Whether it matches and swaps by whole cells, as in Eq. 4: ``encoder``, ``compose`` and ``synthesis`` then are all
+    of it, and a picture can be made in tiles."""
+    profile: Profile
+    card: dict | None = None
+    """How it was trained; None if it was not."""
+
+    @property
+    def single_image(self) -> "Network | None":
+        """What it is without a reference: itself, or its SISR branch; None if it needs one."""
+        return self if self.references == "none" else None
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Whose images are trained: "sisr", "ref", or both in E2ENT², whose SISR branch learns with the rest."""
+        if self.references == "none":
+            return ("sisr",)
+        branch = self.single_image
+        return ("sisr", "ref") if branch and any(p.requires_grad for p in branch.parameters()) else ("ref",)
+
+    @property
+    def receptive_field(self) -> int | None:
+        """How many pixels of the input around its own a pixel of the output sees; None if it may see all of them."""
+        return receptive_field(self) if self.references == "none" else None
+
+
+def receptive_field(*modules: nn.Module) -> int:
+    """How many pixels around its own a pixel sees through modules one after another; no less, and hardly more.
+
+    Half of each kernel, at the resolution it works at, and ``SKIPS``. Layers count in the order they are defined, each
+    as applied once.
+    """
+    scale, seen = 1.0, 0.0
+    for layer in (layer for module in modules for layer in module.modules()):
+        if isinstance(layer, nn.Conv2d):
+            seen += max(layer.kernel_size) // 2 * max(layer.dilation) / scale
+        elif isinstance(layer, nn.PixelShuffle):
+            scale *= layer.upscale_factor
+        elif isinstance(layer, nn.Upsample):
+            scale *= layer.scale_factor
+    return math.ceil(seen) + SKIPS
+
+
+def trained_images(outputs: Outputs, branches: tuple[str, ...]) -> dict[str, Images]:
+    """The image of each of ``Network.branches``."""
+    return {"sisr": outputs.sisr, "ref": outputs.sr} if len(branches) == 2 else {branches[0]: outputs.sr}

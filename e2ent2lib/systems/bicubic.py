@@ -1,0 +1,31 @@
+"""Bicubic enlargement, as papers' tables have it for comparison.
+
+The idea: a cubic polynomial through the pixels of the input, which every other system has to beat.
+"""
+
+import torch
+
+from e2ent2lib.config import Profile
+from e2ent2lib.models.network import Images, Network, Outputs
+from e2ent2lib.photos.images import resize, to_image, upscale_bicubic
+from e2ent2lib.photos.options import Kernel
+
+
+class Bicubic(Network):
+    """It has no weights, and uses no reference."""
+
+    receptive_field = None  # the kernels take a picture whole
+
+    def __init__(self, profile: Profile, kernel: Kernel = "pillow-bicubic", rounded: bool = True):
+        """``rounded``: in 8 bits, between Pillow's two passes too, as pictures are enlarged outside of this project."""
+        super().__init__()
+        self.profile, self.kernel, self.rounded = profile, kernel, rounded
+
+    def forward(self, lr: Images, *references: Images) -> Outputs:
+        """The enlarged image of a batch of one; lr in [0, 1]."""
+        picture, r = to_image(lr), self.profile.scale
+        if self.rounded:
+            pixels = upscale_bicubic(picture, r, self.kernel)
+        else:
+            pixels = resize(picture, *(r * n for n in picture.shape[:2]), self.kernel)
+        return Outputs(torch.tensor(pixels).permute(2, 0, 1)[None] / 255)

@@ -1,0 +1,304 @@
+"""One record a system: what it is called, its network, how it is trained, which tables show it.
+
+Networks and losses are named by their import paths and imported on use, so that listing systems imports none of them,
+nor PyTorch.
+
+Photographs, crops, batch, optimiser and learning rate are the profile's for every system, not those of each paper, so
+that rows differ in their networks and losses alone. The number of steps is one of the profile's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from e2ent2lib.config import Profile
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from e2ent2lib.models.network import Network
+
+LARGEST_DISPARITY = 64
+"""HR pixels by which the right crop of a stereo baseline's training pair is shifted at most."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a system is trained."""
+
+    steps: str
+    """The field of the profile that holds the number of steps."""
+    loss: str | None = None
+    """Import path of a baseline's own loss: its ``weights``, and its terms from (outputs, crops, progress). None: the
+    paper's."""
+    rec: str = "l1"
+    """The paper's reconstruction loss: "l1" (Eq. 8) or "mse"."""
+    adversarial: str | None = None
+    """A name of ``adversaries.ADVERSARIES``; "ragan" is Eq. 9 and 10."""
+    start_from: str | None = None
+    """The model whose weights it starts from."""
+    part: str = ""
+    """The part of the network that takes those weights; "" is all of it."""
+    keeps: str | None = None
+    """The name under which it also saves its weights after ``steps_pretraining`` steps, for stage 2 to start from."""
+    start_synthesis: bool = False
+    """Whether ζ starts as the SISR branch's tail too, ``Synthesis.start_from``."""
+    stereo: bool = False
+    """Trained on crops that look like a rectified pair, since the method takes nothing else."""
+    ablation: bool = False
+    """A row of Tables 3 and 4: training looks at the encoder too (``probes.probe``, every ``probe_every`` steps), and
+    its checkpoint is the last one: the best PSNR comes in the first steps, before the adversarial loss takes hold."""
+    unrelated: float | None = None
+    """Fraction of references cut from another photograph, in place of the profile's; 0 in the paper."""
+
+    def make_loss(self, profile: Profile, branches: tuple[str, ...]) -> "nn.Module":
+        """The loss with its weights for this profile, and for the branches that ``Network.branches`` names."""
+        if self.loss:
+            return resolve_name(self.loss)(profile)
+        return resolve_name("e2ent2lib.losses:PaperLoss")(profile, self.rec, branches)
+
+    def crops(self, profile: Profile) -> Profile:
+        """The profile as this system's crops need it."""
+        if self.stereo:
+            return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0, views=0.0)
+        return profile if self.unrelated is None else replace(profile, unrelated=self.unrelated)
+
+    def facts(self, loss: "nn.Module") -> dict:
+        """What a model card says of it."""
+        return asdict(self) | {"loss": type(loss).__name__, "weights": loss.weights}
+
+
+@dataclass(frozen=True)
+class System:
+    """One system of the tables."""
+
+    name: str
+    """What commands, files and results call it."""
+    title: str
+    """What it is called in text."""
+    network: str
+    """Import path of its class, a ``models.Network``."""
+    label: str = ""
+    """What it is called among its kind, in figures and tables; the title if empty."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the class, beside the profile."""
+    recipe: Recipe | None = None
+    """How it is trained; None if it has no weights, or another's training ``keeps`` them."""
+    rows: Mapping[int, str] = field(default_factory=dict)
+    """Rows of the tables beside the paper's: what it is called there, by the table's number."""
+    figures: bool = False
+    """Whether Fig. 1 and 7 show it."""
+    departure: bool = False
+    """Whether it departs from the paper on purpose, under a name of its own."""
+
+    @property
+    def short(self) -> str:
+        """The label, or without one the title."""
+        return self.label or self.title
+
+    @property
+    def references(self) -> str:
+        """What use it makes of references: "none", "any", or "stereo" (a rectified pair of one size)."""
+        return self.network_class().references
+
+    @property
+    def trained_as(self) -> str | None:
+        """The name under which it is trained, mostly its own; None if it has no weights."""
+        if self.recipe:
+            return self.name
+        return next((s.name for s in SYSTEMS.values() if s.recipe and s.recipe.keeps == self.name), None)
+
+    @property
+    def card(self) -> dict | None:
+        """What stands for the model card of a system without weights; None for the others."""
+        return {"model": self.name, "sha256": None} if self.trained_as is None else None
+
+    @property
+    def ablation(self) -> bool:
+        """Whether it is a row of Tables 3 and 4, trained on their budget."""
+        return self.recipe is not None and self.recipe.ablation
+
+    def network_class(self) -> "type[Network]":
+        """The class of its network; imports its file."""
+        return resolve_name(self.network)
+
+    def build(self, profile: Profile) -> "Network":
+        """Its network with random weights, and so without a card; one that has no weights is ready for use."""
+        model = self.network_class()(profile, **self.options)
+        model.card = self.card
+        return model
+
+
+def system_of(name: str) -> System:
+    """The record of that name. Raises ValueError for a name that does not exist."""
+    if name not in SYSTEMS:
+        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]
+
+
+def recipe_of(name: str) -> Recipe:
+    """How a system is trained. Raises ValueError if the name does not exist, or is not trained under it."""
+    record = system_of(name)
+    if record.recipe:
+        return record.recipe
+    if record.trained_as:
+        raise ValueError(f"{name} is saved on the way to {record.trained_as}; train that")
+    raise ValueError(f"{name} has no weights to train")
+
+
+_OURS = Recipe(
+    steps="steps_joint", adversarial="ragan", start_from="sisr-pretrained", part="sisr", start_synthesis=True
+)
+_MSE = replace(_OURS, rec="mse", adversarial=None)
+_ABLATION = replace(_OURS, steps="steps_ablation", ablation=True)
+_SISR, _E2ENT2, _HERE = "e2ent2lib.models:SISRBranch", "e2ent2lib.models:E2ENT2", "e2ent2lib.systems"
+
+
+_RECORDS = (
+    System("bicubic", "Bicubic", f"{_HERE}.bicubic:Bicubic", rows={2: "Bicubic (not in the paper)"}, figures=True),
+    System(
+        "drcn",
+        "DRCN",
+        f"{_HERE}.drcn:DRCN",
+        recipe=Recipe("steps_single", f"{_HERE}.drcn:DRCNLoss"),
+        figures=True,
+    ),
+    System(
+        "enhancenet",
+        "EnhanceNet",
+        f"{_HERE}.enhancenet:EnhanceNet",
+        recipe=Recipe("steps_single", f"{_HERE}.enhancenet:EnhanceNetLoss", adversarial="gan"),
+        figures=True,
+    ),
+    System(
+        "srresnet",
+        "SRResNet",
+        f"{_HERE}.srgan:SRResNet",
+        recipe=Recipe("steps_srgan", f"{_HERE}.srgan:SRResNetLoss"),
+    ),
+    System(
+        "srgan",
+        "SRGAN",
+        f"{_HERE}.srgan:SRResNet",
+        recipe=Recipe("steps_srgan", f"{_HERE}.srgan:SRGANLoss", adversarial="gan", start_from="srresnet"),
+        figures=True,
+    ),
+    System("sisr-pretrained", "SISR, where stage 2 starts", _SISR),
+    System(
+        "sisr",
+        "SISR",
+        _SISR,
+        recipe=Recipe("steps_sisr", keeps="sisr-pretrained"),
+        rows=dict.fromkeys((1, 2), "SISR, stage 1 (not in the paper)"),
+        figures=True,
+    ),
+    System(
+        "sisr-gan",
+        "Ours-SISR",
+        _SISR,
+        recipe=Recipe("steps_gan", adversarial="ragan", start_from="sisr-pretrained"),
+        figures=True,
+    ),
+    System("landmark", "Landmark", f"{_HERE}.landmark:Landmark", figures=True),
+    System(
+        "srntt",
+        "SRNTT",
+        f"{_HERE}.srntt:SRNTT",
+        recipe=Recipe(
+            "steps_reference", f"{_HERE}.srntt:SRNTTLoss", adversarial="wgan-gp", start_from="srgan", part="content"
+        ),
+        figures=True,
+    ),
+    System(
+        "stereosr",
+        "StereoSR",
+        f"{_HERE}.stereosr:StereoSR",
+        recipe=Recipe("steps_reference", f"{_HERE}.stereosr:StereoSRLoss", stereo=True),
+    ),
+    System(
+        "passrnet",
+        "PASSRnet",
+        f"{_HERE}.passrnet:PASSRnet",
+        recipe=Recipe("steps_reference", f"{_HERE}.passrnet:PASSRnetLoss", stereo=True),
+    ),
+    System("e2ent2-mse", "E2ENT²-MSE", _E2ENT2, recipe=_MSE, figures=True),
+    System("e2ent2", "E2ENT²", _E2ENT2, recipe=_OURS, figures=True),
+    System(
+        "e2ent2-mse-related",
+        "E2ENT²-MSE, no unrelated reference in training",
+        _E2ENT2,
+        label="no unrelated one in training",
+        recipe=replace(_MSE, unrelated=0.0),
+        rows=dict.fromkeys((1, 2), "E2ENT²-MSE, no unrelated reference in training (not in the paper)"),
+    ),
+    System(
+        "e2ent2-mse-gated",
+        "E2ENT²-MSE, gated",
+        f"{_HERE}.gated:GatedE2ENT2",
+        label="gated (a departure)",
+        recipe=Recipe("steps_gate", rec="mse", part="inner", unrelated=0.8, start_from="e2ent2-mse"),
+        rows=dict.fromkeys((1, 2), "E2ENT²-MSE, gated (a departure, not in the paper)"),
+        departure=True,
+    ),
+    System(
+        "e2ent2-mse-subcell",
+        "E2ENT²-MSE between cells",
+        f"{_HERE}.subcell:SubcellE2ENT2",
+        label="between cells (a departure)",
+        recipe=replace(_MSE, steps="steps_subcell"),
+        rows=dict.fromkeys((1, 2), "E2ENT²-MSE between cells (a departure, not in the paper)"),
+        departure=True,
+    ),
+    System(
+        "feature-vgg",
+        "Feature-VGG",
+        f"{_HERE}.feature_vgg:FeatureVGG",
+        recipe=Recipe("steps_ablation", adversarial="ragan", ablation=True),
+    ),
+    System("feature-presisr", "Feature-preSISR", f"{_HERE}.feature_presisr:FeaturePreSISR", recipe=_ABLATION),
+    System(
+        "e2ent2-ablation",
+        "E2ENT² at the ablations' budget",
+        _E2ENT2,
+        label="E2ENT², (0.25, 0.25, 0.5)",
+        recipe=_ABLATION,
+    ),
+    *(
+        System(
+            f"e2ent2-alpha-{name}",
+            f"E2ENT², α = {alphas}",
+            _E2ENT2,
+            label=str(alphas),
+            options={"alphas": alphas},
+            recipe=_ABLATION,
+        )
+        for name, alphas in (("100", (1, 0, 0)), ("010", (0, 1, 0)), ("001", (0, 0, 1)))
+    ),
+    System(
+        "e2ent2-error-sum",
+        "E2ENT², E↓ as a sum",
+        _E2ENT2,
+        label="(0.25, 0.25, 0.5), E↓ sum",
+        options={"error_down": "sum"},
+        recipe=_ABLATION,
+        rows={4: "(0.25, 0.25, 0.5), E↓ as a sum (not in the paper)"},
+    ),
+    System(
+        "e2ent2-noresidual",
+        "E2ENT² without I_in↑",
+        _E2ENT2,
+        label="no I_in↑",
+        options={"residual": False},
+        recipe=_ABLATION,
+    ),
+    System(
+        "e2ent2-plain-gan",
+        "E2ENT² with the standard GAN",
+        _E2ENT2,
+        label="standard GAN",
+        recipe=replace(_ABLATION, adversarial="gan"),
+    ),
+)
+SYSTEMS: dict[str, System] = {record.name: record for record in _RECORDS}
+"""All systems, in the order of the tables."""

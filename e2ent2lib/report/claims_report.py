@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,9 +21,8 @@ from e2ent2lib.measure.verdicts import (
     overall,
     paired,
 )
+from e2ent2lib.report import figures
 from e2ent2lib.report.ablations import minutes_of_training
-from e2ent2lib.report.figures import save as save_figure
-from e2ent2lib.report.plots import use_style
 from e2ent2lib.runs.checkpoints import available_models
 
 RULE = f"""Effect: the difference, averaged over seeds, then over images; positive is what the paper says. Interval:
@@ -147,9 +147,4 @@ def draw(findings: Findings, folder: Path) -> list[Path]:
     """Write ``claims.png`` and ``.pdf``: ``forest`` of all claims; nothing if none can be tested."""
     if not any(f.unit == "dB" and f.effect is not None for fs in findings.values() for f in fs):
         return []
-    with plt.rc_context():
-        use_style()
-        figure = forest(findings)
-        paths = save_figure(figure, "claims", folder)
-        plt.close(figure)
-    return paths
+    return figures.draw(partial(forest, findings), "claims", folder)

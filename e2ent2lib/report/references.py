@@ -1,6 +1,7 @@
 """What the reference is worth, image by image, and how that falls with its similarity. Notebook 06."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,8 +12,8 @@ from matplotlib.figure import Figure
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import write_text
-from e2ent2lib.report.figures import save
-from e2ent2lib.report.plots import COLOURS, use_style
+from e2ent2lib.report import figures
+from e2ent2lib.report.plots import COLOURS
 from e2ent2lib.systems import SYSTEMS
 
 USUAL = Protocol().reference
@@ -122,11 +123,4 @@ def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
     """Write ``reference_effect.png`` and ``.pdf``: ``effect_figure`` of the networks that were measured with both."""
     tables = {title: effect(results, model) for model, title in networks().items()}
     tables = {title: table for title, table in tables.items() if len(table)}
-    if not tables:
-        return []
-    with plt.rc_context():
-        use_style()
-        figure = effect_figure(tables, EFFECT)
-        paths = save(figure, "reference_effect", folder)
-        plt.close(figure)
-    return paths
+    return figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder) if tables else []

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -49,7 +47,6 @@ def reproduce(
     findings = verdicts.judge_all(scores, profile, source)
     claims_report.save(findings, scores, profile, build / "tables")
     pictures = pictures or build / "figures"
-    pictures.mkdir(parents=True, exist_ok=True)
     drawn = figures.draw_all(profile, pictures, progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         drawn += draw_effect(results, pictures) + claims_report.draw(findings, pictures)
@@ -77,34 +74,15 @@ def run_all_notebooks(target: Path, results: Path, *, progress: bool = True) -> 
     """Execute the notebooks in order into ``target``; those unchanged since they last ran there are skipped."""
     target.mkdir(parents=True, exist_ok=True)
     sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    code, scores = code_fingerprint(("",)), [file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl"))]
     for source in (bar := tqdm(sources, unit="notebook", disable=not progress)):
         bar.set_description(source.stem)
         mark = target / f".{source.stem}.done"
-        state = f"{file_sha256(source)} {code_fingerprint(('',))} {_state_of(results)}"
+        state = " ".join([file_sha256(source), code, *scores])
         if mark.is_file() and mark.read_text() == state:
             continue
-        with results_from(results):
-            run_notebook(source, target / source.name)
+        run_notebook(source, target / source.name, results=results)
         mark.write_text(state)
-
-
-def _state_of(results: Path) -> str:
-    """Hash of the scores the table notebooks read, so that a new measurement runs them again."""
-    return " ".join(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))
-
-
-@contextmanager
-def results_from(folder: Path) -> Iterator[None]:
-    """Let notebooks read the results of ``folder``."""
-    before = os.environ.get("E2ENT2_RESULTS")
-    os.environ["E2ENT2_RESULTS"] = str(folder.resolve())
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["E2ENT2_RESULTS"]
-        else:
-            os.environ["E2ENT2_RESULTS"] = before
 
 
 def _summary(number: int, long: pd.DataFrame) -> str:

@@ -139,6 +139,11 @@ def conditions(long: pd.DataFrame) -> list[str]:
     return lines
 
 
+_LATEX = str.maketrans(
+    {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
+)
+
+
 def _latex(number: int, long: pd.DataFrame, footnotes: list[str]) -> str:
     """``parts`` in plain LaTeX, the notes below the last one; needs the package booktabs."""
     text = "\n".join(
@@ -146,17 +151,7 @@ def _latex(number: int, long: pd.DataFrame, footnotes: list[str]) -> str:
     )
     escaped = "\n".join(r"\par " + n.replace("_", r"\_").replace("%", r"\%") for n in footnotes)
     text = text.removesuffix("\\end{table}\n") + f"{{\\footnotesize\n{escaped}\n}}\n\\end{{table}}\n"
-    for letter, command in (
-        ("α", r"$\alpha$"),
-        ("²", "$^2$"),
-        ("×", r"$\times$"),
-        ("–", "--"),
-        ("−", "$-$"),
-        ("φ", r"$\phi$"),
-        ("↓", r"$\downarrow$"),
-    ):
-        text = text.replace(letter, command)
-    return text
+    return text.translate(_LATEX)
 
 
 def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str = "") -> list[Path]:

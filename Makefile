@@ -35,7 +35,7 @@ quick: $(READY)  ## tables and figures in build/ from the stored scores, nothing
 scores: $(READY)  ## measure the committed scores again, on all data sets that are here; those that are up to date stay
 	$(BIN)/e2ent2 evaluate --models all --data all
 
-results: $(READY)  ## write RESULTS.md and the table of README.md from the committed scores
+results: $(READY)  ## write RESULTS.md, the tables in README.md and MODEL_CARD.md, from the committed scores and cards
 	$(BIN)/e2ent2 report --renew
 
 figures: $(READY)  ## draw the committed figures/ again, from the committed scores

@@ -1,5 +1,8 @@
 """Match and swap against the field's two forms: times, memory, agreement, all in one run.
 
+The forms are convolution, as ports of SRNTT have it, and unfold and a matrix product, as TTSR does: the library's own
+readable form, ``plain_match`` and ``plain_swap``.
+
     python benchmarks/match_and_swap.py [--quick]
 
 Writes match_and_swap.json and match_and_swap.png beside itself. Run it on a quiet machine: every time is the fastest of
@@ -21,12 +24,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from peers import match_by_convolution, match_by_product, swap_by_fold
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from e2ent2lib import config, matching
 from e2ent2lib.crops import Crops
+from e2ent2lib.exact.search import compiled_pass, patch_norm
 from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model
@@ -38,10 +41,18 @@ HERE = Path(__file__).parent
 SIZES = ((40, 40), (80, 80), (80, 125), (160, 160), (250, 250))
 LARGEST = 8e9  # bytes of similarities that the field's forms may hold here
 CHANNELS = 64
+
+
+def match_by_convolution(query: Tensor, key: Tensor) -> Tensor:
+    """argmax of Eq. 3 with the key's normalised patches as convolution kernels, as ports of SRNTT do; (1, h, w)."""
+    kernels = F.unfold(key, 3)[0].T.reshape(-1, key.shape[1], 3, 3) / patch_norm(key)[0].reshape(-1, 1, 1, 1)
+    return F.conv2d(F.pad(query, (1, 1, 1, 1), mode="replicate"), kernels).argmax(1)
+
+
 FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "ours": lambda query, key: matching.match(query, key).index,
     "convolution": match_by_convolution,
-    "unfold + bmm": match_by_product,
+    "unfold + bmm": lambda query, key: matching.plain_match(query, key).index,
 }
 
 
@@ -125,17 +136,17 @@ def compare_swaps(rounds: int = 9) -> pd.DataFrame:
 
     def field() -> Tensor:
         index = torch.cat([match_by_convolution(q[None], k[None]) for q, k in zip(query, down)])
-        return torch.autograd.grad(swap_by_fold(leaf, index), leaf, error)[0]
+        return torch.autograd.grad(matching.plain_swap(leaf, index), leaf, error)[0]
 
     def forward_and_back() -> Tensor:
         matching.swap(value, index)
         return matching.swap_adjoint(error, index, [(40, 40)])[0]
 
     def fold_and_back() -> Tensor:
-        return torch.autograd.grad(swap_by_fold(leaf, index), leaf, error)[0]
+        return torch.autograd.grad(matching.plain_swap(leaf, index), leaf, error)[0]
 
     tasks = {
-        "swap, forward": (lambda: matching.swap(value, index), lambda: swap_by_fold(value, index)),
+        "swap, forward": (lambda: matching.swap(value, index), lambda: matching.plain_swap(value, index)),
         "swap, forward + backward": (forward_and_back, fold_and_back),
         "match and swap, forward + backward": (together, field),
     }
@@ -182,7 +193,7 @@ def share_of_training_step(steps: int = 8) -> dict[str, float]:
 
 def compiler() -> dict[str, float | str]:
     """What the first call of a new installation costs, apart from the times above: seconds and MiB."""
-    if matching._compiled is None:
+    if compiled_pass() is None:
         return {"note": "numba is not installed; the matches took several passes"}
     code = (
         "import time, torch, match_and_swap as b; from e2ent2lib.matching import match; q = torch.randn(1, 8, 9, 9); "

@@ -1,7 +1,4 @@
-"""The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce.
-
-Each command imports what it runs, so that the help appears at once.
-"""
+"""The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
 
 import os
 import sys
@@ -18,8 +15,6 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS, recipe_of
-
-TRAINABLE = [name for name, system in SYSTEMS.items() if system.recipe]
 
 
 def upscale(
@@ -51,10 +46,9 @@ def upscale(
     """
     from e2ent2lib.photos.inference import shipped
     from e2ent2lib.photos.report import save_report
-    from e2ent2lib.photos.upscale import Upscaled, refuse_inputs, upscale_all
+    from e2ent2lib.photos.upscale import Upscaled, upscale_all
     from e2ent2lib.runs.checkpoints import load_model
 
-    refuse_inputs(output, ref)
     if report and report.exists() and not report.is_dir():
         raise ValueError(f"{report}: is a file; --report is a folder")
     system = load_model(model, profile, weights) if weights else shipped(model, profile)
@@ -103,7 +97,7 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
 
 
 def train(
-    model: Annotated[Positional[str], arg(help=f"one of {', '.join(TRAINABLE)}")],
+    model: Annotated[Positional[str], arg(help="one of " + ", ".join(n for n, s in SYSTEMS.items() if s.recipe))],
     /,
     profile: str | None = None,
     data: str = "embedded",
@@ -137,21 +131,15 @@ def train(
     from e2ent2lib.runs import run  # Fabric takes seconds to import, and only training needs it
 
     chosen = get_profile(profile)
-    if steps is not None:
-        chosen = replace(chosen, **{recipe_of(model).steps: steps})
-    given = {"views": views, "lr": lr, "checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
+    given = {recipe_of(model).steps: steps, "views": views, "lr": lr}
+    given |= {"checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     if chosen.checkpoint_every < 1:
         raise ValueError(f"--checkpoint-every {chosen.checkpoint_every}: expected 1 or more")
     out = out or Path(f"runs/{model}-{chosen.name}")
+    count = int(devices) if devices.isdigit() else devices
     options = run.RunOptions(
-        data=data,
-        out=out,
-        start_from=start_from,
-        seed=seed,
-        resume=resume,
-        accelerator=accelerator,
-        devices=int(devices) if devices.isdigit() else devices,
+        data=data, out=out, start_from=start_from, seed=seed, resume=resume, accelerator=accelerator, devices=count
     )
     run.train(model, chosen, options)
     print(out / f"{model}.safetensors")
@@ -211,7 +199,7 @@ def report(
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder of the tables.
-        renew: also write RESULTS.md and the table of README.md in the checkout, from the committed scores.
+        renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
     """
     from e2ent2lib.measure.results import read_results, results_folder
     from e2ent2lib.report import pages
@@ -222,8 +210,7 @@ def report(
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
     renewed = pages.renew(ROOT, profile) if renew else []
-    for path in [*save_tables(stored, profile, out, QUICK), save_summary(stored, out), *renewed]:
-        print(path)
+    print(*save_tables(stored, profile, out, QUICK), save_summary(stored, out), *renewed, sep="\n")
 
 
 def claims(
@@ -238,7 +225,7 @@ def claims(
 
     Args:
         names: of claims, such as alpha or residual; all if none is given.
-        measure: measure the shipped checkpoints that they compare again first, on the data sets that are here.
+        measure: measure the shipped checkpoints that they compare again first, on the available data sets.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder for claims.csv and claims.md.
@@ -251,19 +238,17 @@ def claims(
 
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)
-    findings = verdicts.judge_all(stored, profile, folder, names)
+    judged = verdicts.judge_all(stored, profile, folder, names)
     if measure:
         available = available_data()
-        stored = verdicts.measured_again(findings, stored, profile, available)
-        findings = verdicts.judge_all(stored, profile, folder, names)
+        stored = verdicts.measured_again(judged, stored, profile, available)
+        judged = verdicts.judge_all(stored, profile, folder, names)
         print(f"measured now on {', '.join(available)}; other seeds and other data sets as stored in {folder}\n")
-    print(claims_report.details(findings, profile).replace("**", "") + "\n")
+    print(claims_report.details(judged, profile).replace("**", "") + "\n")
     if not names:
-        print("What is odd in the numbers the paper prints (notebook 11):")
-        print("\n".join(f"- {o.what}: {o.numbers}" for o in oddities()))
-    print(claims_report.RULE)
-    for path in claims_report.save(findings, stored, profile, out):
-        print(path)
+        heading = "What is odd in the numbers the paper prints (notebook 11):"
+        print(heading, *(f"- {o.what}: {o.numbers}" for o in oddities()), sep="\n")
+    print(claims_report.RULE, *claims_report.save(judged, stored, profile, out), sep="\n")
 
 
 def reproduce(
@@ -273,7 +258,7 @@ def reproduce(
 
     Args:
         quick: draw tables and figures from the stored results instead; every table says so.
-        all_data: measure on every data set that is here, not only on the embedded pair.
+        all_data: measure on every available data set, not only on the embedded pair.
         build: folder for what is made.
         figures: another folder for the figures.
     """
@@ -287,22 +272,25 @@ def reproduce(
 
 
 def main() -> None:
-    """Run the command line; an expected error is one message on stderr and exit code 2, Ctrl-C is 130."""
+    """Run the command line; an expected error is one message on stderr and exit code 2, Ctrl-C is 130.
+
+    Each command imports what it runs, so that the help appears at once.
+    """
     commands = {c.__name__: c for c in (upscale, data, train, evaluate, report, claims, reproduce)}
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our own errors
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes on Unix, and go out as they came in
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__.splitlines()[0])
+        tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
+        return
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"e2ent2: {error}", file=sys.stderr)
-        sys.exit(2)
+        message, code = error, 2
     except MemoryError:
-        print("e2ent2: not enough memory; close other programs, or give smaller pictures", file=sys.stderr)
-        sys.exit(2)
+        message, code = "not enough memory; close other programs, or give smaller pictures", 2
     except KeyboardInterrupt as stopped:
-        print(f"e2ent2: {stopped or 'interrupted'}", file=sys.stderr)
-        sys.exit(130)
+        message, code = str(stopped) or "interrupted", 130
+    print(f"e2ent2: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

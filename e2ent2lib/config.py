@@ -50,11 +50,11 @@ class Profile:
     steps_ablation: int = 222_222
     """Stage 2 of each model of Tables 3 and 4: one budget for all, at ``compact`` a short one."""
     steps_subcell: int = 222_222
-    """Stage 2 of the departure in ``models.subcell``, whose step takes twice as long at ``compact``."""
+    """Stage 2 of the departure in ``systems.subcell``, whose step takes twice as long at ``compact``."""
     steps_gate: int = 2_000
-    """The two numbers of ``models.gated``, another departure."""
+    """Of ``systems.gated``, another departure, which trains two numbers."""
     steps_sisr: int = 444_444
-    """Stage 1 gone on with, alone: as many as a RefSR model has in both stages, so that the two may be compared."""
+    """Stage 1 alone, continued: as many as a RefSR model has in both stages, so that the two may be compared."""
     steps_single: int = 444_444
     """The single-image baselines."""
     steps_srgan: int = 222_222
@@ -62,7 +62,7 @@ class Profile:
     steps_reference: int = 222_222
     """The baselines with a reference."""
     lr: float = 1e-4
-    """Adam's step size (4.1)."""
+    """Adam's learning rate (4.1)."""
     schedule: str = "constant"
     """"constant" (4.1) or "cosine" (to 0 over the run)."""
     weight_rec: float = 1e-2
@@ -72,7 +72,7 @@ class Profile:
     weight_sisr: float = 1.0
     """Weight of the SISR branch's losses in stage 2 (not given)."""
     precision: str = "32-true"
-    """Lightning Fabric's name for the number format of the convolutions; matching is float32 always."""
+    """Precision of the convolutions, as Lightning Fabric calls it; matching is always in float32."""
     workers: int = 8
     """Loader processes."""
     cache: bool = False
@@ -80,7 +80,7 @@ class Profile:
     checkpoint_every: int = 5_000
     """Steps between two validations, each of which saves the run."""
     probe_every: int = 5_000
-    """The same for the models of Tables 3 and 4, whose encoders are looked at too, ``probes.probe``."""
+    """The same for the models of Tables 3 and 4, whose encoders are probed too."""
 
     def blocks(self, published: int) -> int:
         """Residual blocks of a baseline that publishes so many: fewer in the ratio that the paper's own 16 are."""

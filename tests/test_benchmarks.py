@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from e2ent2lib.matching import match, swap
+from e2ent2lib.matching import match
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,37 +17,26 @@ ROOT = Path(__file__).parents[1]
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import match_and_swap
-    import peers
 
-    return match_and_swap, peers
+    return match_and_swap
 
 
 def test_the_fields_forms_find_the_matches_that_match_finds(benchmark):
-    _, peers = benchmark
     query, key = torch.randn(2, 1, 6, 9, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    index = match(query, key).index
-    torch.testing.assert_close(peers.match_by_convolution(query, key), index)
-    torch.testing.assert_close(peers.match_by_product(query, key), index)
-
-
-def test_swap_by_fold_is_swap(benchmark):
-    _, peers = benchmark
-    value = torch.randn(2, 3, 24, 28, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    index = torch.randint(4 * 5, (2, 5, 4), generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(peers.swap_by_fold(value, index), swap(value, index))
+    for form in benchmark.FORMS.values():
+        torch.testing.assert_close(form(query, key), match(query, key).index)
 
 
 def test_the_comparison_of_swaps_is_of_equal_gradients(benchmark):
-    ours, _ = benchmark
-    assert (ours.compare_swaps(rounds=1)["largest difference"] < 1e-5).all()
+    assert (benchmark.compare_swaps(rounds=1)["largest difference"] < 1e-5).all()
 
 
 def test_the_share_of_a_training_step_puts_the_library_back(benchmark, monkeypatch):
-    ours, _ = benchmark
-    monkeypatch.setattr(ours.config, "get_profile", lambda _, smoke=ours.config.get_profile("smoke"): smoke)
-    share = ours.share_of_training_step(steps=1)
+    smoke = benchmark.config.get_profile("smoke")
+    monkeypatch.setattr(benchmark.config, "get_profile", lambda _: smoke)
+    share = benchmark.share_of_training_step(steps=1)
     assert 0 < share["share"] < 1
-    assert ours.matching.match is match
+    assert benchmark.matching.match is match
 
 
 def test_the_stored_figures_are_whole_and_meet_the_aim():

@@ -55,6 +55,7 @@ def test_cufed5_groups_come_by_name_with_the_levels_that_are_here_and_never_with
     ("name", "folder", "files", "pairs"),
     [
         ("flickr1024", "Flickr1024/Test", "2_L 1_L 1_R 3_R sub/4_L sub/4_R", {"1_L": ["1_R.png"]}),
+        ("kitti2012", "KITTI2012", "1_10R 1_10L 2_10L 000020_10L 000020_10R 3_L 3_R", {"1_10L": ["1_10R.png"]}),
         ("middlebury", "Middlebury", "Piano_R Piano_L Bike_L", {"Piano_L": ["Piano_R.png"]}),
         (
             "middlebury",
@@ -413,7 +414,9 @@ def test_a_source_that_is_nowhere_is_an_error_that_names_it(data):
         ready("holiday")
 
 
-@pytest.mark.parametrize("name", ["CUFED5", "Flickr1024", "Middlebury", "KITTI", "kitti2012", "Sun80", "urban100"])
+@pytest.mark.parametrize(
+    "name", ["CUFED5", "Flickr1024", "Middlebury", "KITTI", "kitti2012", "ViewPairs", "Sun80", "urban100"]
+)
 def test_a_set_that_is_for_evaluation_is_never_trained_on(data, name):
     put(data, f"{name}/Test/a.png", size=(40, 40))
     for source in (name, data, data / name / "Test"):

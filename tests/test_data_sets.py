@@ -12,7 +12,8 @@ from data_files import noise, put, save
 from PIL import Image
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data import DATASETS, CropTwice, dataset, overlap, training_images
+from e2ent2lib.crops import overlap
+from e2ent2lib.data import DATASETS, CropTwice, dataset, training_images
 from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.data.overview import overview, state
 from e2ent2lib.data.pairs import TRAINING_SETS, embedded_photographs

@@ -20,7 +20,7 @@ from e2ent2lib.explore.comparison import (
     shipped_results,
     shown,
 )
-from e2ent2lib.explore.photos import LONGEST, Photos, fitted, pairs_here, part, photos, read_upload
+from e2ent2lib.explore.photos import LONGEST, Photos, available_pairs, fitted, part, photos, read_upload
 from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.measure.results import read_rows, result_file, results_folder
 from e2ent2lib.photos.images import downscale
@@ -56,7 +56,7 @@ def test_a_difference_is_four_times_the_absolute_one_and_clipped(small):
 
 def test_stereo_systems_are_offered_for_rectified_pairs_alone(small):
     assert not {"stereosr", "passrnet"} & set(small.systems)
-    stereo = Comparison(pairs_here()["motorcycle"]())
+    stereo = Comparison(available_pairs()["motorcycle"]())
     assert {"stereosr", "passrnet"} <= set(stereo.systems)
     assert len({called(name) for name in stereo.systems}) == len(stereo.systems)
 
@@ -66,7 +66,7 @@ def test_a_shipped_picture_has_the_score_of_the_tables_and_the_checkpoint_that_s
     facts = json.loads((shipped_results() / "provenance.json").read_text())
     stored = read_rows(result_file(results_folder(), "compact", "motorcycle", name))[0]
     shipped = read_shipped(shipped_results(), "compact")[name]
-    truth = pairs_here()["motorcycle"]().hr
+    truth = available_pairs()["motorcycle"]().hr
     assert psnr(shipped, truth) == pytest.approx(stored["psnr"], abs=0.02)
     assert facts["systems"][name]["psnr"] == psnr(shipped, truth)
     assert facts["systems"][name]["checkpoint_sha256"] == shipped_card(name, "compact")["sha256"]
@@ -74,7 +74,7 @@ def test_a_shipped_picture_has_the_score_of_the_tables_and_the_checkpoint_that_s
 
 
 def test_shipped_pictures_of_another_checkpoint_are_not_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "pairs_here", lambda: {"motorcycle": part})
+    monkeypatch.setattr(comparison, "available_pairs", lambda: {"motorcycle": part})
     save_shipped(tmp_path, ("bicubic", "sisr"))
     assert set(read_shipped(tmp_path, "compact")) == {"bicubic", "sisr"}
     facts = json.loads((tmp_path / "provenance.json").read_text())
@@ -90,8 +90,8 @@ def test_the_expected_time_grows_with_the_picture_and_is_unknown_without_a_measu
 
 
 def test_the_motorcycle_comes_first_and_needs_no_data(data):
-    assert list(pairs_here()) == ["motorcycle", "motorcycle, a part"]
-    assert pairs_here()["motorcycle"]().stereo
+    assert list(available_pairs()) == ["motorcycle", "motorcycle, a part"]
+    assert available_pairs()["motorcycle"]().stereo
 
 
 @given(st.integers(1, 900), st.integers(1, 900))

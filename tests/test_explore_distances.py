@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from e2ent2lib.explore.distances import FORMS, OUTPUT, DistanceState, by_picture, layer_name, layers
+from e2ent2lib.explore.distances import FORMS, OUTPUT, PairDistances, by_picture, layer_name, layers
 from e2ent2lib.explore.matches import encoder
 from e2ent2lib.explore.photos import Photos, part
 from e2ent2lib.measure.results import read_results, results_folder
@@ -21,13 +21,13 @@ def photos() -> Photos:
 
 @pytest.mark.parametrize(("features", "model"), [("end-to-end", "e2ent2"), ("VGG19 relu1_2", "feature-vgg")])
 def test_the_mean_of_the_map_is_the_distance_of_table_3_in_both_forms(photos, features, model):
-    state = DistanceState(photos, features)
+    state = PairDistances(photos, features)
     expected = feature_distance(load_model(model, "compact"), downscale(photos.hr), [photos.ref], photos.hr)
     assert [state.mean(OUTPUT, form) for form in FORMS] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_cell_holds_the_mean_over_its_pixels(photos):
-    state = DistanceState(photos, "RGB")
+    state = PairDistances(photos, "RGB")
     difference = np.abs(state.pixels.astype(float) - photos.hr).sum(2) / 255  # swapped pixels are 8 bits: coarser
     assert state.map()[3, 5] == pytest.approx(difference[12:16, 20:24].mean(), abs=0.01)
 
@@ -55,7 +55,7 @@ def test_layers_are_called_as_readers_would(path, name):
 
 
 def test_the_largest_distances_come_first_and_lie_apart(photos):
-    state = DistanceState(photos, "end-to-end")
+    state = PairDistances(photos, "end-to-end")
     found = state.largest(count=4, apart=5)
     values = [state.map()[place] for place in found]
     assert values == sorted(values, reverse=True) and values[0] == state.map().max()
@@ -63,7 +63,7 @@ def test_the_largest_distances_come_first_and_lie_apart(photos):
 
 
 def test_the_same_picture_as_reference_has_no_distance_inside_its_border(photos):
-    state = DistanceState(Photos(photos.hr, photos.hr), "end-to-end")
+    state = PairDistances(Photos(photos.hr, photos.hr), "end-to-end")
     assert state.map()[2:-2, 2:-2].max() < 1e-4 < state.map().max()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from e2ent2lib.explore.matches import FEATURES, RUNNERS_UP, MatchState
+from e2ent2lib.explore.matches import FEATURES, RUNNERS_UP, MatchedPair
 from e2ent2lib.photos.images import downscale
 
 
@@ -18,7 +18,7 @@ def pictures():
 @pytest.mark.parametrize("features", FEATURES)
 def test_the_match_is_found_and_its_pixels_are_the_references(pictures, features):
     lr, ref = pictures
-    state = MatchState(lr, ref, features)
+    state = MatchedPair(lr, ref, features)
     place = state.at(7, 9)
     assert place.best == (6, 7) and place.query == (7, 9)
     np.testing.assert_array_equal(place.swapped, ref[20:32, 24:36])
@@ -29,7 +29,7 @@ def test_the_match_is_found_and_its_pixels_are_the_references(pictures, features
 
 
 def test_runners_up_and_the_similarity_map_agree_with_the_best(pictures):
-    place = MatchState(*pictures, "RGB").at(3, 4)
+    place = MatchedPair(*pictures, "RGB").at(3, 4)
     flat = np.sort(place.similarity.ravel())[::-1]
     assert place.score == pytest.approx(flat[0]) and len(place.runners_up) == RUNNERS_UP
     np.testing.assert_allclose([s for _, s in place.runners_up], flat[1 : RUNNERS_UP + 1], rtol=1e-6)
@@ -39,7 +39,7 @@ def test_runners_up_and_the_similarity_map_agree_with_the_best(pictures):
 
 
 def test_the_norm_changes_the_match_and_l1_has_no_cosine(pictures):
-    l1, l2 = (MatchState(*pictures, "RGB", norm) for norm in ("l1", "l2"))
+    l1, l2 = (MatchedPair(*pictures, "RGB", norm) for norm in ("l1", "l2"))
     assert (l1.matches.index != l2.matches.index).float().mean() > 0.1
     assert np.isnan(l1.at(3, 4).confidence) and "cosine" not in l1.summary(l1.at(3, 4))
 
@@ -47,8 +47,8 @@ def test_the_norm_changes_the_match_and_l1_has_no_cosine(pictures):
 def test_what_does_not_fit_is_refused(pictures):
     lr, ref = pictures
     with pytest.raises(ValueError, match="unknown features 'SIFT'"):
-        MatchState(lr, ref, "SIFT")
+        MatchedPair(lr, ref, "SIFT")
     with pytest.raises(ValueError, match="too small"):
-        MatchState(lr, ref[:8])
+        MatchedPair(lr, ref[:8])
     with pytest.raises(IndexError):
-        MatchState(lr, ref, "RGB").at(14, 0)
+        MatchedPair(lr, ref, "RGB").at(14, 0)

@@ -106,9 +106,9 @@ def test_an_own_input_is_matched_and_said_to_be_reduced():
         message = {"name": "mine.png", "part": number, "last": number == 1}
         file._handle_custom_msg(message, [content])
     assert match.pair.value == OWN and file.said == "mine.png: 400×500"
-    assert match.match.lr.shape == (188, 152, 3) and "reduced from 400×500" in match.status.value
+    assert match.matched.lr.shape == (188, 152, 3) and "reduced from 400×500" in match.status.value
     match._reset()
-    assert match.pair.value == "motorcycle, a part" and match.match.lr.shape == (60, 80, 3)
+    assert match.pair.value == "motorcycle, a part" and match.matched.lr.shape == (60, 80, 3)
 
 
 def test_a_name_that_holds_markup_stays_text():

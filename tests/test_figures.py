@@ -25,7 +25,7 @@ from e2ent2lib.report.match_figures import backward_pass, error_maps, forward_pa
 from e2ent2lib.report.plots import use_style
 from e2ent2lib.runs.checkpoints import build_model
 
-CARD = {"model": "e2ent2", "sha256": "0" * 64, "provisional": True}
+CARD = {"model": "e2ent2", "sha256": "0" * 64}
 FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -157,7 +157,7 @@ def test_error_maps_have_the_sizes_of_the_features_and_keep_the_error(example):
 def test_match_figures_write_sizes_and_their_checkpoint(draw, example):
     text = words(draw(network(), example))
     assert all(shape in text for shape in ("8×24×32", "8×6×8", "8×9×5", "8×36×20"))
-    assert "checkpoint 00000000, provisional" in text
+    assert "checkpoint 00000000" in text
 
 
 def test_features_share_one_basis_of_colours():

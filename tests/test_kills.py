@@ -5,23 +5,22 @@ import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_run import differ
 
 pytestmark = pytest.mark.slow
-COMMAND = [sys.executable, "-m", "e2ent2lib.cli", "train", "sisr", "--profile", "smoke", "--steps", "60"]
 KILLS = 12
 # The kernel ends the process when it has used so much of the processor's time, wherever it is: nothing of Python's is
 # run, as after kill -9, and how busy the machine is does not matter.
-TIMED = """
+SCRIPT = """
 import signal, sys, time
 from e2ent2lib import cli
 import e2ent2lib.runs.run
 after, *arguments = sys.argv[1:]
-sys.argv = ["e2ent2", "train", "sisr", "--profile", "smoke", "--steps", "60", "--checkpoint-every", "2", *arguments]
+sys.argv = ["e2ent2", "train", "sisr", "--profile", "smoke", "--steps", "60", "--accelerator", "cpu", *arguments]
 start = time.process_time()
 signal.setitimer(signal.ITIMER_PROF, float(after))
 cli.main()
@@ -29,53 +28,48 @@ print(time.process_time() - start)
 """
 
 
-def run(folder: Path, *more: str) -> subprocess.Popen:
-    command = [*COMMAND, "--accelerator", "cpu", "--out", str(folder), *more]
+def started(folder, *more, after=1000.0):
+    """A training of 60 steps in a process of its own, which is killed after so many seconds of the processor's time."""
+    command = [sys.executable, "-c", SCRIPT, str(after), "--out", str(folder), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_state(process: subprocess.Popen, folder: Path) -> None:
-    while not (folder / "state.pt").exists():
-        assert process.poll() is None, process.stderr.read()
+def finished(process):
+    """What it printed, if it came to its end."""
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return printed
 
 
-def equal(first: Path, second: Path) -> bool:
-    first, second = (load_file(folder / "sisr.safetensors") for folder in (first, second))
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+def equal(first, second):
+    return not differ(*(load_file(folder / "sisr.safetensors") for folder in (first, second)))
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(tmp_path, sign):
-    whole = run(tmp_path / "whole")
-    assert whole.wait() == 0, whole.stderr.read()
-    broken = run(tmp_path / "broken")
-    wait_for_state(broken, tmp_path / "broken")
-    os.kill(broken.pid, sign)
-    code = broken.wait()
-    assert code == (-9 if sign == signal.SIGKILL else 130)
-    assert not (tmp_path / "broken" / "sisr.safetensors").exists()
-    torch.load(tmp_path / "broken" / "state.pt", weights_only=True)  # whole, whenever the kill came
-    again = run(tmp_path / "broken", "--resume")
-    assert again.wait() == 0, again.stderr.read()
-    assert equal(tmp_path / "whole", tmp_path / "broken")
-
-
-def timed(folder: Path, seconds: float, *more: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", TIMED, str(seconds), "--accelerator", "cpu", "--out", str(folder), *more]
-    return subprocess.run(command, capture_output=True, text=True)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    finished(started(whole))
+    process = started(broken)
+    while not (broken / "state.pt").exists():
+        assert process.poll() is None, process.stderr.read()
+    os.kill(process.pid, sign)
+    assert process.wait() == (-9 if sign == signal.SIGKILL else 130)
+    assert not (broken / "sisr.safetensors").exists()
+    torch.load(broken / "state.pt", weights_only=True)  # whole, whenever the kill came
+    finished(started(broken, "--resume"))
+    assert equal(whole, broken)
 
 
 def test_killed_again_and_again_at_random_moments_it_ends_with_the_same_weights(tmp_path):
-    whole = timed(tmp_path / "whole", 1000)
-    assert whole.returncode == 0, whole.stderr
-    used = float(whole.stdout.splitlines()[-1])
+    whole, broken, often = tmp_path / "whole", tmp_path / "broken", ("--checkpoint-every", "2", "--resume")
+    used = float(finished(started(whole, *often)).splitlines()[-1])
     moments, reached, killed = random.Random(0), [0], 0
-    broken = tmp_path / "broken"
     for _ in range(KILLS):
-        ran = timed(broken, moments.uniform(0.2, 0.9) * used, "--resume")
-        if ran.returncode == 0:
+        process = started(broken, *often, after=moments.uniform(0.2, 0.9) * used)
+        _, errors = process.communicate()
+        if process.returncode == 0:
             break
-        assert ran.returncode == -signal.SIGPROF, ran.stderr
+        assert process.returncode == -signal.SIGPROF, errors
         killed += 1
         for path in broken.rglob("*.safetensors"):
             if not path.name.startswith("."):
@@ -83,7 +77,6 @@ def test_killed_again_and_again_at_random_moments_it_ends_with_the_same_weights(
         if (broken / "state.pt").exists():
             reached.append(torch.load(broken / "state.pt", weights_only=True)["step"])
     assert killed > 2 and reached == sorted(reached) and max(reached) > 0
-    last = timed(broken, 1000, "--resume")
-    assert last.returncode == 0, last.stderr
-    assert equal(tmp_path / "whole", broken)
+    finished(started(broken, *often))
+    assert equal(whole, broken)
     assert not [path for path in broken.rglob(".*") if path.name != ".lock"]

@@ -1,4 +1,4 @@
-"""Match (3.3: Eq. 3 and the argmax of Eq. 4) against loops, a dense float64 product and cases computed by hand."""
+"""Match (3.3: Eq. 3 and the argmax of Eq. 4) against loops, its readable form in float64, and cases done by hand."""
 
 import subprocess
 import sys
@@ -12,28 +12,20 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerances import FLOAT32, FLOAT64, SAME_BITS
 
-from e2ent2lib import matching
-from e2ent2lib.matching import match, similarity_map, top_matches
+from e2ent2lib.exact import search
+from e2ent2lib.exact.place import similarity_map, top_matches
+from e2ent2lib.matching import match, plain_match, similarity
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**31 - 1)
 sides = st.integers(1, 6)
 key_sides = st.integers(3, 7)
 references = st.lists(st.tuples(key_sides, key_sides), min_size=1, max_size=3)
-BLOCKS = (1, 700, 1 << 21)
-COMPILED = matching._compiled
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small maps: where other programs run too, threads would mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_WAIT_POLICY", "passive")  # read by numba's threads when they start
-        yield
-    torch.set_num_threads(before)
+norms = st.sampled_from(["l2", "l1"])
+COMPILED = search.compiled_pass()
 
 
 @pytest.fixture
@@ -50,7 +42,7 @@ def path(request):
         pytest.skip("numba is not installed: there is no compiled pass")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "plain":
-            patch.setattr(matching, "_compiled", None)
+            patch.setattr(search, "compiled_pass", lambda: None)
         yield request.param
 
 
@@ -70,71 +62,7 @@ def maps(rng, *shape, dtype=torch.float64):
 
 
 def arrays(*tensors):
-    return [t.detach().numpy() for t in tensors]
-
-
-def dense(query, keys, norm="l2"):
-    """All similarities of Eq. 3 in float64, (B, N, M of all keys), and the source and index of each of the M."""
-    padded = F.pad(query.double(), (1, 1, 1, 1), mode="replicate")
-    patches, parts, source, index = F.unfold(padded, 3).transpose(1, 2), [], [], []
-    for s, key in enumerate(keys):
-        candidates = F.unfold(key.double(), 3)
-        length = candidates.norm(dim=1, keepdim=True) if norm == "l2" else candidates.abs().sum(1, keepdim=True)
-        parts.append(patches @ torch.where(length > 0, candidates / length, 0))
-        source += [s] * candidates.shape[2]
-        index += range(candidates.shape[2])
-    return torch.cat(parts, dim=2).numpy(), np.array(source), np.array(index)
-
-
-def assert_exact(found, query, keys, norm="l2"):
-    """``found`` is the first of the best, in float64 and rounded to the working format, as ``match`` promises."""
-    scores, source, index = dense(query, keys, norm)
-    rounded = np.float64 if query.dtype == torch.float64 else np.float32
-    length = slow.query_norms(query.double().numpy()).reshape(*scores.shape[:2], 1)
-    best = scores.max(2, keepdims=True)
-    tied = scores.astype(rounded) >= (best - slow.ROUNDING / 100 * length).astype(rounded)
-    first = tied.argmax(2)
-    np.testing.assert_array_equal(found.source.flatten(1), source[first])
-    np.testing.assert_array_equal(found.index.flatten(1), index[first])
-    chosen = np.take_along_axis(scores, first[..., None], 2)
-    np.testing.assert_allclose(chosen, best, rtol=1e-6)
-    # a score that float32 had no doubt about is not computed again
-    bound = 1e-12 if rounded is np.float64 else (query.shape[1] + 12) * 2.0**-23
-    assert (np.abs(found.score.flatten(1)[..., None].numpy() - best) <= bound * length).all()
-
-
-# match: Eq. 3, and the argmax of Eq. 4
-
-
-@few
-@given(
-    seeds,
-    sides,
-    sides,
-    references,
-    st.sampled_from(["l2", "l1"]),
-)
-def test_match_is_the_argmax_of_equation_3_for_any_shapes(seed, h, w, sizes, norm):
-    rng = np.random.default_rng(seed)
-    batch, channels = rng.integers(1, 3), rng.integers(1, 5)
-    query, keys = maps(rng, batch, channels, h, w), [maps(rng, batch, channels, *size) for size in sizes]
-    index, score, source = slow.match(query.numpy(), arrays(*keys), norm)
-    found = match(query, keys, norm)
-    np.testing.assert_array_equal(found.index, index)
-    np.testing.assert_array_equal(found.source, source)
-    np.testing.assert_allclose(found.score, score, atol=1e-12)
-    np.testing.assert_allclose(found.query_norm, slow.query_norms(query.numpy()), atol=1e-12)
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_the_size_of_the_blocks_does_not_change_the_matches(monkeypatch, block):
-    rng = np.random.default_rng(1)
-    query, key = maps(rng, 2, 3, 7, 5), maps(rng, 2, 3, 9, 8)
-    index, score, _ = slow.match(query.numpy(), [key.numpy()])
-    monkeypatch.setattr(matching, "BLOCK", block)
-    found = match(query, key)
-    np.testing.assert_array_equal(found.index, index)
-    np.testing.assert_allclose(found.score, score, atol=1e-12)
+    return [t.detach().double().numpy() for t in tensors]
 
 
 def repeated(tile, rows, columns):
@@ -142,31 +70,67 @@ def repeated(tile, rows, columns):
     return tile.repeat(1, 1, rows, columns)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("norm", ["l2", "l1"])
-def test_of_equal_patches_the_lowest_index_wins(monkeypatch, block, norm):
-    rng = np.random.default_rng(2)
-    monkeypatch.setattr(matching, "BLOCK", block)
-    query = torch.from_numpy(rng.integers(-4, 5, (1, 3, 3, 4))).double()  # integers: sums and ties are exact
-    key = repeated(torch.from_numpy(rng.integers(-4, 5, (1, 3, 4, 5))).double(), 2, 3)
-    index, _, _ = slow.match(query.numpy(), [key.numpy()], norm)
-    found = match(query, key, norm).index
-    np.testing.assert_array_equal(found, index)
-    assert (found // (key.shape[3] - 2) < 4).all()  # the row lies in the first tile
+def assert_exact(found, query, keys, norm="l2"):
+    """``found`` is the first of the best by the readable form in float64, rounded to the type that ``match`` promises.
+
+    Its score is that of the readable form too: to rounding of float32 where that left no doubt about the match.
+    """
+    scores = torch.cat([similarity(query.double(), key.double(), norm).flatten(2) for key in keys], dim=1)
+    length = plain_match(query.double(), query.new_zeros(*query.shape[:2], 3, 3).double()).query_norm.flatten(1)
+    best, working = scores.amax(1), torch.promote_types(query.dtype, torch.float32)
+    tied = scores.to(working) >= (best - slow.ROUNDING / 100 * length).to(working)[:, None]
+    first = tied.byte().argmax(1)
+    source = torch.cat([torch.full((n,), s) for s, n in enumerate(patches_of(keys))])
+    index = torch.cat([torch.arange(n) for n in patches_of(keys)])
+    assert torch.equal(found.source.flatten(1), source[first])
+    assert torch.equal(found.index.flatten(1), index[first])
+    np.testing.assert_allclose(scores.gather(1, first[:, None])[:, 0], best, rtol=1e-6)
+    bound = 1e-12 if working is torch.float64 else (query.shape[1] + 12) * 2.0**-23
+    assert ((found.score.flatten(1) - best).abs() <= bound * length).all()
 
 
-@pytest.mark.parametrize("block", BLOCKS[1:])
+def patches_of(keys):
+    return [(key.shape[2] - 2) * (key.shape[3] - 2) for key in keys]
+
+
+# match: Eq. 3, and the argmax of Eq. 4
+
+
+@few
+@given(seeds, sides, sides, references, norms)
+def test_match_and_its_readable_form_are_the_argmax_of_equation_3_for_any_shapes(seed, h, w, sizes, norm):
+    rng = np.random.default_rng(seed)
+    batch, channels = rng.integers(1, 3), rng.integers(1, 5)
+    query, keys = maps(rng, batch, channels, h, w), [maps(rng, batch, channels, *size) for size in sizes]
+    index, score, source, length = slow.match(query.numpy(), arrays(*keys), norm)
+    for found in (match(query, keys, norm), plain_match(query, keys, norm)):
+        np.testing.assert_array_equal(found.index, index)
+        np.testing.assert_array_equal(found.source, source)
+        np.testing.assert_allclose(found.score, score, **FLOAT64)
+        np.testing.assert_allclose(found.query_norm, length, **FLOAT64)
+
+
+def test_some_rows_of_the_query_are_matched_as_among_all():
+    rng = np.random.default_rng(1)
+    query, key = maps(rng, 2, 3, 7, 5), maps(rng, 2, 3, 9, 8)
+    for whole, part in zip(match(query, key), match(query, key, rows=slice(2, 6))):
+        assert torch.equal(part, whole[:, 2:6])
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("block", [1, 700, 1 << 21])
 @pytest.mark.parametrize("channels", [3, 8, 32])
-def test_of_equal_patches_the_lowest_index_wins_for_numbers_that_round(monkeypatch, block, channels):
+def test_of_equal_patches_the_lowest_index_wins(monkeypatch, channels, block, rounded):
     rng = np.random.default_rng(3)
-    monkeypatch.setattr(matching, "BLOCK", block)
-    query, tile = (maps(rng, 1, channels, *size, dtype=torch.float32) for size in ((9, 10), (4, 4)))
-    flat = repeated(tile[..., :1, :1], 13, 11)
-    assert (match(query, flat).index == 0).all()
+    monkeypatch.setattr(search, "BLOCK", block)
+    query, tile = (maps(rng, 1, channels, *size, dtype=torch.float32) for size in ((5, 6), (4, 4)))
+    if rounded:  # integers: sums and ties are exact
+        query, tile = query.round(), tile.round()
     key = repeated(tile, 5, 6)
-    found = match(query, key).index
-    assert (found // (key.shape[3] - 2) < 4).all()
-    assert (found % (key.shape[3] - 2) < 4).all()
+    found = match(query, key)
+    assert_exact(found, query, [key])
+    assert (found.index // (key.shape[3] - 2) < 4).all()  # the patch lies in the first tile
+    assert (found.index % (key.shape[3] - 2) < 4).all()
 
 
 @pytest.mark.parametrize(
@@ -180,30 +144,15 @@ def test_in_a_flat_reference_the_first_patch_wins(channels, side, width):
         assert (match(query, flat).index == 0).all()
 
 
-def test_of_equal_keys_the_first_wins():
+def test_of_several_keys_the_best_patch_wins_and_of_equal_ones_that_of_the_first():
     rng = np.random.default_rng(4)
-    query, key = maps(rng, 1, 2, 5, 5), maps(rng, 1, 2, 6, 6)
-    found = match(query, [key, key])
-    assert (found.source == 0).all()
-    torch.testing.assert_close(found.index, match(query, key).index)
-
-
-def test_a_better_patch_in_a_later_key_is_found():
-    rng = np.random.default_rng(5)
-    query = maps(rng, 1, 4, 6, 6)
-    found = match(query, [maps(rng, 1, 4, 7, 4), query])
+    query, key = maps(rng, 1, 4, 6, 6), maps(rng, 1, 4, 7, 4)
+    twice = match(query, [key, key])
+    assert (twice.source == 0).all() and torch.equal(twice.index, match(query, key).index)
     inside = (slice(None), slice(1, -1), slice(1, -1))
+    found = match(query, [key, query])
     assert (found.source[inside] == 1).all()
-    torch.testing.assert_close(found.index[inside], torch.arange(16).view(1, 4, 4))
-
-
-@few
-@given(seeds, key_sides, key_sides)
-def test_each_interior_patch_finds_itself_when_the_reference_is_the_input(seed, h, w):
-    rng = np.random.default_rng(seed)
-    features = maps(rng, 1, 3, h, w)
-    inside = match(features, features).index[0, 1:-1, 1:-1]
-    torch.testing.assert_close(inside, torch.arange((h - 2) * (w - 2)).view(h - 2, w - 2))
+    assert torch.equal(found.index[inside], torch.arange(16).view(1, 4, 4))  # each patch finds itself
 
 
 def test_with_the_printed_l1_norm_a_patch_can_lose_to_another():
@@ -211,33 +160,23 @@ def test_with_the_printed_l1_norm_a_patch_can_lose_to_another():
     query[..., 1, :] = torch.tensor([1.0, 2.0, 1.0])
     other[..., 1, :] = torch.tensor([0.0, 9.0, 0.0])
     here = (0, 1, 1)
-    l2, l1 = match(query, [query, other], "l2"), match(query, [query, other], "l1")
-    assert l2.source[here] == 0  # 6/√6 against 18/9
-    assert l2.score[here] == pytest.approx(6**0.5)
-    assert l1.source[here] == 1  # 6/4 against 18/9
-    assert l1.score[here] == pytest.approx(2)
-
-
-def test_a_zero_reference_patch_scores_zero():
-    query = torch.ones(1, 1, 3, 3)
-    key = -torch.ones(1, 1, 3, 6)
-    key[..., 3:] = 0  # patch 3 is zero, the others point away
-    found = match(query, key)
-    assert (found.index == 3).all()
-    assert (found.score == 0).all()
+    for form in (match, plain_match):
+        l2, l1 = form(query, [query, other], "l2"), form(query, [query, other], "l1")
+        assert l2.source[here] == 0 and l2.score[here] == pytest.approx(6**0.5)  # 6/√6 against 18/9
+        assert l1.source[here] == 1 and l1.score[here] == pytest.approx(2)  # 6/4 against 18/9
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
-def test_a_zero_query_matches_patch_0_without_confidence(norm):
-    rng = np.random.default_rng(6)
-    found = match(torch.zeros(1, 3, 4, 4), [maps(rng, 1, 3, 5, 5, dtype=torch.float32)] * 2, norm)
-    assert (found.index == 0).all() and (found.source == 0).all()
-    assert (found.score == 0).all() and (found.confidence == 0).all()
-
-
-def test_all_zero_maps_match():
-    found = match(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 5, 5))
-    assert (found.index == 0).all() and (found.score == 0).all()
+@pytest.mark.parametrize("form", [match, plain_match])
+def test_patches_of_zeros_score_zero_and_have_no_confidence(form, norm):
+    query, key = torch.ones(1, 1, 3, 3), -torch.ones(1, 1, 3, 6)
+    key[..., 3:] = 0  # patch 3 is zero, the others point away
+    found = form(query, key, norm)
+    assert (found.index == 3).all() and (found.score == 0).all()
+    for keys in ([key, -key], [0 * key]):
+        found = form(0 * query, keys, norm)
+        assert (found.index == 0).all() and (found.source == 0).all()
+        assert (found.score == 0).all() and (found.confidence == 0).all()
 
 
 @few
@@ -246,16 +185,15 @@ def test_confidence_is_the_cosine_between_patch_and_match(seed, h, w):
     rng = np.random.default_rng(seed)
     query, key = maps(rng, 1, 2, h, w), maps(rng, 1, 2, 4, 5)
     found = match(query, key)
-    padded, candidates = np.pad(query[0].numpy(), ((0, 0), (1, 1), (1, 1)), mode="edge"), slow.patches(key[0].numpy())
     for y, x in np.ndindex(h, w):
-        a, b = padded[:, y : y + 3, x : x + 3].ravel(), candidates[found.index[0, y, x]].ravel()
+        v, u = divmod(int(found.index[0, y, x]), 3)
+        a, b = slow.query_patch(query[0].numpy(), y, x).ravel(), key[0, :, v : v + 3, u : u + 3].numpy().ravel()
         assert found.confidence[0, y, x] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_confidence_stays_within_one_despite_rounding(sign):
-    rng = np.random.default_rng(7)
-    flat = maps(rng, 1, 32, 1, 1, dtype=torch.float32).repeat(1, 1, 9, 9)
+    flat = maps(np.random.default_rng(7), 1, 32, 1, 1, dtype=torch.float32).repeat(1, 1, 9, 9)
     confidence = match(flat, sign * flat).confidence
     assert confidence.abs().max() <= 1
     torch.testing.assert_close(confidence, torch.full_like(confidence, sign))
@@ -267,9 +205,7 @@ def test_half_precision_maps_are_matched_in_float32(dtype):
     query, key = maps(rng, 1, 8, 6, 6, dtype=dtype), maps(rng, 1, 8, 8, 8, dtype=dtype)
     found = match(query, key)
     assert found.score.dtype == torch.float32
-    index, score, _ = slow.match(query.double().numpy(), [key.double().numpy()])
-    np.testing.assert_array_equal(found.index, index)
-    np.testing.assert_allclose(found.score, score, atol=1e-4)
+    assert_exact(found, query, [key])
 
 
 def test_the_memory_layout_does_not_matter():
@@ -281,30 +217,9 @@ def test_the_memory_layout_does_not_matter():
     cut = [F.pad(x, (1, 2, 3, 1))[:, :, 3:-1, 1:-2] for x in (query, key)]
     spread = [x.repeat_interleave(2, dim=3)[..., ::2] for x in (query, key)]
     for q, k in (last, turned, cut, spread):
-        found = match(q, k)
-        torch.testing.assert_close(found.index, plain.index)
-        torch.testing.assert_close(found.score, plain.score)
-
-
-def test_expanded_maps_are_matched_like_copies_of_them():
-    rng = np.random.default_rng(28)
-    row, key = maps(rng, 1, 3, 1, 6, dtype=torch.float32), maps(rng, 1, 3, 7, 5, dtype=torch.float32)
-    query = row.expand(3, 3, 4, 6)
-    found = match(query, key.expand(3, 3, 7, 5))
-    assert_exact(found, query, [key.repeat(3, 1, 1, 1)])
-    assert (found.index == found.index[:1, :1]).all()
-
-
-def test_under_autocast_matching_stays_float32():
-    rng = np.random.default_rng(10)
-    query, key = maps(rng, 1, 16, 12, 12, dtype=torch.float32), maps(rng, 1, 16, 20, 20, dtype=torch.float32)
-    plain = match(query, key)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = match(query, key)
-        rounded = (query.flatten(2)[0].T @ key.flatten(2)[0]).dtype
-    assert rounded == torch.bfloat16  # so that autocast was really on
-    torch.testing.assert_close(found.index, plain.index)
-    torch.testing.assert_close(found.score, plain.score, rtol=0, atol=0)
+        torch.testing.assert_close(match(q, k), plain)
+    expanded = match(query[:1, :, :1].expand(3, 4, 6, 5), key[:1].expand(3, 4, 7, 8))
+    assert_exact(expanded, query[:1, :, :1].repeat(3, 1, 6, 1), [key[:1].repeat(3, 1, 1, 1)])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -317,25 +232,25 @@ def test_values_that_are_not_finite_are_refused(bad, where):
 
 
 @pytest.mark.parametrize(
-    ("query", "keys", "options", "message"),
+    ("query", "keys", "options", "named"),
     [
-        ((1, 2, 5, 5), [(1, 2, 2, 5)], {}, "3 × 3"),
-        ((1, 2, 5, 5), [(1, 2, 5, 5), (1, 2, 5, 2)], {}, "3 × 3"),
-        ((1, 2, 5, 5), [(1, 3, 5, 5)], {}, "channels"),
-        ((2, 2, 5, 5), [(1, 2, 5, 5)], {}, "batch"),
-        ((1, 2, 5, 5), [], {}, "at least one"),
-        ((1, 2, 0, 5), [(1, 2, 5, 5)], {}, "non-empty"),
-        ((2, 5, 5), [(1, 2, 5, 5)], {}, "query"),
-        ((1, 2, 5, 5), [(2, 5, 5)], {}, "key"),
-        ((1, 2, 5, 5), [(1, 2, 5, 5)], {"norm": "l3"}, "'l2'.*'l1'"),
+        ((1, 2, 5, 5), [(1, 2, 2, 5)], {}, "2, 5"),
+        ((1, 2, 5, 5), [(1, 2, 5, 5), (1, 2, 5, 2)], {}, "5, 2"),
+        ((1, 2, 5, 5), [(1, 3, 5, 5)], {}, "1, 3, 5, 5.*channels"),
+        ((2, 2, 5, 5), [(1, 2, 5, 5)], {}, "1, 2, 5, 5.*batch"),
+        ((1, 2, 5, 5), [], {}, "key"),
+        ((1, 2, 0, 5), [(1, 2, 5, 5)], {}, "1, 2, 0, 5"),
+        ((2, 5, 5), [(1, 2, 5, 5)], {}, "query.*2, 5, 5"),
+        ((1, 2, 5, 5), [(2, 5, 5)], {}, "key.*2, 5, 5"),
+        ((1, 2, 5, 5), [(1, 2, 5, 5)], {"norm": "l3"}, "'l3'"),
     ],
 )
-def test_maps_that_do_not_fit_are_refused_with_what_is_wrong(query, keys, options, message):
-    with pytest.raises(ValueError, match=message):
+def test_maps_that_do_not_fit_are_refused_with_what_is_wrong(query, keys, options, named):
+    with pytest.raises(ValueError, match=named):
         match(torch.ones(query), [torch.ones(k) for k in keys], **options)
 
 
-# match: both ways to compute it, and every number format
+# match: both ways to compute it, and every dtype
 
 
 @pytest.mark.parametrize("path", ["plain"], indirect=True)  # the test chooses the way itself
@@ -349,22 +264,19 @@ def test_the_compiled_pass_and_torchs_passes_give_the_same_matches(monkeypatch, 
     for h, w, sizes in [(1, 1, [(3, 3)]), (9, 7, [(11, 3), (3, 3), (8, 12)]), (5, 33, [(20, 31)]), (1, 4, [(3, 9)])]:
         query = maps(rng, 3, 5, h, w, dtype=dtype)
         keys = [maps(rng, 3, 5, *size, dtype=dtype) for size in sizes]
-        monkeypatch.setattr(matching, "_compiled", lambda *given: calls.append(1) or COMPILED(*given))
-        compiled = match(query, keys, norm)
-        assert calls
-        monkeypatch.setattr(matching, "_compiled", None)
-        calls.clear()
         plain = match(query, keys, norm)
-        assert not calls
-        torch.testing.assert_close(compiled.index, plain.index)
-        torch.testing.assert_close(compiled.source, plain.source)
-        torch.testing.assert_close(compiled.score, plain.score)
-        torch.testing.assert_close(compiled.query_norm, plain.query_norm, rtol=0, atol=0)
+        with monkeypatch.context() as patch:
+            patch.setattr(search, "compiled_pass", lambda: lambda *given: calls.append(1) or COMPILED(*given))
+            compiled = match(query, keys, norm)
+        assert calls
+        calls.clear()
+        torch.testing.assert_close(compiled, plain)
+        torch.testing.assert_close(compiled.query_norm, plain.query_norm, **SAME_BITS)
         assert_exact(compiled, query, keys, norm)
 
 
 @few
-@given(seeds, sides, sides, references, st.sampled_from(["l2", "l1"]))
+@given(seeds, sides, sides, references, norms)
 def test_float32_matches_equal_those_of_float64_loops_also_where_patches_tie(seed, h, w, sizes, norm):
     rng = np.random.default_rng(seed)
     batch, channels = rng.integers(1, 3), rng.integers(1, 5)
@@ -388,14 +300,11 @@ def test_float32_matches_equal_those_of_float64_loops_also_where_patches_tie(see
     if rng.random() < 0.3:
         keys.insert(int(rng.integers(len(keys) + 1)), keys[0] * 3)  # parallel patches, of other length
     found = match(query, keys, norm)
-    query64, keys64 = query.double().numpy(), [k.double().numpy() for k in keys]
-    index, score, source = slow.match_rounded(query64, keys64, norm)
+    index, score, source, length = slow.match(*arrays(query), arrays(*keys), norm, np.float32)
     np.testing.assert_array_equal(found.source, source)
     np.testing.assert_array_equal(found.index, index)
-    bound = (channels + 12) * 2.0**-23 * slow.query_norms(query64)
-    assert (np.abs(found.score.numpy() - score) <= bound).all()
-    best = slow.match(query64, keys64, norm)[1]
-    np.testing.assert_allclose(score, best, rtol=1e-6, atol=1e-11)
+    assert (np.abs(found.score.numpy() - score) <= (channels + 12) * 2.0**-23 * length).all()
+    np.testing.assert_allclose(score, slow.match(*arrays(query), arrays(*keys), norm)[1], rtol=1e-6, atol=1e-11)
 
 
 # match: where rounding to float32 could decide
@@ -462,6 +371,10 @@ HARD = [
 ]
 
 
+def hard_cases(rng, channels):
+    return [tuple(x.float() for x in maps_of(rng, channels)) for maps_of in HARD]
+
+
 @pytest.mark.parametrize("channels", [3, 8, 32, 64])
 @pytest.mark.parametrize("maps_of", HARD)
 @pytest.mark.parametrize("norm", ["l2", "l1"])
@@ -475,109 +388,80 @@ def test_near_ties_are_decided_as_in_float64(maps_of, channels, norm):
 
 
 def test_near_ties_are_closer_than_float32_products_can_tell():
-    """So that the test above could fail: plain float32 products choose other patches for some of its maps."""
+    """So that the test above could fail: the readable form in float32 chooses other patches for some of its maps."""
     rng = np.random.default_rng(31)
     for maps_of in (last_bits, last_bits_around_the_query):
         query, key = (x.float() for x in maps_of(rng, 32))
-        candidates = F.unfold(key, 3)[0]
-        plain = F.unfold(F.pad(query, (1, 1, 1, 1), mode="replicate"), 3)[0].T @ (candidates / candidates.norm(dim=0))
-        assert (plain.argmax(1) != match(query, key).index.flatten()).any()
+        assert (plain_match(query, key).index != match(query, key).index).any()
 
 
 @pytest.mark.parametrize(("block", "kept"), [(1, 1), (700, 60), (700, 1 << 22), (5_000, 1), (1 << 20, 60)])
-def test_blocks_and_tiles_of_any_size_give_the_same_matches_also_of_ties(monkeypatch, block, kept):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_blocks_of_any_size_give_the_same_matches_also_of_ties(monkeypatch, block, kept, dtype):
     rng = np.random.default_rng(32)
-    query = maps(rng, 3, 4, 5, 4, dtype=torch.float32)
+    query = maps(rng, 3, 4, 5, 4, dtype=dtype)
     query[1] = query[1].round()
-    tiled = repeated(maps(rng, 3, 4, 2, 4, dtype=torch.float32), 3, 3)
-    keys = [maps(rng, 3, 4, 4, 3, dtype=torch.float32), tiled, query.flip(3), tiled]
-    monkeypatch.setattr(matching, "BLOCK", block)
-    monkeypatch.setattr(matching, "KEPT", kept)
+    tiled = repeated(maps(rng, 3, 4, 2, 4, dtype=dtype), 3, 3)
+    keys = [maps(rng, 3, 4, 4, 3, dtype=dtype), tiled, query.flip(3), tiled]
+    monkeypatch.setattr(search, "BLOCK", block)
+    monkeypatch.setattr(search, "KEPT", kept)
     assert_exact(match(query, keys), query, keys)
 
 
-def test_the_number_of_threads_does_not_change_the_matches(two_threads):
-    rng = np.random.default_rng(33)
-    cases = [tuple(x.float() for x in maps_of(rng, 16)) for maps_of in HARD]
-    cases.append((maps(rng, 1, 16, 30, 31, dtype=torch.float32), maps(rng, 1, 16, 40, 33, dtype=torch.float32)))
-    two = [match(*case).index for case in cases]
-    torch.set_num_threads(1)
-    one = [match(*case).index for case in cases]
-    for a, b in zip(one, two):
-        assert torch.equal(a, b)
-
-
-def test_matches_in_several_threads_at_once_are_those_made_one_after_another(two_threads):
+def test_neither_the_number_of_threads_nor_other_matches_at_the_same_time_change_the_matches(two_threads):
     rng = np.random.default_rng(34)
-    cases = [tuple(x.float() for x in maps_of(rng, 8)) for maps_of in HARD]
-    cases += [
-        (maps(rng, 2, 8, 20, n, dtype=torch.float32), maps(rng, 2, 8, n, 30, dtype=torch.float32)) for n in (9, 21)
-    ]
+    cases = hard_cases(rng, 8)
+    for h, n in ((30, 31), (20, 9), (20, 21)):
+        cases.append((maps(rng, 2, 8, h, n, dtype=torch.float32), maps(rng, 2, 8, n, 30, dtype=torch.float32)))
+    torch.set_num_threads(1)
     expected = [match(*case) for case in cases]
+    torch.set_num_threads(2)
+    two_threads = [match(*case) for case in cases]
     with ThreadPoolExecutor(4) as pool:
         at_once = list(pool.map(lambda case: match(*case), cases * 2))
-    for ours, alone in zip(at_once, expected * 2):
-        torch.testing.assert_close(ours.index, alone.index)
-        torch.testing.assert_close(ours.source, alone.source)
-        torch.testing.assert_close(ours.score, alone.score, rtol=1e-5, atol=1e-5)
+    for ours, alone in zip(two_threads + at_once, expected * 3):
+        assert torch.equal(ours.index, alone.index) and torch.equal(ours.source, alone.source)
+        torch.testing.assert_close(ours.score, alone.score, **FLOAT32)
 
 
 # match: magnitudes
 
 
-BIG = [1e30, 1e-30]
+BIG = [(torch.float32, 1e30), (torch.float64, 1e200)]
 
 
-@pytest.mark.parametrize(("scale", "key_scale"), [(a, b) for a in (*BIG, 1) for b in (*BIG, 1)])
-def test_huge_and_tiny_values_are_matched_like_others(scale, key_scale):
+@pytest.mark.parametrize(("a", "b"), [(a, b) for a in (1, 0, -1) for b in (1, 0, -1)])
+@pytest.mark.parametrize(("dtype", "big"), BIG)
+def test_huge_and_tiny_values_are_matched_like_others(dtype, big, a, b):
     rng = np.random.default_rng(35)
-    query, key = maps(rng, 2, 6, 7, 8, dtype=torch.float32), maps(rng, 2, 6, 9, 8, dtype=torch.float32)
-    plain, found = match(query, key), match(query * scale, key * key_scale)
-    torch.testing.assert_close(found.index, plain.index)
-    torch.testing.assert_close(found.score / scale, plain.score, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found.query_norm / scale, plain.query_norm)
-    torch.testing.assert_close(found.confidence, plain.confidence, rtol=1e-5, atol=1e-5)
-    two = match(query * scale, [key * key_scale * 1e-3, key * key_scale * -1, key])  # each key has its own unit
-    assert_exact(match(query, [key * 1e-3, -key, key]), query, [key * 1e-3, -key, key])
+    query, key, factor, key_factor = (*(maps(rng, 2, 6, n, 8, dtype=dtype) for n in (7, 9)), big**a, big**b)
+    plain, found = match(query, key), match(query * factor, key * key_factor)
+    assert torch.equal(found.index, plain.index)
+    torch.testing.assert_close(found.score / factor, plain.score, **FLOAT32)
+    torch.testing.assert_close(found.query_norm / factor, plain.query_norm)
+    torch.testing.assert_close(found.confidence, plain.confidence, **FLOAT32)
+    lone = similarity_map(query * factor, key * key_factor, (1, 1))
+    torch.testing.assert_close(lone / factor, similarity_map(query, key, (1, 1)), **FLOAT32)
+    two = match(query * factor, [key * key_factor * 1e-3, key * key_factor * -1, key])  # each key has its own unit
     assert torch.equal(two.source == 1, match(query, [key, -key]).source == 1)
-
-
-@pytest.mark.parametrize(("scale", "key_scale"), [(1e200, 1e-200), (1e-200, 1e200), (1e200, 1e200), (1e-200, 1e-200)])
-def test_huge_and_tiny_values_are_matched_like_others_in_float64(scale, key_scale):
-    rng = np.random.default_rng(36)
-    query, key = maps(rng, 2, 3, 5, 6), maps(rng, 2, 3, 7, 6)
-    plain, found = match(query, key), match(query * scale, key * key_scale)
-    torch.testing.assert_close(found.index, plain.index)
-    torch.testing.assert_close(found.score / scale, plain.score)
-    torch.testing.assert_close(found.confidence, plain.confidence)
 
 
 @pytest.mark.parametrize("exponent", [-100, -7, 90])
 def test_a_power_of_two_changes_nothing_but_the_unit(exponent):
     rng = np.random.default_rng(37)
-    query, key = (
-        maps(rng, 1, 5, 6, 6, dtype=torch.float32),
-        maps(rng, 1, 5, 4, 4, dtype=torch.float32).repeat(1, 1, 2, 2),
-    )
+    query, tile = maps(rng, 1, 5, 6, 6, dtype=torch.float32), maps(rng, 1, 5, 4, 4, dtype=torch.float32)
+    key = repeated(tile, 2, 2)
     plain, found = match(query, key), match(query * 2.0**exponent, key * 2.0**-exponent)
     assert torch.equal(found.index, plain.index)
     assert torch.equal(found.score, plain.score * 2.0**exponent)
 
 
-def test_a_denormal_patch_in_an_ordinary_key_is_matched_like_others():
+@pytest.mark.parametrize(("huge", "small"), [(1, 1e-40), (1e30, 1e-10)])  # 1e-40 is denormal
+def test_small_patches_beside_large_ones_are_matched_like_others(huge, small):
     rng = np.random.default_rng(38)
     query, key = maps(rng, 1, 4, 6, 6, dtype=torch.float32), maps(rng, 1, 4, 7, 7, dtype=torch.float32)
-    key[..., :3, :3] *= 1e-40
-    found = match(query, key)
-    assert found.score.isfinite().all()
-    assert_exact(found, query, [key])
-
-
-def test_a_small_patch_in_a_huge_key_is_matched_like_others():
-    rng = np.random.default_rng(39)
-    query, key = maps(rng, 1, 4, 6, 6, dtype=torch.float32), maps(rng, 1, 4, 7, 7, dtype=torch.float32)
-    key[..., 4:, 4:] *= 1e30
-    key[..., :3, :3] *= 1e-10
+    key[..., 4:, 4:] *= huge
+    key[..., :3, :3] *= small
     found = match(query, key)
     assert found.score.isfinite().all()
     assert_exact(found, query, [key])
@@ -609,24 +493,28 @@ def test_a_faint_float64_patch_is_matched_down_to_the_size_that_counts_as_zero()
 # match: settings of torch around it, memory, gradients
 
 
-@pytest.mark.parametrize("outside", ["medium", "high", "highest"])
+@pytest.mark.parametrize("outside", ["medium", "high", "highest", "autocast"])
 def test_torchs_precision_of_products_neither_changes_the_matches_nor_is_changed(precision, outside):
     rng = np.random.default_rng(42)
     query, key = maps(rng, 1, 32, 12, 12, dtype=torch.float32), maps(rng, 1, 32, 20, 20, dtype=torch.float32)
-    plain = match(query, key)
-    precision(outside)
-    found = match(query, key)
-    assert torch.get_float32_matmul_precision() == outside
+    plain, lone = match(query, key), similarity_map(query, key, (3, 0))
+    precision("medium" if outside == "autocast" else outside)
+    before = torch.get_float32_matmul_precision()
+    with torch.autocast("cpu", torch.bfloat16, enabled=outside == "autocast"):
+        found, lone_found = match(query, key), similarity_map(query, key, (3, 0))
+        product = query.flatten(2)[0].T @ key.flatten(2)[0]
+        with pytest.raises(ValueError, match="NaN"):
+            match(query * torch.nan, key)
+    assert (product.dtype == torch.bfloat16) == (outside == "autocast")  # autocast was really on
+    assert torch.get_float32_matmul_precision() == before
     assert torch.equal(found.index, plain.index)
     assert torch.equal(found.score, plain.score)
-    with pytest.raises(ValueError, match="NaN"):
-        match(query * torch.nan, key)
-    assert torch.get_float32_matmul_precision() == outside
+    assert torch.equal(lone, lone_found)
 
 
 def test_an_error_amid_the_products_leaves_torchs_precision_as_it_was(monkeypatch, precision):
     precision("medium")
-    monkeypatch.setattr(matching, "_best_patches", lambda *given: 1 / 0)
+    monkeypatch.setattr(search, "_best_patches", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         match(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3))
     assert torch.get_float32_matmul_precision() == "medium"
@@ -634,7 +522,7 @@ def test_an_error_amid_the_products_leaves_torchs_precision_as_it_was(monkeypatc
 
 def test_of_several_matches_at_once_none_changes_the_precision_of_another(monkeypatch, precision):
     precision("medium")
-    backend, best_patches, seen = torch.backends.mkldnn.matmul, matching._best_patches, []
+    backend, best_patches, seen = torch.backends.mkldnn.matmul, search._best_patches, []
 
     def slowly(*given):
         found = best_patches(*given)
@@ -642,7 +530,7 @@ def test_of_several_matches_at_once_none_changes_the_precision_of_another(monkey
         seen.append(backend.fp32_precision)
         return found
 
-    monkeypatch.setattr(matching, "_best_patches", slowly)
+    monkeypatch.setattr(search, "_best_patches", slowly)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: match(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 4, 4)), range(4)))
     assert seen == ["ieee"] * 4
@@ -655,8 +543,9 @@ if sys.argv[1] == "plain":
     sys.modules["numba"] = None
 import resource, torch
 from e2ent2lib import matching
+from e2ent2lib.exact import search
 
-assert (matching._compiled is None) == (sys.argv[1] == "plain")
+assert (search.compiled_pass() is None) == (sys.argv[1] == "plain")
 query, key = torch.randn(2, 1, 64, 112, 112)
 query[:, :, :20] = key[:, :, :20] = 1  # sky: settled in float64
 matching.match(query[..., :9, :9], key[..., :9, :9])
@@ -676,8 +565,9 @@ def test_the_memory_a_match_takes_stays_far_below_all_similarities(path):
 def test_match_is_not_differentiated(dtype):
     rng = np.random.default_rng(43)
     query, key = (maps(rng, 1, 3, 5, 5, dtype=dtype).requires_grad_() for _ in range(2))
-    for score in (match(query, key).score, match(query, key).confidence, similarity_map(query, key, (1, 2))):
-        assert score.grad_fn is None and not score.requires_grad
+    for form in (match, plain_match):
+        assert not form(query, key).score.requires_grad and not form(query, key).confidence.requires_grad
+    assert not similarity_map(query, key, (1, 2)).requires_grad
     assert not top_matches(query, key, (1, 2))[1].requires_grad
     assert query.grad is None and torch.is_grad_enabled()
 
@@ -686,54 +576,35 @@ def test_match_is_not_differentiated(dtype):
 
 
 @few
-@given(seeds, sides, sides, key_sides, key_sides, st.sampled_from(["l2", "l1"]))
+@given(seeds, sides, sides, key_sides, key_sides, norms)
 def test_the_similarity_map_is_equation_3_at_every_position_and_its_maximum_the_match(seed, h, w, key_h, key_w, norm):
     rng = np.random.default_rng(seed)
     batch, channels = int(rng.integers(1, 3)), rng.integers(1, 5)
     query, key = maps(rng, batch, channels, h, w), maps(rng, batch, channels, key_h, key_w)
     key[:, :, :3, :3] *= rng.integers(2)  # a zero patch, or not
-    found = match(query, key, norm)
+    found, all_scores = match(query, key, norm), similarity(query, key, norm)
     for y, x in np.ndindex(h, w):
         s = similarity_map(query, key, (y, x), norm)
         assert s.shape == (batch, key_h - 2, key_w - 2) and s.dtype == torch.float64
         expected = [slow.similarities(q, k, y, x, norm) for q, k in zip(query.numpy(), key.numpy())]
-        np.testing.assert_allclose(s.flatten(1), expected, atol=1e-12)
+        np.testing.assert_allclose(s.flatten(1), expected, **FLOAT64)
+        np.testing.assert_allclose(all_scores[:, :, y, x], expected, **FLOAT64)
+        assert all((s == 0).flatten(1).any(1) == (key[:, :, :3, :3] == 0).flatten(1).all(1))
         torch.testing.assert_close(s.flatten(1).amax(1), found.score[:, y, x])
         torch.testing.assert_close(s.flatten(1).argmax(1), found.index[:, y, x])
-
-
-def test_in_the_similarity_map_a_zero_patch_scores_zero():
-    rng = np.random.default_rng(44)
-    query, key = maps(rng, 1, 3, 4, 4), maps(rng, 1, 3, 6, 7)
-    key[..., 1:5, 2:6] = 0
-    for norm in ("l2", "l1"):
-        s = similarity_map(query, key, (2, 1), norm)[0]
-        assert (s[1:3, 2:4] == 0).all()
-        assert (s == 0).sum() == 4
-        assert (similarity_map(0 * query, key, (2, 1), norm) == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_the_similarity_map_is_float64_inside_and_float32_outside(dtype):
     rng = np.random.default_rng(45)
     query, key = maps(rng, 1, 8, 4, 4, dtype=dtype), maps(rng, 1, 8, 6, 7, dtype=dtype)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = similarity_map(query, key, (3, 0))
-    exact = similarity_map(query.double(), key.double(), (3, 0))
+    found, exact = similarity_map(query, key, (3, 0)), similarity_map(query.double(), key.double(), (3, 0))
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, exact.float(), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("scale", BIG)
-def test_the_similarity_map_of_huge_and_tiny_values_is_that_of_others(scale):
-    rng = np.random.default_rng(46)
-    query, key = maps(rng, 1, 3, 4, 4, dtype=torch.float32), maps(rng, 1, 3, 5, 6, dtype=torch.float32)
-    found = similarity_map(query * scale, key / scale, (1, 1))
-    torch.testing.assert_close(found / scale, similarity_map(query, key, (1, 1)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found, exact.float(), **SAME_BITS)
 
 
 @few
-@given(seeds, references, st.integers(1, 80), st.sampled_from(["l2", "l1"]))
+@given(seeds, references, st.integers(1, 80), norms)
 def test_the_top_matches_are_the_best_of_all_keys_in_order_of_score_source_and_index(seed, sizes, k, norm):
     rng = np.random.default_rng(seed)
     query = maps(rng, 2, 2, 3, 4, dtype=torch.float32)
@@ -741,19 +612,16 @@ def test_the_top_matches_are_the_best_of_all_keys_in_order_of_score_source_and_i
     if rng.random() < 0.5:
         query, keys = query.round(), [key.round() for key in keys]  # ties
     keys += keys[:1]
-    found = match(query, keys, norm)
-    total = sum((key.shape[2] - 2) * (key.shape[3] - 2) for key in keys)
+    found, total = match(query, keys, norm), sum(patches_of(keys))
     for y, x in [(0, 0), (1, 2), (2, 3)]:
         index, score, source = top_matches(query, keys, (y, x), k, norm)
         assert index.shape == score.shape == source.shape == (2, min(k, total))
         assert index.dtype == source.dtype == torch.int64
         for b in range(2):
             everything = [
-                (-np.float32(similarity), s, i)
+                (-np.float32(score_of_i), s, i)
                 for s, key in enumerate(keys)
-                for i, similarity in enumerate(
-                    slow.similarities(*(m[b].double().numpy() for m in (query, key)), y, x, norm)
-                )
+                for i, score_of_i in enumerate(slow.similarities(*arrays(query[b], key[b]), y, x, norm))
             ]
             best = sorted(everything)[:k]
             assert list(zip(source[b].tolist(), index[b].tolist())) == [(s, i) for _, s, i in best]
@@ -761,13 +629,10 @@ def test_the_top_matches_are_the_best_of_all_keys_in_order_of_score_source_and_i
             assert (index[b, 0], source[b, 0]) == (found.index[b, y, x], found.source[b, y, x])
 
 
-def test_there_are_5_top_matches_unless_asked_otherwise_or_fewer_if_there_are_not_as_many_patches():
+def test_there_are_5_top_matches_unless_asked_otherwise_and_one_key_is_a_list_of_one():
     rng = np.random.default_rng(47)
     query, key = maps(rng, 1, 2, 3, 3), maps(rng, 1, 2, 4, 5)
     assert top_matches(query, key, (1, 1))[0].shape == (1, 5)
-    index, score, source = top_matches(query, key, (1, 1), k=100)
-    assert sorted(index[0].tolist()) == list(range(6))
-    assert (score.diff() <= 0).all() and (source == 0).all()
     single, listed = top_matches(query, key, (1, 1), 3), top_matches(query, [key], (1, 1), 3)
     assert all(torch.equal(a, b) for a, b in zip(single, listed))
 
@@ -787,40 +652,31 @@ def test_in_a_flat_float64_reference_the_top_matches_are_the_match_to_rounding()
     query, flat = maps(rng, 1, 32, 3, 3), maps(rng, 1, 32, 1, 1).repeat(1, 1, 30, 31)
     found = match(query, flat)
     assert (found.index == 0).all()
-    torch.testing.assert_close(
-        top_matches(query, flat, (1, 1))[1], found.score[:, 1, 1:2].expand(1, 5), rtol=1e-12, atol=1e-12
-    )
-
-
-@pytest.mark.parametrize("position", [(-1, 0), (0, -1), (4, 0), (0, 5), (10**9, 0)])
-def test_a_position_outside_the_query_is_refused(position):
-    query, key = torch.ones(1, 2, 4, 5), torch.ones(1, 2, 6, 6)
-    for ask in (similarity_map, top_matches):
-        with pytest.raises(IndexError, match="outside the query of 4×5"):
-            ask(query, key, position)
-
-
-@pytest.mark.parametrize("k", [0, -1])
-def test_less_than_one_top_match_is_refused(k):
-    with pytest.raises(ValueError, match=f"k is {k}"):
-        top_matches(torch.ones(1, 2, 4, 5), torch.ones(1, 2, 6, 6), (0, 0), k)
+    best_five = top_matches(query, flat, (1, 1))[1]
+    torch.testing.assert_close(best_five, found.score[:, 1, 1:2].expand(1, 5), **FLOAT64)
 
 
 @pytest.mark.parametrize("ask", [similarity_map, top_matches])
-def test_maps_that_match_refuses_have_no_similarity_map_either(ask):
+def test_what_has_no_similarity_map_is_refused(ask):
     query, key = torch.ones(1, 2, 4, 5), torch.ones(1, 2, 6, 6)
+    for position in [(-1, 0), (0, -1), (4, 0), (0, 5), (10**9, 0)]:
+        with pytest.raises(IndexError, match="4×5"):
+            ask(query, key, position)
     for bad in (torch.nan, torch.inf):
         wrong = key.clone()
         wrong[0, 1, 5, 5] = bad
-        with pytest.raises(ValueError, match="NaN or infinity"):
-            ask(query, wrong, (0, 0))
-        with pytest.raises(ValueError, match="NaN or infinity"):
-            ask(wrong, key, (0, 0))
-    with pytest.raises(ValueError, match="channels"):
-        ask(query, key[:, :1], (0, 0))
-    with pytest.raises(ValueError, match="3 × 3"):
-        ask(query, key[..., :2], (0, 0))
-    with pytest.raises(ValueError, match="norm"):
-        ask(query, key, (0, 0), norm="l3")
-    with pytest.raises(ValueError, match="at least one key"):
+        for maps_given in ((query, wrong), (wrong, key)):
+            with pytest.raises(ValueError, match="NaN or infinity"):
+                ask(*maps_given, (0, 0))
+    for wrong, norm, named in ((key[:, :1], "l2", "channels"), (key[..., :2], "l2", "6, 2"), (key, "l3", "'l3'")):
+        with pytest.raises(ValueError, match=named):
+            ask(query, wrong, (0, 0), norm=norm)
+
+
+def test_less_than_one_top_match_and_no_key_are_refused():
+    query, key = torch.ones(1, 2, 4, 5), torch.ones(1, 2, 6, 6)
+    for k in (0, -1):
+        with pytest.raises(ValueError, match=f"k is {k}"):
+            top_matches(query, key, (0, 0), k)
+    with pytest.raises(ValueError, match="key"):
         top_matches(query, [], (0, 0))

@@ -7,12 +7,25 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from test_matching import arrays, few, maps, one_thread, references, seeds, sides  # noqa: F401 (a fixture for all)
+from test_matching import arrays, few, maps, references, seeds, sides
+from tolerances import FLOAT64
 from torch.autograd import gradcheck
 from torch.autograd.gradcheck import GradcheckError
 
 from e2ent2lib import matching
-from e2ent2lib.matching import Matches, match, match_and_swap, swap, swap_adjoint
+from e2ent2lib.matching import (
+    Matches,
+    match,
+    match_and_swap,
+    plain_match,
+    plain_swap,
+    plain_swap_adjoint,
+    swap,
+    swap_adjoint,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+scales = st.sampled_from([1, 2, 4])
 
 
 def random_matches(rng, batch, h, w, sizes):
@@ -26,14 +39,41 @@ def random_matches(rng, batch, h, w, sizes):
 
 
 @few
-@given(seeds, sides, sides, references, st.sampled_from([1, 2, 4]))
-def test_swap_replaces_every_patch_and_averages_overlaps(seed, h, w, sizes, scale):
+@given(seeds, sides, sides, references, scales)
+def test_swap_and_its_adjoint_and_their_readable_forms_are_the_loops_and_each_others_adjoint(seed, h, w, sizes, scale):
     rng = np.random.default_rng(seed)
     batch = int(rng.integers(1, 3))
     matches = random_matches(rng, batch, h, w, sizes)
-    values = [maps(rng, batch, 2, a * scale, b * scale) for a, b in sizes]
-    expected = slow.swap(arrays(*values), *arrays(matches.index, matches.source), scale)
-    np.testing.assert_allclose(swap(values, matches, scale), expected, atol=1e-12)
+    values = [maps(rng, batch, 2, a * scale, b * scale).requires_grad_() for a, b in sizes]
+    error = maps(rng, batch, 2, h * scale, w * scale)
+    by_hand = slow.swap(arrays(*values), *arrays_of(matches), scale)
+    back_by_hand = slow.swap_adjoint(error.numpy(), *arrays_of(matches), sizes, scale)
+    for forward, adjoint in ((swap, swap_adjoint), (plain_swap, plain_swap_adjoint)):
+        swapped, back = forward(values, matches, scale), adjoint(error, matches, sizes, scale)
+        np.testing.assert_allclose(swapped.detach(), by_hand, **FLOAT64)
+        for ours, loops, autograd in zip(back, back_by_hand, torch.autograd.grad(swapped, values, error)):
+            np.testing.assert_allclose(ours, loops, **FLOAT64)
+            torch.testing.assert_close(ours, autograd)
+        one_side, other_side = (swapped * error).sum(), sum((v * e).sum() for v, e in zip(values, back))
+        torch.testing.assert_close(one_side, other_side)
+        torch.testing.assert_close(sum(e.sum((2, 3)) for e in back), error.sum((2, 3)))  # no error is lost or made
+
+
+def arrays_of(matches):
+    return matches.index.numpy(), matches.source.numpy()
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_the_readable_forms_need_no_value_of_a_map_only_shapes(norm):
+    """Maps of the device "meta" have no values: what waited for one, or had a shape that hangs on one, would fail."""
+    query, *keys = (torch.empty(2, 3, *size, device="meta") for size in ((4, 5), (6, 7), (3, 5)))
+    matches = plain_match(query, keys, norm)
+    values = [torch.empty(2, 3, 12, 14, device="meta"), torch.empty(2, 3, 6, 10, device="meta")]
+    swapped = plain_swap(values, matches, 2)
+    back = plain_swap_adjoint(swapped, matches, [(6, 7), (3, 5)], 2)
+    assert matches.index.shape == matches.source.shape == matches.score.shape == matches.query_norm.shape == (2, 4, 5)
+    assert swapped.shape == (2, 3, 8, 10)
+    assert [e.shape for e in back] == [v.shape for v in values]
 
 
 def test_inside_nine_reference_cells_are_averaged_at_a_border_six_in_a_corner_four():
@@ -63,7 +103,7 @@ def test_the_memory_layout_of_the_reference_does_not_matter():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_swap_keeps_the_number_format(dtype):
+def test_swap_keeps_the_dtype(dtype):
     rng = np.random.default_rng(12)
     value, index = maps(rng, 1, 2, 16, 16, dtype=dtype), torch.zeros(1, 3, 3, dtype=torch.int64)
     swapped = swap(value, index)
@@ -73,16 +113,13 @@ def test_swap_keeps_the_number_format(dtype):
 
 
 @pytest.mark.parametrize("index", [-1, 2 * 3, 10**9])
-def test_an_index_outside_the_reference_is_refused(index):
+def test_an_index_outside_the_reference_it_belongs_to_is_refused(index):
     wrong = torch.zeros(1, 3, 3, dtype=torch.int64)
     wrong[0, 1, 2] = index
     with pytest.raises(ValueError, match="index"):
         swap(torch.ones(1, 1, 16, 20), wrong)  # 4 × 5 cells have 2 × 3 patches
     wrong[0, 1, 2] = 5
     swap(torch.ones(1, 1, 16, 20), wrong)
-
-
-def test_an_index_is_checked_against_the_reference_it_belongs_to():
     small, large = torch.ones(1, 1, 12, 12), torch.ones(1, 1, 20, 20)
     matches = Matches(torch.full((1, 3, 3), 8), torch.zeros(1, 3, 3), torch.ones(1, 3, 3).long(), torch.ones(1, 3, 3))
     swap([small, large], matches)
@@ -94,24 +131,6 @@ def test_an_index_is_checked_against_the_reference_it_belongs_to():
 def test_a_reference_map_that_does_not_fit_is_refused(shape):
     with pytest.raises(ValueError, match="value"):
         swap(torch.ones(shape), torch.zeros(1, 3, 3, dtype=torch.int64))
-
-
-@few
-@given(seeds, sides, sides, references, st.sampled_from([1, 2, 4]))
-def test_swap_adjoint_is_the_adjoint_of_swap_the_loops_and_autograd(seed, h, w, sizes, scale):
-    rng = np.random.default_rng(seed)
-    batch = int(rng.integers(1, 3))
-    matches = random_matches(rng, batch, h, w, sizes)
-    values = [maps(rng, batch, 2, a * scale, b * scale).requires_grad_() for a, b in sizes]
-    error = maps(rng, batch, 2, h * scale, w * scale)
-    swapped = swap(values, matches, scale)
-    back = swap_adjoint(error, matches, sizes, scale)
-    one_side, other_side = (swapped * error).sum(), sum((v * e).sum() for v, e in zip(values, back))
-    torch.testing.assert_close(one_side, other_side)
-    loops = slow.swap_adjoint(error.numpy(), *arrays(matches.index, matches.source), sizes, scale)
-    for ours, by_hand, by_autograd in zip(back, loops, torch.autograd.grad(swapped, values, error)):
-        np.testing.assert_allclose(ours, by_hand, atol=1e-12)
-        torch.testing.assert_close(ours, by_autograd)
 
 
 # match and swap: the gradients of Eq. 5
@@ -130,7 +149,15 @@ def gradients(case, error, alphas, scale=2, **options):
     f_in, downs, refs = case
     swapped = match_and_swap(f_in, downs, refs, alphas, scale, **options)
     found = torch.autograd.grad(swapped, [f_in, *downs, *refs], error)
-    return found[0], found[1 : 1 + len(downs)], found[1 + len(downs) :]
+    return found[0], list(found[1 : 1 + len(downs)]), list(found[1 + len(downs) :])
+
+
+def equation_5(error, matches, sizes, alphas, scale=2):
+    """The three errors of Eq. 5 by the readable forms; the last two are lists."""
+    small = F.avg_pool2d(error, scale)
+    downs = plain_swap_adjoint(small, matches, sizes, 1)
+    refs = plain_swap_adjoint(error, matches, sizes, scale)
+    return alphas[0] * small, [alphas[1] * e for e in downs], [alphas[2] * e for e in refs]
 
 
 alpha = st.floats(-2, 2, allow_nan=False)
@@ -138,29 +165,19 @@ alpha = st.floats(-2, 2, allow_nan=False)
 
 @few
 @given(seeds, sides, sides, references, alpha, alpha, alpha)
-def test_the_gradients_are_equation_5_in_loops(seed, h, w, sizes, a1, a2, a3):
+def test_the_gradients_are_equation_5(seed, h, w, sizes, a1, a2, a3):
     rng = np.random.default_rng(seed)
     case = a_case(rng, h=h, w=w, sizes=sizes)
-    error = maps(rng, 2, 2, 2 * h, 2 * w)
-    index, _, source = slow.match(case[0].detach().numpy(), arrays(*case[1]))
-    expected = slow.gradients(error.numpy(), index, source, sizes, (a1, a2, a3), 2)
-    found = gradients(case, error, (a1, a2, a3))
-    np.testing.assert_allclose(found[0], expected[0], atol=1e-12)
-    for ours, by_hand in zip([*found[1], *found[2]], [*expected[1], *expected[2]]):
-        np.testing.assert_allclose(ours, by_hand, atol=1e-12)
+    error, matches = maps(rng, 2, 2, 2 * h, 2 * w), plain_match(*case[:2])
+    swapped = match_and_swap(*case, scale=2)
+    torch.testing.assert_close(swapped.detach(), plain_swap(case[2], matches, 2).detach())
+    torch.testing.assert_close(gradients(case, error, (a1, a2, a3)), equation_5(error, matches, sizes, (a1, a2, a3)))
 
 
 @pytest.mark.parametrize("sizes", [((4, 4),), ((3, 5), (4, 3))])
 def test_with_alphas_0_0_1_the_gradient_is_the_true_one(sizes):
     f_in, downs, refs = a_case(np.random.default_rng(13), batch=1, h=3, w=4, sizes=sizes)
     assert gradcheck(lambda *maps: match_and_swap(f_in.detach(), [d.detach() for d in downs], maps, (0, 0, 1), 2), refs)
-
-
-def test_with_alphas_0_0_1_the_gradient_is_autograds_through_the_same_indices():
-    f_in, (down,), (ref,) = case = a_case(np.random.default_rng(14))
-    error = maps(np.random.default_rng(15), 2, 2, 10, 8)
-    (expected,) = torch.autograd.grad(swap(ref, match(f_in, down).index, 2), ref, error)
-    torch.testing.assert_close(gradients(case, error, (0, 0, 1))[2][0], expected)
 
 
 @pytest.mark.parametrize("alphas", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
@@ -197,13 +214,13 @@ def test_the_default_weights_are_the_papers():
         torch.testing.assert_close(ours, expected)
 
 
-def test_the_error_of_phi_in_is_the_mean_of_each_cell_by_hand():
+def test_the_error_of_phi_in_is_the_mean_of_each_cell_by_hand_or_the_sum():
     f_in, downs, refs = a_case(np.random.default_rng(19), batch=1, channels=1, h=1, w=2)
     error = torch.tensor([[1.0, 2.0, 10.0, 20.0], [3.0, 6.0, 30.0, 60.0]], dtype=torch.float64)[None, None]
-    torch.testing.assert_close(
-        gradients((f_in, downs, refs), error, (0.5, 0, 0))[0],
-        torch.tensor([[[[1.5, 15.0]]]], dtype=torch.float64),
-    )
+    mean = torch.tensor([[[[1.5, 15.0]]]], dtype=torch.float64)
+    for rule, factor in (("mean", 1), ("sum", 4)):
+        found = gradients((f_in, downs, refs), error, (0.5, 0, 0), error_down=rule)[0]
+        torch.testing.assert_close(found, factor * mean)
 
 
 def test_the_summed_error_is_16_times_the_mean_for_the_two_small_maps_only():
@@ -212,36 +229,28 @@ def test_the_summed_error_is_16_times_the_mean_for_the_two_small_maps_only():
     error = maps(rng, 2, 2, 20, 16)
     mean = gradients(case, error, (0.3, 0.4, 0.5), scale=4)
     summed = gradients(case, error, (0.3, 0.4, 0.5), scale=4, error_down="sum")
-    torch.testing.assert_close(summed[0], 16 * mean[0])
-    torch.testing.assert_close(summed[1][0], 16 * mean[1][0])
-    torch.testing.assert_close(summed[2][0], mean[2][0])
-
-
-def test_the_error_of_phi_ref_down_is_the_cell_mean_of_the_error_of_phi_ref():
-    rng = np.random.default_rng(21)
-    case = a_case(rng)
-    a2, a3 = 0.3, 0.7
-    _, (down,), (ref,) = gradients(case, maps(rng, 2, 2, 10, 8), (0.1, a2, a3))
-    np.testing.assert_allclose(down, a2 / a3 * slow.down(ref.numpy(), 2), atol=1e-12)
+    torch.testing.assert_close(summed, (16 * mean[0], [16 * mean[1][0]], mean[2]))
 
 
 @few
 @given(seeds)
 def test_the_papers_accumulate_and_average_agrees_inside(seed):
-    """Where a reference cell and all cells of F that chose it lie inside, 9 patches cover each: the rules are one."""
+    """3.3 to the letter: add up the errors of the matched patches, then divide by the patch positions over a place.
+
+    Where a reference cell and all cells of F that chose it lie inside, 9 patches cover each: the two rules are one.
+    """
     rng = np.random.default_rng(seed)
     v, u = np.indices((8, 8)) + rng.integers(3, size=(2, 8, 8))  # a shift with jitter: some patches are chosen twice
-    index, error = (v * 10 + u)[None], rng.standard_normal((1, 2, 16, 16))
-    exact = swap_adjoint(torch.from_numpy(error), torch.from_numpy(index), [(12, 12)], 2)[0].numpy()
-    printed = slow.accumulate_and_average(error, index, (12, 12), 2)
-    inside, patches_over = np.zeros((12, 12), dtype=bool), slow.overlap(8, 8)
-    inside[2:-2, 2:-2] = True  # 9 patch positions of the reference cover it
-    for _, cell, _, origin in slow.covered_cells(index, np.zeros_like(index), [12]):
-        inside[origin] &= patches_over[cell] == 9
-    inside = slow.enlarge(inside, 2)
-    assert np.abs(exact[..., inside]).max() > 0.1
-    np.testing.assert_allclose(exact[..., inside], printed[..., inside], atol=1e-12)
-    assert np.abs(exact - printed)[..., ~inside].max() > 0.01  # at borders the rules differ
+    index, error = torch.from_numpy(v * 10 + u)[None], maps(rng, 1, 2, 16, 16)
+    over_f = torch.from_numpy(slow.patches_over(8, 8, 2))
+    positions = F.fold(torch.ones(1, 9 * 4, 10 * 10).double(), (24, 24), 6, stride=2)[0, 0]
+    exact = plain_swap_adjoint(error, index, [(12, 12)], 2)[0]
+    printed = plain_swap_adjoint(error * over_f, index, [(12, 12)], 2)[0] / positions
+    rim = plain_swap_adjoint((over_f < 9).double()[None, None], index, [(12, 12)], 2)[0][0, 0]
+    inside = (rim == 0) & (positions == 9)
+    assert exact[..., inside].abs().max() > 0.1
+    torch.testing.assert_close(exact[..., inside], printed[..., inside])
+    assert (exact - printed)[..., ~inside].abs().max() > 0.01  # at borders the rules differ
 
 
 def test_an_unused_reference_gets_no_gradient():
@@ -267,7 +276,7 @@ def test_for_the_backward_pass_only_the_indices_are_kept():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_gradients_have_the_number_format_of_their_maps(dtype):
+def test_gradients_have_the_dtype_of_their_maps(dtype):
     rng = np.random.default_rng(24)
     f_in, downs, refs = a_case(rng)
     error = maps(rng, 2, 2, 10, 8, dtype=torch.bfloat16)
@@ -299,32 +308,31 @@ def test_k_and_q_say_how_often_and_by_whom_each_patch_was_chosen(several):
 
 def test_a_single_map_and_a_list_of_one_are_the_same():
     f_in, downs, refs = a_case(np.random.default_rng(26))
-    torch.testing.assert_close(
-        match_and_swap(f_in, downs[0], refs[0], scale=2), match_and_swap(f_in, downs, refs, scale=2)
-    )
+    single, listed = match_and_swap(f_in, downs[0], refs[0], scale=2), match_and_swap(f_in, downs, refs, scale=2)
+    torch.testing.assert_close(single, listed)
 
 
-def test_match_and_swap_is_match_then_swap():
+def test_match_and_swap_is_match_then_swap_by_either_norm():
     rng = np.random.default_rng(27)
     f_in, downs, refs = a_case(rng, sizes=((5, 6), (4, 3)))
-    index, _, source = slow.match(f_in.detach().numpy(), arrays(*downs), "l1")
-    found = match_and_swap(f_in, downs, refs, scale=2, norm="l1").detach()
-    np.testing.assert_allclose(found, slow.swap(arrays(*refs), index, source, 2), atol=1e-12)
+    for norm in ("l2", "l1"):
+        found = match_and_swap(f_in, downs, refs, scale=2, norm=norm)
+        torch.testing.assert_close(found, plain_swap(refs, plain_match(f_in, downs, norm), 2))
 
 
 @pytest.mark.parametrize(
-    ("downs", "refs", "options", "message"),
+    ("downs", "refs", "options", "named"),
     [
         ([(1, 2, 5, 5)], [(1, 2, 10, 12)], {}, "scale 2"),
         ([(1, 2, 5, 5)], [(1, 3, 10, 10)], {}, "f_ref"),
-        ([(1, 2, 5, 5)], [], {}, "each reference needs both"),
-        ([(1, 2, 5, 5)], [(1, 2, 10, 10)], {"error_down": "max"}, "'mean'.*'sum'"),
-        ([(1, 2, 5, 5)], [(1, 2, 10, 10)], {"norm": "max"}, "norm"),
+        ([(1, 2, 5, 5)], [], {}, "0 in f_ref"),
+        ([(1, 2, 5, 5)], [(1, 2, 10, 10)], {"error_down": "max"}, "error_down.*'max'"),
+        ([(1, 2, 5, 5)], [(1, 2, 10, 10)], {"norm": "max"}, "norm.*'max'"),
     ],
 )
-def test_references_that_do_not_fit_are_refused_with_what_is_wrong(downs, refs, options, message):
+def test_references_that_do_not_fit_are_refused_with_what_is_wrong(downs, refs, options, named):
     ones = [[torch.ones(shape) for shape in shapes] for shapes in (downs, refs)]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=named):
         match_and_swap(torch.ones(1, 2, 4, 4), *ones, scale=2, **options)
 
 
@@ -346,15 +354,6 @@ def test_a_patch_that_two_distant_queries_chose_gets_the_sum_of_their_errors(mon
         down[..., :3].sum((2, 3)), torch.tensor([[112.0, 224.0]]).double()
     )  # ... went to patch 0
     assert grad_in[0, 0, 1].tolist() == [0, 36, 0, 0, 0, 0, 0, 90, 0]
-
-
-@few
-@given(seeds, sides, sides, references, st.sampled_from([1, 4]))
-def test_no_error_is_lost_or_made_on_its_way_back(seed, h, w, sizes, scale):
-    rng = np.random.default_rng(seed)
-    matches, error = random_matches(rng, 2, h, w, sizes), maps(rng, 2, 3, h * scale, w * scale)
-    back = swap_adjoint(error, matches, sizes, scale)
-    torch.testing.assert_close(sum(e.sum((2, 3)) for e in back), error.sum((2, 3)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -402,13 +401,13 @@ def test_what_reaches_the_encoders_weights_is_equation_6():
         found = [phi(picture) if i == one else phi(picture).detach() for i, picture in enumerate(pictures)]
         swapped = match_and_swap(*found, alphas, 2)
         passes.append(torch.autograd.grad(loss(swapped, found[0]), weights))
-    # and the three terms as Eq. 6 prints them, with the errors of Eq. 5 in loops
+    # and the three terms as Eq. 6 prints them, with the errors of Eq. 5 by the readable forms
     f_in, down, ref = (phi(picture) for picture in pictures)
-    index, _, source = slow.match(f_in.detach().numpy(), arrays(down))
-    leaf = torch.from_numpy(slow.swap(arrays(ref), index, source, 2)).requires_grad_()
+    matches = plain_match(f_in, down)
+    leaf = plain_swap(ref, matches, 2).detach().requires_grad_()
     error, direct = torch.autograd.grad(loss(leaf, f_in), [leaf, f_in])  # direct: what J asks of φ(I_in) itself
-    first, (second,), (third,) = slow.gradients(error.numpy(), index, source, [(7, 5)], alphas, 2)
-    errors = [torch.from_numpy(first) + direct, torch.from_numpy(second), torch.from_numpy(third)]
+    first, (second,), (third,) = equation_5(error, matches, [(7, 5)], alphas)
+    errors = [first + direct, second, third]
     terms = [torch.autograd.grad(phi(picture), weights, e) for picture, e in zip(pictures, errors)]
     for w in range(len(weights)):
         torch.testing.assert_close(whole[w], sum(grads[w] for grads in passes))

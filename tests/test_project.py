@@ -18,8 +18,7 @@ from tiny import RECIPES
 from e2ent2lib.config import COMPACT
 from e2ent2lib.measure.results import cards, read_results, read_rows
 from e2ent2lib.report import pages
-from e2ent2lib.report.tables import rows as table_rows
-from e2ent2lib.report.tables import table
+from e2ent2lib.report.tables import systems_of, table
 from e2ent2lib.runs.files import file_sha256
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
@@ -131,7 +130,7 @@ def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Pa
 def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_group_the_same_crops():
     facts = [json.loads(p.read_text()) for p in sorted((ROOT / "weights/compact").glob("*.json"))]
     facts = [f for f in facts if f["model"] in RECIPES and not RECIPES[f["model"]].ablation]
-    rows = {name for number in (1, 2) for _, name in table_rows(number) if not SYSTEMS[name].card}
+    rows = {name for number in (1, 2) for _, name in systems_of(number) if not SYSTEMS[name].card}
     assert {f["model"] for f in facts} >= rows | {"srresnet"}
     same = {(f["data"]["fingerprint"], f["profile"]["channels"], f["selection"].rsplit(":", 1)[0]) for f in facts}
     assert len(same) == 1, same
@@ -194,9 +193,6 @@ def test_the_command_says_what_went_wrong_in_one_line():
     assert not (ROOT / "tests" / "out.png").exists()
 
 
-def test_the_pages_made_of_the_committed_scores_are_current():
-    folder = ROOT / "data" / "results"
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert pages.results_page(folder, "compact") == (ROOT / "RESULTS.md").read_text(encoding="utf-8"), "make results"
-    assert pages.BLOCK.search(readme)
-    assert pages.readme_with_table(readme, read_results(folder, "compact")) == readme, "make results"
+def test_the_pages_made_of_the_committed_scores_and_cards_are_current():
+    for name, text in pages.pages(ROOT, "compact").items():
+        assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: make results"

@@ -1,5 +1,6 @@
 """Measuring everything, and `make reproduce`: what is stale, what moved, and that the checkout stays as it was."""
 
+import ast
 import json
 import shutil
 import subprocess
@@ -64,6 +65,26 @@ def test_two_processes_measure_what_one_does(small):
         (row,) = read_rows(file)
         assert row["psnr"] == pytest.approx(alone[model]["psnr"], abs=1e-4)
         assert row["checkpoint_sha256"] == alone[model]["checkpoint_sha256"]
+
+
+def imported_by(module: str, seen: set[Path]) -> set[Path]:
+    """The files of the library that a module imports, and what they import, on loading or later."""
+    stem = ROOT.joinpath(*module.split("."))
+    file = next((f for f in (stem.with_suffix(".py"), stem / "__init__.py") if f.is_file()), None)
+    if file and file not in seen:
+        seen.add(file)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    imported_by(name, seen)
+    return seen
+
+
+def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_on():
+    known = ["photos/coarse.py", "runs/files.py", "runs/provenance.py"]  # another way to match; files; facts
+    files = {f.relative_to(ROOT / "e2ent2lib") for f in imported_by("e2ent2lib.measure.evaluate", set())}
+    other = [f for f in files if f.name != "__init__.py" and not any(f.is_relative_to(part) for part in SCORING)]
+    assert sorted(f.as_posix() for f in other) == known
 
 
 @pytest.mark.parametrize(

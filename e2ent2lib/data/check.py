@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from tqdm.auto import tqdm
 
+from e2ent2lib.data import viewpairs
 from e2ent2lib.data.fetch import read_record
 from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.data.pairs import (
@@ -23,6 +24,7 @@ from e2ent2lib.data.pairs import (
     embedded_photographs,
     grouped,
     image_files,
+    names_of,
 )
 from e2ent2lib.photos.images import as_rgb, read_image
 
@@ -45,7 +47,13 @@ def check(name: str, *, progress: bool = True) -> Findings:
 
     Raises FileNotFoundError if nothing of it is here, ValueError if there is no such set.
     """
-    found = Findings()
+    names, found = names_of(name), Findings()
+    if len(names) > 1:
+        for part in (check(one, progress=progress) for one in names):
+            found.errors += part.errors
+            found.warnings += part.warnings
+            found.notes += part.notes
+        return found
     known = TRAINING_SETS.get(name) or dataset(name)
     folder = data_folder(known.folder) if known.folder else None
     paths = image_files(folder) if folder else []
@@ -112,6 +120,13 @@ def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded
             lacking = folder / pattern.replace("*", name, 1).replace(".*", ".png")
             there = ", ".join(p.relative_to(folder).as_posix() for p in files.values())
             found.errors.append(f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others")
+    if known.views:
+        views = {view.name: view for pair in viewpairs.pairs_of(known.views) for view in pair}
+        strange = [path for path in decoded if path.parent == folder and path.name not in views]
+        found.errors += [f"{path}: is not of {known.title}, perhaps of another level; move it away" for path in strange]
+        available = [view for name, view in views.items() if folder / name in decoded]
+        for view in viewpairs.different(available, folder):
+            found.errors.append(f"{folder / view.name}: other pixels than listed; move it away, then fetch again")
     for pair in pairs:
         sources = [pair.hr_source, *(r for r in pair.ref_sources if not callable(r))]
         if all(s in decoded for s in sources if isinstance(s, Path)):  # else a damaged one has been named

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from e2ent2lib.explore.alphas import FIRST_STEPS, PAPER, WAYS, AlphaState, first_steps, place
+from e2ent2lib.explore.alphas import FIRST_STEPS, PAPER, WAYS, AlphaGradients, first_steps, place
 from e2ent2lib.explore.drawing import bars, curves
 from e2ent2lib.explore.explorer import CHART, Explorer, choice, row
 from e2ent2lib.explore.inputs import Picture, Triangle
@@ -31,9 +31,9 @@ class AlphaExplorer(Explorer):
 
     def __init__(self, alphas: tuple[float, float, float] = PAPER):
         self.example = engine()
-        self.state_of = AlphaState(example_model("compact"), self.example)
-        self._paper = self.state_of.at(PAPER).layers
-        self._high = max(np.quantile(e, 0.995) for e in self.state_of.errors.values())
+        self.gradients = AlphaGradients(example_model("compact"), self.example)
+        self._paper = self.gradients.at(PAPER).layers
+        self._high = max(np.quantile(e, 0.995) for e in self.gradients.errors.values())
         self._curves: dict[tuple, list[float]] = {}
         self._shown: tuple | None = None
         self.points = measured_points()
@@ -49,18 +49,14 @@ class AlphaExplorer(Explorer):
                                        POINTS.items() if n in self.points.index])  # fmt: skip
         self.maps = {way: Picture(title=SHORT[way], width=212) for way in WAYS}
         self.layers, self.steps = w.HTML(layout=CHART), w.HTML()
-        self.go = w.Button(
-            description=f"train {FIRST_STEPS} steps", tooltip="train the first steps of stage 2 under this α"
+        tip = "train the first steps of stage 2 under this α"
+        self.go, self.job = w.Button(description=f"train {FIRST_STEPS} steps", tooltip=tip), Job(self.guarded)
+        charts = row(self.layers, w.VBox([self.steps, row(self.go, self.job)], layout=CHART))
+        left, right = (w.Layout(flex=flex, min_width="0") for flex in ("1 1 320px", "2 1 480px"))
+        box = row(
+            w.VBox([self.triangle, w.HTML(_table(self.points))], layout=left),
+            w.VBox([row(*self.maps.values()), charts], layout=right),
         )
-        self.job = Job(self.guarded)
-        left = w.VBox([self.triangle, w.HTML(_table(self.points))])
-        right = w.VBox(
-            [row(*self.maps.values()), row(self.layers, w.VBox([self.steps, row(self.go, self.job)], layout=CHART))]
-        )
-        left.layout.flex, right.layout.flex = "1 1 320px", "2 1 480px"
-        for part in (left, right):
-            part.layout.min_width = "0"
-        box = row(left, right)
         box.layout.align_items = "flex-start"
         super().__init__(
             "α explorer",
@@ -88,7 +84,7 @@ class AlphaExplorer(Explorer):
             known = f"; trained so: {self.points.loc[trained[0], 'psnr']:.2f} dB (mean of seeds, Table 4's protocol)"
         else:
             known = "; nothing was trained at this α, and nothing is interpolated"
-        return self.state_of.summary(self.alphas) + known
+        return self.gradients.summary(self.alphas) + known
 
     def figure(self) -> Figure:
         """Triangle, error maps, gradient by layer."""
@@ -98,11 +94,9 @@ class AlphaExplorer(Explorer):
             axis.imshow(self._heat(way))
             axis.set_title(SHORT[way], fontsize=9)
             axis.axis("off")
-        here, paper = self.state_of.at(self.alphas).layers, self._paper
+        here, paper = self.gradients.at(self.alphas).layers, self._paper
         axes[4].barh(list(here), list(here.values()), color=COLOURS[0], label="this α")
-        axes[4].plot(
-            list(paper.values()), range(len(paper)), "|", color=COLOURS[1], ms=12, mew=2.5, label="the paper's α"
-        )
+        axes[4].plot([*paper.values()], [*paper], "|", color=COLOURS[1], ms=12, mew=2.5, label="the paper's α")
         axes[4].invert_yaxis()
         axes[4].legend(fontsize=7)
         axes[4].tick_params(labelsize=7)
@@ -112,8 +106,7 @@ class AlphaExplorer(Explorer):
 
     def _set(self, alphas: tuple[float, float, float]) -> None:
         """Show an α; all controls follow."""
-        if min(alphas) < 0 or sum(alphas) <= 0:
-            raise ValueError(f"α = {_said(alphas)}: none may be below 0, and not all may be 0")
+        place(alphas)  # refuses what is no α
         self.alphas = tuple(round(float(a), 3) for a in alphas)
         with self.quietly():
             self.triangle.alphas = list(self.alphas)
@@ -125,7 +118,7 @@ class AlphaExplorer(Explorer):
             self.maps[way].data = png(self._heat(way))
             total = self._strength(way).sum()
             self.maps[way].description = f"{SHORT[way]}: lengths of the error add up to {total:.3g}"
-        here = self.state_of.at(self.alphas).layers
+        here = self.gradients.at(self.alphas).layers
         self.layers.value = bars(here, self._paper, "length of each layer's gradient", "this α", "the paper's α")
         self.say("")
         self.tell()
@@ -147,7 +140,7 @@ class AlphaExplorer(Explorer):
             self._set(self.preset.value)
 
     def _strength(self, way: str) -> np.ndarray:
-        return self.state_of.errors[way] * self.alphas[WAYS.index(way)]
+        return self.gradients.errors[way] * self.alphas[WAYS.index(way)]
 
     def _heat(self, way: str) -> Pixels:
         """One scale for all three, so that they can be compared; the root, for most of the error is in few places."""
@@ -208,22 +201,14 @@ def _said(alphas: tuple[float, float, float]) -> str:
 def _draw_triangle(axis: plt.Axes, alphas: tuple[float, float, float], points: pd.DataFrame) -> None:
     corners = [place(a) for a in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0))]
     axis.plot(*zip(*corners), color="0.4")
-    for name, text, shift in zip(points.index, points["psnr"], (-12, -12, -12, 6)):
+    for name, decibels in points["psnr"].items():
         x, y = place(POINTS[name])
         axis.plot(x, y, "o", color=COLOURS[0])
-        axis.annotate(
-            f"{text:.2f} dB", (x, y), (0, shift if y < 0.6 else 6), textcoords="offset points", ha="center", fontsize=7
-        )
+        shift = (0, -12 if y < 0.6 else 6)
+        axis.annotate(f"{decibels:.2f} dB", (x, y), shift, textcoords="offset points", ha="center", fontsize=7)
     axis.plot(*place(alphas), "o", color=COLOURS[1], ms=10, mec="white")
-    for (x, y), name, side in zip(corners, ("α1", "α2", "α3"), ("right", "left", "center")):
-        axis.annotate(
-            name,
-            (x, y),
-            (0, 16) if y > 0.5 else (-8 if side == "right" else 8, -1),
-            textcoords="offset points",
-            ha=side,
-            fontsize=9,
-        )
+    for corner, name, side, shift in zip(corners, ("α1", "α2", "α3"), ("right", "left", "center"), (-8, 8, 0)):
+        axis.annotate(name, corner, (shift, -1 if shift else 16), textcoords="offset points", ha=side, fontsize=9)
     axis.set(aspect="equal", title="α; measured points of Table 4", xlim=(-0.2, 1.2), ylim=(-0.2, 1.05))
     axis.title.set_fontsize(9)
     axis.axis("off")

@@ -47,11 +47,9 @@ class Gradient(NamedTuple):
     length: float
     cosine: float
     """To the true gradient, α = (0, 0, 1)."""
-    cosine_to_direct: float
-    """To what reaches the encoder through Res1 and the SISR branch, which no α weighs."""
 
 
-class AlphaState:
+class AlphaGradients:
     """A network on one example: everything that α scales, at unit α. Leaves the network's weights as they are."""
 
     def __init__(self, model: E2ENT2, example: Example, rec: str = "l1"):
@@ -62,17 +60,16 @@ class AlphaState:
         for weight, before in zip(model.encoder.parameters(), frozen):
             weight.requires_grad_(before)
         self._unit = torch.stack([found[way] for way in WAYS]).double()
-        self._direct = (found["res1"] + found["sisr"]).double()
+        self._direct = (found["res1"] + found["sisr"]).double().norm().item()
+        """How long what reaches the encoder through Res1 and the SISR branch is, which no α weighs."""
         sizes = [(name.rsplit(".", 1)[0], weight.numel()) for name, weight in model.encoder.named_parameters()]
         parts = self._unit.split([size for _, size in sizes], dim=1)
         self.grams: dict[str, Float[np.ndarray, "3 3"]] = {}
         for (layer, _), part in zip(sizes, parts):  # a convolution's weight and bias count as one
             layer = layer_name(layer)
             self.grams[layer] = self.grams.get(layer, 0) + (part @ part.T).numpy()
-        errors = error_maps(model, example)
-        self.errors = {
-            way: e[0].norm(dim=0).numpy() for way, e in zip(WAYS, (errors.at_in, errors.at_ref_down, errors.at_ref))
-        }
+        errors = error_maps(model, example)._asdict()
+        self.errors = {way: errors[f"at_{way}"][0].norm(dim=0).numpy() for way in WAYS}
         """Length over channels of the three error maps of Eq. 5, each α at 1."""
 
     @property
@@ -85,8 +82,7 @@ class AlphaState:
         a = np.array(alphas, dtype=float)
         layers = {name: float(np.sqrt(max(0.0, a @ g @ a))) for name, g in self.grams.items()}
         whole = torch.from_numpy(a) @ self._unit
-        cosines = (torch.cosine_similarity(whole, other, dim=0).item() for other in (self._unit[2], self._direct))
-        return Gradient(layers, float(whole.norm()), *cosines)
+        return Gradient(layers, float(whole.norm()), torch.cosine_similarity(whole, self._unit[2], dim=0).item())
 
     def summary(self, alphas: Alphas) -> str:
         """An α in one sentence."""
@@ -95,7 +91,7 @@ class AlphaState:
         return (
             f"α = ({shown}): the encoder's gradient through F is {found.length / true.length:.2f} times as long as the "
             f"true one's, cosine to it {found.cosine:.2f}; beside Res1 and the SISR branch "
-            f"{found.length / self._direct.norm().item():.2f} times theirs"
+            f"{found.length / self._direct:.2f} times theirs"
         )
 
 
@@ -106,13 +102,6 @@ def place(alphas: Alphas) -> tuple[float, float]:
         raise ValueError(f"α = {alphas}: none may be below 0, and not all may be 0")
     x, y = a / a.sum() @ CORNERS
     return float(x), float(y)
-
-
-def alphas_at(x: float, y: float) -> Alphas:
-    """The α of a place; one outside the triangle is moved to its border."""
-    system = np.vstack([CORNERS.T, np.ones(3)])
-    a = np.clip(np.linalg.solve(system, [x, y, 1.0]), 0, None)
-    return tuple(float(n) for n in a / a.sum())
 
 
 def first_steps(

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from e2ent2lib.explore.photos import Photos, pairs_here
+from e2ent2lib.explore.photos import Photos, available_pairs
 from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.measure.results import read_rows, result_file, results_folder
 from e2ent2lib.photos.images import downscale, read_image
@@ -111,7 +111,7 @@ def save_shipped(folder: Path, names: Sequence[str] = (), profile: str = "compac
 
     Where they come from stands in provenance.json.
     """
-    comparison = Comparison(pairs_here()["motorcycle"](), profile=profile)
+    comparison = Comparison(available_pairs()["motorcycle"](), profile=profile)
     folder.mkdir(parents=True, exist_ok=True)
     systems, everything = {}, (0, 0, comparison.hr.shape[1], comparison.hr.shape[0])
     for name in tqdm(names or shown(), unit="system"):

@@ -4,19 +4,22 @@ import ipywidgets as w
 import numpy as np
 from matplotlib.figure import Figure
 
-from e2ent2lib.explore.distances import FORMS, OUTPUT, DistanceState, by_picture
-from e2ent2lib.explore.drawing import Panel, bars, face, mark, strip
-from e2ent2lib.explore.explorer import CHART, PairExplorer, choice, number, row
+from e2ent2lib.explore.distances import FORMS, OUTPUT, PairDistances, by_picture
+from e2ent2lib.explore.drawing import Panel, around, bars, face, mark, strip
+from e2ent2lib.explore.explorer import CHART, PlaceExplorer, choice, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES
 from e2ent2lib.report.examples import Pixels
 from e2ent2lib.report.plots import heat, png
 
-LARGEST = 6
+SHOWN = 6
+"""So many of the largest distances are shown."""
 
 
-class DistanceExplorer(PairExplorer):
+class DistanceExplorer(PlaceExplorer):
     """A pair through four encoders. ``DistanceExplorer(**explorer.state())`` is its twin."""
+
+    choices = ("pair", "features", "layer", "form")
 
     def __init__(
         self,
@@ -26,12 +29,12 @@ class DistanceExplorer(PairExplorer):
         form: str = FORMS[0],
         place: tuple[int, int] | None = None,
     ):
-        self._states: dict[str, DistanceState] = {}
+        self._distances: dict[str, PairDistances] = {}
         own = self.choose_photographs(pair)
         self.features = choice("encoder φ", list(FEATURES), features)
         self.layer = choice("layer", [layer], layer, "of the encoder; φ is its output")
         self.form = choice("distance", list(FORMS), form, "scale-free: divided by the mean length of φ(HR)")
-        self.row, self.column = number("row", 0, 999), number("column", 0, 999)
+        numbers = self.choose_place()
         self.truth = Picture(title="HR: point at a place", pointable=True, width=380)
         self.swapped = Picture(title="F as pixels: the reference's, swapped", pointable=True, width=380)
         self.map = Picture(pointable=True, width=380)
@@ -42,12 +45,7 @@ class DistanceExplorer(PairExplorer):
             "Feature-distance explorer",
             "Table 3 has one number for how far the swapped features F are from φ(HR). This is its map: bright is far.",
             [
-                w.VBox(
-                    [
-                        row(self.pair, self.features, self.layer, self.form, self.row, self.column, self.next),
-                        own,
-                    ]
-                ),
+                w.VBox([row(self.pair, self.features, self.layer, self.form, *numbers, self.next), own]),
                 row(self.truth, self.swapped, self.map),
                 row(self.here, self.worst),
                 row(*charts),
@@ -59,21 +57,13 @@ class DistanceExplorer(PairExplorer):
         self.on(self.pair, self._load)
         for control in (self.features, self.layer, self.form):
             self.on(control, self._show)
-        for picture in (self.truth, self.swapped, self.map):
-            self.on(picture, lambda picture=picture: self._go(*picture.place), "place")
-        for control in (self.row, self.column):
-            self.on(control, lambda: self._go(self.row.value, self.column.value))
+        self.on_place(self.truth, self.swapped, self.map)
         self.next.on_click(lambda _: self.guarded(self._next))
 
     @property
-    def now(self) -> DistanceState:
+    def now(self) -> PairDistances:
         """The chosen encoder's distances."""
-        return self._states[self.features.value]
-
-    def state(self) -> dict:
-        """What it takes to make this one again."""
-        named = {n: getattr(self, n).value for n in ("pair", "features", "layer", "form")}
-        return named | {"place": (self.row.value, self.column.value)}
+        return self._distances[self.features.value]
 
     def summary(self) -> str:
         """The picture's distance, and that of the place."""
@@ -88,25 +78,21 @@ class DistanceExplorer(PairExplorer):
 
     def figure(self) -> Figure:
         """The three pictures, and the places with the largest distances."""
-        images = (self.now.hr, self.now.pixels, self._heat())
-        panels = [
-            Panel(p.title.split(":")[0], i, p.grid, p.marks)
-            for p, i in zip((self.truth, self.swapped, self.map), images)
-        ]
+        shown = zip((self.truth, self.swapped, self.map), (self.now.hr, self.now.pixels, self._heat()))
+        panels = [Panel(p.title.split(":")[0], image, p.grid, p.marks) for p, image in shown]
         return face(panels + [Panel(f"no. {t}", i) for t, i in self._patches(3).items()], self.summary(), 3, 9)
 
     def _load(self) -> None:
         """Other photographs, through all encoders."""
         chosen = self.chosen()
-        states = {}
+        distances: dict[str, PairDistances] = {}
         for name in FEATURES:
-            with self.busy(f"{name}: features, matches and distances, {len(states) + 1} of {len(FEATURES)}"):
-                states[name] = DistanceState(chosen, name)
-        self._states = states
+            with self.busy(f"{name}: features, matches and distances, {len(distances) + 1} of {len(FEATURES)}"):
+                distances[name] = PairDistances(chosen, name)
+        self._distances = distances
         self.say(chosen.note)
         self.truth.data, grid = png(chosen.hr), [n // 4 for n in chosen.hr.shape[:2]]
-        with self.quietly():
-            self.row.max, self.column.max = grid[0] - 1, grid[1] - 1
+        self.limit_place(*grid)
         self.truth.grid = self.swapped.grid = self.map.grid = grid
         self._show()
         self._go(*self.now.largest(self.layer.value, 1)[0])
@@ -123,16 +109,13 @@ class DistanceExplorer(PairExplorer):
         self.map.title = f"|F − φ(HR)| in {layer}: bright from {self._high():.3g}"
         means = {name: self.now.mean(name, form) for name in self.now.maps}
         self.by_layer.value = bars(means, {}, f"{self.features.value}: by layer", "distance, " + form)
-        every = {name: state.mean(OUTPUT, form) for name, state in self._states.items()}
+        every = {name: one.mean(OUTPUT, form) for name, one in self._distances.items()}
         self.by_encoder.value = bars(every, {}, "by encoder, φ", "distance, " + form)
         stored = {_short(name): value for name, value in by_picture(self.features.value, form).head(10).items()}
-        if stored:
-            self.by_picture.value = bars(stored, {}, "stored scores, largest ten pictures", form)
-        else:
-            self.by_picture.value = "<p>No stored scores of this encoder.</p>"
-        self.worst.value = "<b>largest distances</b>: HR beside what was swapped in" + strip(
-            self._patches(LARGEST), 120
-        )
+        none = "<p>No stored scores of this encoder.</p>"
+        self.by_picture.value = bars(stored, {}, "stored scores, largest ten pictures", form) if stored else none
+        largest = strip(self._patches(SHOWN), 120)
+        self.worst.value = f"<b>largest distances</b>: HR beside what was swapped in{largest}"
         self._go(self.row.value, self.column.value)
 
     def _go(self, y: int, x: int) -> None:
@@ -147,7 +130,7 @@ class DistanceExplorer(PairExplorer):
         self.tell()
 
     def _next(self) -> None:
-        places = self.now.largest(self.layer.value, LARGEST)
+        places = self.now.largest(self.layer.value, SHOWN)
         here = (self.row.value, self.column.value)
         self._go(*places[(places.index(here) + 1) % len(places) if here in places else 0])
 
@@ -156,13 +139,10 @@ class DistanceExplorer(PairExplorer):
         places = self.now.largest(self.layer.value, count)
         return {f"{i}: {values[p]:.3g}, row {p[0]}, column {p[1]}": self._two(*p) for i, p in enumerate(places, 1)}
 
-    def _two(self, y: int, x: int, reach: int = 8) -> Pixels:
+    def _two(self, y: int, x: int) -> Pixels:
         """What lies around a cell in HR, and in the swapped reference below it, so that a strip's tiles are square."""
-        found = []
-        for image in (self.now.hr, self.now.pixels):
-            padded = np.pad(image, ((reach, reach), (2 * reach, 2 * reach), (0, 0)), mode="edge")
-            found.append(padded[4 * y : 4 * y + 4 + 2 * reach, 4 * x + reach // 2 : 4 * x + 4 + 3 * reach + reach // 2])
-        return np.concatenate([found[0], np.full_like(found[0][:2], 255), found[1]])
+        above, below = (around(image, y, x, 12)[4:-4] for image in (self.now.hr, self.now.pixels))
+        return np.concatenate([above, np.full_like(above[:2], 255), below])
 
     def _high(self) -> float:
         return float(np.quantile(self.now.map(self.layer.value, self.form.value), 0.995))

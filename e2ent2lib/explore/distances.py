@@ -19,13 +19,14 @@ from e2ent2lib.measure.results import read_results, results_folder
 from e2ent2lib.models.blocks import ResidualBlock
 from e2ent2lib.photos.images import downscale, to_image, to_tensor
 from e2ent2lib.photos.inference import prepare_reference
+from e2ent2lib.report.match_figures import largest
 
 FORMS = ("as the paper has it", "scale-free")
 """Mean L1 norm over channels, of Table 3; and the same divided by the mean L1 norm of φ(HR)."""
 OUTPUT = "φ"
 
 
-class DistanceState:
+class PairDistances:
     """One pair through one encoder: a map of distances for each of its layers, in cells of 4×4 pixels.
 
     F of a layer is that layer's features of the reference, put where the matches of φ (Eq. 3, L2) say.
@@ -57,14 +58,7 @@ class DistanceState:
 
     def largest(self, layer: str = OUTPUT, count: int = 6, apart: int = 5) -> list[tuple[int, int]]:
         """The (row, column) with the largest distances, ``apart`` cells or more from each other, largest first."""
-        values, found = self.maps[layer], []
-        for flat in np.argsort(-values, axis=None, kind="stable"):
-            y, x = (int(n) for n in np.unravel_index(flat, values.shape))
-            if all(max(abs(y - b), abs(x - a)) >= apart for b, a in found):
-                found.append((y, x))
-            if len(found) == count:
-                break
-        return found
+        return largest(self.maps[layer], count, apart)
 
 
 def layers(phi: nn.Module, image: Float[Tensor, "1 3 h w"]) -> dict[str, Float[Tensor, "1 c h w"]]:

@@ -9,17 +9,16 @@ from html import escape
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from e2ent2lib.report.examples import Pixels
 from e2ent2lib.report.plots import COLOURS, data_uri
 
+_TAG = {"pad": 0.8, "ec": "none"}
 MARKS = {"here": "#111111", "best": COLOURS[1], "rival": COLOURS[0], "chooser": COLOURS[4]}
 """Colours of marks, as in js/explore.css."""
-
-
-_TAG = {"pad": 0.8, "ec": "none"}
 
 
 class Panel(NamedTuple):
@@ -34,6 +33,12 @@ class Panel(NamedTuple):
 def mark(kind: str, x: float, y: float, w: float, h: float, text: str = "") -> dict:
     """A mark for ``inputs.Picture`` and ``Panel``."""
     return {"kind": kind, "x": x, "y": y, "w": w, "h": h, "text": text}
+
+
+def around(image: Pixels, y: int, x: int, reach: int, cell: int = 4) -> Pixels:
+    """A cell and what lies up to ``reach`` pixels around it; beyond the border the image is repeated."""
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    return padded[cell * y : cell * (y + 1) + 2 * reach, cell * x : cell * (x + 1) + 2 * reach]
 
 
 def strip(patches: Mapping[str, Pixels], size: int = 84) -> str:

@@ -10,8 +10,8 @@ from html import escape
 import ipywidgets as w
 import matplotlib.pyplot as plt
 
-from e2ent2lib.explore.inputs import File
-from e2ent2lib.explore.photos import LONGEST, Photos, fitted, pairs_here, photos, read_upload
+from e2ent2lib.explore.inputs import File, Picture
+from e2ent2lib.explore.photos import LONGEST, Photos, available_pairs, fitted, photos, read_upload
 from e2ent2lib.report.examples import Pixels
 
 OWN = "photographs of your own"
@@ -55,7 +55,7 @@ class Explorer(w.VBox):
             self.say(str(error) or type(error).__name__, problem=True)
         except Exception as error:
             traceback.print_exc()  # into the log
-            self.say(f"this should not happen: {type(error).__name__}: {error}", problem=True)
+            self.say(f"this should not happen: {error!r}", problem=True)
 
     def say(self, text: str, *, problem: bool = False) -> None:
         """Put a text into the status line; empty for none."""
@@ -63,9 +63,10 @@ class Explorer(w.VBox):
         box = f'<div role="status" style="{look};color:#222;padding:4px 10px">{escape(text)}</div>'
         self.status.value = box if text else ""
 
-    def tell(self) -> None:
-        """Put ``summary()`` into the readout, where screen readers hear it."""
-        self.readout.value = f'<p role="status" aria-live="polite" style="margin:6px 0">{escape(self.summary())}</p>'
+    def tell(self, text: str = "") -> None:
+        """Put a text, else ``summary()``, into the readout, where screen readers hear it."""
+        text = escape(text or self.summary())
+        self.readout.value = f'<p role="status" aria-live="polite" style="margin:6px 0">{text}</p>'
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -78,27 +79,22 @@ class Explorer(w.VBox):
         """A control for a photograph of the reader's own; ``take`` gets its pixels."""
         control = File(label=label)
 
-        def heard(name: str, content: bytes) -> None:
-            control.said = ""
-            try:
-                image = read_upload(name, content)
-            except ValueError as error:
-                control.said = "not taken"
-                self.say(str(error), problem=True)
-                return
+        def receive(name: str, content: bytes) -> None:
+            control.said = "not taken"
+            image = read_upload(name, content)
             control.said = f"{name}: {image.shape[1]}×{image.shape[0]}"
-            self.guarded(take, image)
+            take(image)
 
-        control.on_file(heard)
+        control.on_file(lambda name, content: self.guarded(receive, name, content))
         self.uploads += (control,)
         return control
 
     def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
-        found = super()._repr_mimebundle_(**kwargs)
+        bundle = super()._repr_mimebundle_(**kwargs)
         figure, buffer = self.figure(), io.BytesIO()
         figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 82})
         plt.close(figure)
-        return found | {"image/jpeg": base64.b64encode(buffer.getvalue()).decode(), "text/plain": self.summary()}
+        return bundle | {"image/jpeg": base64.b64encode(buffer.getvalue()).decode(), "text/plain": self.summary()}
 
 
 class PairExplorer(Explorer):
@@ -109,7 +105,7 @@ class PairExplorer(Explorer):
 
     def choose_photographs(self, pair: str) -> w.Box:
         """Make the list ``self.pair``; returns the buttons for the reader's own."""
-        self._pairs, self._own = pairs_here(), {}
+        self._pairs, self._own = available_pairs(), {}
         self.pair = choice("photographs", [*self._pairs, OWN], pair)
         return row(*(self.file(f"your {part}", lambda x, part=part: self._take(part, x)) for part in self.parts))
 
@@ -131,6 +127,39 @@ class PairExplorer(Explorer):
             self.pair.value = OWN
 
 
+class PlaceExplorer(PairExplorer):
+    """A pair explorer with a place, (row, column) in cells, typed or pointed at; its ``_go(row, column)`` shows it."""
+
+    choices: tuple[str, ...] = ()
+    """The lists that, with the place, make its state."""
+
+    def choose_place(self, place: tuple[int, int] = (0, 0)) -> tuple[w.BoundedIntText, w.BoundedIntText]:
+        """Make the numbers ``self.row`` and ``self.column``; returns both."""
+        layout, style = w.Layout(width="130px"), {"description_width": "auto"}
+        self.row, self.column = (
+            w.BoundedIntText(value, 0, 999, description=name, layout=layout, style=style)
+            for name, value in zip(("row", "column"), place)
+        )
+        return self.row, self.column
+
+    def on_place(self, *pictures: Picture) -> None:
+        """Show the place that is typed, or pointed at in a picture."""
+        for picture in pictures:
+            self.on(picture, lambda picture=picture: self._go(*picture.place), "place")
+        for control in (self.row, self.column):
+            self.on(control, lambda: self._go(self.row.value, self.column.value))
+
+    def limit_place(self, height: int, width: int) -> None:
+        """Keep the numbers inside photographs of that many cells."""
+        with self.quietly():
+            self.row.max, self.column.max = height - 1, width - 1
+
+    def state(self) -> dict:
+        """What it takes to make this one again."""
+        chosen = {name: getattr(self, name).value for name in self.choices}
+        return chosen | {"place": (self.row.value, self.column.value)}
+
+
 CHART = w.Layout(flex="1 1 320px", max_width="440px", min_width="0")
 """Of a chart in a row."""
 
@@ -142,23 +171,12 @@ def row(*children: w.Widget) -> w.Box:
 
 def choice(label: str, options: list | dict, value: object = None, tip: str = "") -> w.Dropdown:
     """A labelled list to choose from."""
-    chosen = {} if value is None else {"value": value}
-    layout = w.Layout(width="auto", max_width="100%", min_width="0")
+    layout, style = w.Layout(width="auto", max_width="100%", min_width="0"), {"description_width": "auto"}
     options = list(options.items()) if isinstance(options, dict) else options
-    return w.Dropdown(
-        description=label,
-        options=options,
-        tooltip=tip or label,
-        layout=layout,
-        style={"description_width": "auto"},
-        **chosen,
-    )
-
-
-def number(label: str, value: int, high: int) -> w.BoundedIntText:
-    """A labelled whole number from 0 to ``high``."""
-    layout = w.Layout(width="130px")
-    return w.BoundedIntText(value, 0, high, description=label, layout=layout, style={"description_width": "auto"})
+    made = w.Dropdown(description=label, options=options, tooltip=tip or label, layout=layout, style=style)
+    if value is not None:
+        made.value = value
+    return made
 
 
 def _style() -> w.HTML:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 
 import ipywidgets as w
 
@@ -52,20 +53,15 @@ def ticks(compute: Callable[[], object], expected: float, every: float = 0.25) -
 
     About ``expected`` / ``every`` items. What it raises is raised here.
     """
-    found: list = []
-    failed: list[BaseException] = []
+    future: Future = Future()
 
     def work() -> None:
         try:
-            found.append(compute())
+            future.set_result(compute())
         except BaseException as error:
-            failed.append(error)
+            future.set_exception(error)
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(every)
+    threading.Thread(target=work, daemon=True).start()  # an executor's thread would keep the kernel from ending
+    while wait([future], every).not_done:
         yield None
-    if failed:
-        raise failed[0]
-    yield found[0]
+    yield future.result()

@@ -4,10 +4,10 @@ import ipywidgets as w
 import numpy as np
 from matplotlib.figure import Figure
 
-from e2ent2lib.explore.drawing import Panel, face, mark, strip
-from e2ent2lib.explore.explorer import OWN, PairExplorer, choice, number, row
+from e2ent2lib.explore.drawing import Panel, around, face, mark, strip
+from e2ent2lib.explore.explorer import OWN, PlaceExplorer, choice, row
 from e2ent2lib.explore.inputs import Picture
-from e2ent2lib.explore.matches import FEATURES, MatchState
+from e2ent2lib.explore.matches import FEATURES, MatchedPair
 from e2ent2lib.explore.photos import LONGEST, Photos, fitted
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.report.examples import Pixels, cut
@@ -17,23 +17,23 @@ MOST_CHOOSERS = 60
 """That many are drawn; K says how many there are."""
 
 
-class MatchExplorer(PairExplorer):
+class MatchExplorer(PlaceExplorer):
     """Two photographs, a place in the first, and Eq. 3 and 4 for it; a place in the second shows who chose it.
 
     ``place`` is (row, column) in cells of the low-resolution input; ``MatchExplorer(**explorer.state())`` is its twin.
     """
 
     parts = {"input": LONGEST // 4, "reference": LONGEST}  # noqa: RUF012
+    choices = ("pair", "features", "norm")
 
     def __init__(
         self, pair: str = "motorcycle", features: str = "end-to-end", norm: str = "l2", place: tuple = (64, 150)
     ):
-        self._first = {"pair": pair, "features": features, "norm": norm, "place": place}
         self._reference_place: tuple[int, int] | None = None
         own = self.choose_photographs(pair)
         self.features = choice("features", list(FEATURES), features, "what is compared in Eq. 3")
         self.norm = choice("norm", {"L2": "l2", "L1 (the paper's text)": "l1"}, norm, "the norm of Eq. 3")
-        self.row, self.column = number("row", place[0], 999), number("column", place[1], 999)
+        numbers = self.choose_place(place)
         self.reset = w.Button(description="reset")
         self.input = Picture(title="I_in, the input: point at a place", pointable=True, width=540)
         self.reference = Picture(title="I_ref, the reference: point to see who chose it", pointable=True, width=540)
@@ -45,35 +45,30 @@ class MatchExplorer(PairExplorer):
             "Every 3×3 patch of the low-resolution input's features looks for the most similar patch of the reduced "
             "reference (Eq. 3); the 12×12 patch at the same place of the reference is swapped in (Eq. 4).",
             [
-                w.VBox([row(self.pair, self.features, self.norm, self.row, self.column, self.reset), own]),
+                w.VBox([row(self.pair, self.features, self.norm, *numbers, self.reset), own]),
                 row(self.input, self.reference),
                 self.patches,
                 row(self.similarity, self.piled),
             ],
         )
         self._load()
+        self._first = self.state()
         for control in (self.pair, self.features, self.norm):
             self.on(control, self._load)
-        self.on(self.input, lambda: self._go(*self.input.place), "place")
+        self.on_place(self.input)
         self.on(self.reference, lambda: self._ask(*self.reference.place), "place")
         self.input.on_again(lambda: self.guarded(self._go, *self.input.place))
         self.reference.on_again(lambda: self.guarded(self._ask, *self.reference.place))
-        for control in (self.row, self.column):
-            self.on(control, lambda: self._go(self.row.value, self.column.value))
         self.reset.on_click(lambda _: self.guarded(self._reset))
-
-    def state(self) -> dict:
-        """What it takes to make this one again."""
-        return {n: getattr(self, n).value for n in ("pair", "features", "norm")} | {"place": tuple(self.place.query)}
 
     def summary(self) -> str:
         """The place and its match in one sentence."""
-        return self.match.summary(self.place)
+        return self.matched.summary(self.place)
 
     def figure(self) -> Figure:
         """The four pictures and the patches."""
         pictures = (self.input, self.reference, self.similarity, self.piled)
-        images = (self.match.lr, self.match.ref, self._heat_of_place(), self._heat_of_k())
+        images = (self.matched.lr, self.matched.ref, self._heat_of_place(), self._heat_of_k())
         panels = [Panel(p.title.split(": point")[0], i, p.grid, p.marks) for p, i in zip(pictures, images)]
         patches = list(self._patches().items())
         return face([*panels, *(Panel(*patches[i]) for i in (0, 1, 2, 4))], self.summary(), 4, 10)
@@ -81,8 +76,8 @@ class MatchExplorer(PairExplorer):
     def _photos(self) -> tuple[Pixels, Pixels, str]:
         """The input, the reference, and what was done to them."""
         if self.pair.value != OWN:
-            found = self.chosen()
-            return downscale(found.hr), found.ref, found.note
+            chosen = self.chosen()
+            return downscale(chosen.hr), chosen.ref, chosen.note
         if not self._own:
             raise ValueError("choose your input and your reference first, with the two buttons below")
         default: Photos = self._pairs["motorcycle"]()
@@ -94,22 +89,21 @@ class MatchExplorer(PairExplorer):
         """Match anew: other photographs, features or norm."""
         lr, ref, note = self._photos()
         with self.busy(f"matching {lr.shape[1]}×{lr.shape[0]} cells with {self.features.value} features"):
-            self.match = MatchState(lr, ref, self.features.value, self.norm.value)
+            self.matched = MatchedPair(lr, ref, self.features.value, self.norm.value)
         self.say(note)
-        with self.quietly():
-            self.row.max, self.column.max = lr.shape[0] - 1, lr.shape[1] - 1
-        height, width = self.match.ref_down.shape[:2]
+        self.limit_place(*lr.shape[:2])
+        height, width = self.matched.ref_down.shape[:2]
         self.input.grid = list(lr.shape[:2])
         self.reference.grid = self.similarity.grid = self.piled.grid = [height, width]
-        self.input.data, self.reference.data = png(lr), png(self.match.ref)
+        self.input.data, self.reference.data = png(lr), png(self.matched.ref)
         self.piled.data = png(self._heat_of_k())
-        self.piled.title = f"K: how often each patch was chosen (bright: {self.match.chosen.max()} times, log scale)"
+        self.piled.title = f"K: how often each patch was chosen (bright: {self.matched.chosen.max()} times, log scale)"
         self._go(self.row.value, self.column.value)
 
     def _go(self, y: int, x: int) -> None:
         """Show a place of the input."""
         y, x = min(y, self.row.max), min(x, self.column.max)
-        self._reference_place, self.place = None, self.match.at(y, x)
+        self._reference_place, self.place = None, self.matched.at(y, x)
         with self.quietly():
             self.row.value, self.column.value, self.input.place = y, x, [y, x]
         self._draw(self.place.choosers)
@@ -120,11 +114,11 @@ class MatchExplorer(PairExplorer):
     def _ask(self, y: int, x: int) -> None:
         """Show who chose the patch around a place of the reference."""
         self._reference_place = (y, x)
-        chosen = self.match.choosers(y, x)
+        chosen = self.matched.choosers(y, x)
         self._draw(chosen)
-        self.readout.value = (
-            f'<p role="status" aria-live="polite" style="margin:6px 0">the patch around row {y}, column {x} of the '
-            f"reference was chosen {len(chosen)} times (K); Eq. 5 adds up the errors of all these places (Q)</p>"
+        self.tell(
+            f"the patch around row {y}, column {x} of the reference was chosen {len(chosen)} times (K); Eq. 5 adds up "
+            "the errors of all these places (Q)"
         )
 
     def _draw(self, choosers: np.ndarray) -> None:
@@ -133,55 +127,47 @@ class MatchExplorer(PairExplorer):
         asked = self._reference_place
         self.input.marks = others + ([] if asked else [mark("here", x - 1, y - 1, 3, 3)])
         b, a = self.place.best
-        found = [mark("rival", u - 1, v - 1, 3, 3, str(i)) for i, ((v, u), _) in enumerate(self.place.runners_up, 2)]
-        found.append(mark("best", a - 1, b - 1, 3, 3, "1"))
-        self.reference.marks = [mark("here", asked[1] - 1, asked[0] - 1, 3, 3)] if asked else found
+        marks = [mark("rival", u - 1, v - 1, 3, 3, str(i)) for i, ((v, u), _) in enumerate(self.place.runners_up, 2)]
+        marks.append(mark("best", a - 1, b - 1, 3, 3, "1"))
+        self.reference.marks = [mark("here", asked[1] - 1, asked[0] - 1, 3, 3)] if asked else marks
         self.similarity.marks = self.piled.marks = self.reference.marks
 
     def _patches(self) -> dict[str, Pixels]:
         """The patch of the input, its match, and what is swapped in, by caption."""
         (y, x), (b, a) = self.place.query, self.place.best
-        lr_large = self.match.lr.repeat(4, 0).repeat(4, 1)
-        padded = np.pad(self.match.lr, ((1, 1), (1, 1), (0, 0)), mode="edge")  # as the border of Eq. 3 is
-        found = {
-            "I_in around it": _framed(lr_large, y, x),
-            "I_ref around its match": _framed(self.match.ref, b, a),
-            "I_in, 3×3": padded[y : y + 3, x : x + 3],
-            f"I_ref↓, best: {self.place.score:.3g}": cut(self.match.ref_down, (a - 1, b - 1, 3, 3)),
+        patches = {
+            "I_in around it": _framed(self.matched.lr.repeat(4, 0).repeat(4, 1), y, x),
+            "I_ref around its match": _framed(self.matched.ref, b, a),
+            "I_in, 3×3": around(self.matched.lr, y, x, 1, cell=1),  # over the border repeated, as in Eq. 3
+            f"I_ref↓, best: {self.place.score:.3g}": cut(self.matched.ref_down, (a - 1, b - 1, 3, 3)),
             "I_ref, swapped in, 12×12": self.place.swapped,
-            "after overlaps": _around(self.match.pixels, y, x, 4),
+            "after overlaps": around(self.matched.pixels, y, x, 4),
         }
         for i, ((v, u), score) in enumerate(self.place.runners_up, 2):
-            found[f"no. {i}: {score:.3g}"] = cut(self.match.ref, (4 * u - 4, 4 * v - 4, 12, 12))
-        return found
+            patches[f"no. {i}: {score:.3g}"] = cut(self.matched.ref, (4 * u - 4, 4 * v - 4, 12, 12))
+        return patches
 
     def _heat_of_place(self) -> Pixels:
         scores = self.place.similarity
         return heat(np.pad(scores, 1, mode="edge"), float(scores.max()), float(np.quantile(scores, 0.25)))
 
     def _heat_of_k(self) -> Pixels:
-        k = np.log1p(np.pad(self.match.chosen, 1))
+        k = np.log1p(np.pad(self.matched.chosen, 1))
         return heat(k, float(k.max()))
 
     def _reset(self) -> None:
         with self.quietly():
-            for name in ("pair", "features", "norm"):
+            for name in self.choices:
                 getattr(self, name).value = self._first[name]
             self.row.value, self.column.value = self._first["place"]
         self._load()
 
 
-def _around(image: Pixels, y: int, x: int, reach: int) -> Pixels:
-    """What lies up to ``reach`` pixels around a cell; beyond the border it is repeated."""
-    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-    return padded[4 * y : 4 * y + 4 + 2 * reach, 4 * x : 4 * x + 4 + 2 * reach]
-
-
 def _framed(image: Pixels, y: int, x: int, reach: int = 40) -> Pixels:
     """The surroundings of a cell, a frame around its patch."""
-    found = _around(image, y, x, reach).copy()
+    framed = around(image, y, x, reach).copy()
     outer, inner = slice(reach - 6, reach + 10), slice(reach - 4, reach + 8)
-    kept = found[inner, inner].copy()
-    found[outer, outer] = (213, 94, 0)
-    found[inner, inner] = kept
-    return found
+    kept = framed[inner, inner].copy()
+    framed[outer, outer] = (213, 94, 0)
+    framed[inner, inner] = kept
+    return framed

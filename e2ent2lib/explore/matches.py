@@ -47,7 +47,7 @@ class Place(NamedTuple):
     """The reference's pixels that Eq. 4 puts there."""
 
 
-class MatchState:
+class MatchedPair:
     """A low-resolution picture and a reference, matched by one kind of features and one norm.
 
     ``features`` is one of ``FEATURES``. Raises ValueError for another, and for a reference that is too small.
@@ -114,13 +114,10 @@ class MatchState:
         )
 
 
+@lru_cache(maxsize=len(FEATURES))
 def encoder(features: str, profile: str = "compact") -> nn.Module:
     """The encoder of a kind of features, from the shipped models; loaded once."""
     if features not in FEATURES:
         raise ValueError(f"unknown features {features!r}; choose one of {', '.join(FEATURES)}")
-    return _encoder(FEATURES[features], profile)
-
-
-@lru_cache(maxsize=len(FEATURES))
-def _encoder(name: str | None, profile: str) -> nn.Module:
+    name = FEATURES[features]
     return nn.Identity() if name is None else load_model(name, profile).encoder

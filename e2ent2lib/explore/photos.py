@@ -33,12 +33,12 @@ class Photos(NamedTuple):
     """What was done to them, to be shown."""
 
 
-def pairs_here() -> dict[str, partial]:
+def available_pairs() -> dict[str, partial]:
     """{title: function that gives the ``Photos``} of the motorcycle, a part of it, and all pairs of data sets here."""
     found = {}
     for data in DATASETS.values():
         for pair in data.lister():
-            if pair.ref_sources and not data.for_choice:
+            if pair.ref_sources and data.in_tables:
                 title = data.title if data.total == 1 else f"{data.title} {pair.name}"
                 found[title] = partial(_pair, pair, data.stereo)
     return {"motorcycle": found.pop("motorcycle"), "motorcycle, a part": part} | found

@@ -12,7 +12,7 @@ from e2ent2lib.explore.comparison import Comparison, shipped_results
 from e2ent2lib.explore.drawing import Panel, face
 from e2ent2lib.explore.explorer import Explorer, row
 from e2ent2lib.explore.inputs import Question
-from e2ent2lib.explore.photos import pairs_here
+from e2ent2lib.explore.photos import available_pairs
 from e2ent2lib.explore.study import CONSENT, Session, seed_of, study_folder, trials
 from e2ent2lib.report.examples import Pixels, Window, cut
 from e2ent2lib.report.plots import png
@@ -110,7 +110,7 @@ _AUTO = {"description_width": "auto"}
 
 @lru_cache
 def _comparison() -> Comparison:
-    return Comparison(pairs_here()["motorcycle"](), shipped_results())
+    return Comparison(available_pairs()["motorcycle"](), shipped_results())
 
 
 def _new_number() -> str:

@@ -14,7 +14,7 @@ from e2ent2lib.measure.perceptual import SCORES
 USUAL = Protocol().reference
 STEREO = ("motorcycle", "middlebury", "flickr1024")
 """Data sets whose references are another view of the same scene: as relevant as can be."""
-EVERY = tuple(name for name, data in DATASETS.items() if not data.for_choice)
+EVERY = tuple(name for name, data in DATASETS.items() if data.in_tables)
 
 
 @dataclass(frozen=True)

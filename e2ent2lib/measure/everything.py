@@ -19,7 +19,7 @@ from e2ent2lib.systems import system_of
 
 def available_data() -> list[str]:
     """Names of the data sets for the tables of which at least one pair is here."""
-    return [name for name, data in DATASETS.items() if not data.for_choice and data.lister()]
+    return [name for name, data in DATASETS.items() if data.in_tables and data.lister()]
 
 
 def can_measure(name: str, data: DataSet) -> bool:

@@ -115,8 +115,8 @@ class Drawing:
         )  # fmt: skip
 
     def _repr_jpeg_(self) -> bytes:
-        image, buffer = Image.open(io.BytesIO(self.render("png", dpi=75))), io.BytesIO()
-        image.convert("RGB").save(buffer, "jpeg", quality=75, subsampling=0)  # small, with sharp letters
+        image, buffer = Image.open(io.BytesIO(self.render("png", dpi=70))), io.BytesIO()
+        image.convert("RGB").save(buffer, "jpeg", quality=60, optimize=True, progressive=True)
         return buffer.getvalue()
 
 

@@ -66,11 +66,10 @@ def example_model(profile: str, names: Sequence[str] = ("e2ent2", "e2ent2-mse"))
 
 def provenance_of(model: E2ENT2) -> str:
     """Which weights a figure was drawn with, in words."""
-    card = getattr(model, "card", None)
+    card = model.card
     if card is None:
         return f"Profile {model.profile.name}, untrained weights, since there is no checkpoint of this profile"
-    rough = ", provisional" if card["provisional"] else ""
-    return f"Profile {model.profile.name}, model {card['model']}, checkpoint {card['sha256'][:8]}{rough}"
+    return f"Profile {model.profile.name}, model {card['model']}, checkpoint {card['sha256'][:8]}"
 
 
 def principal_colours(maps: Sequence[Float[Tensor, "1 c h w"]]) -> list[Pixels]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Rectangle
 from tqdm.auto import tqdm
 
@@ -76,10 +77,7 @@ def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, s
     columns = -(-len(panels) // 2)
     figure = plt.figure(figsize=(11.2, 2 * 0.75 * 11.2 / (columns + 1.12) + 1.9), layout="constrained")
     grid = figure.add_gridspec(2, 1 + columns, width_ratios=[1.12, *[1] * columns])
-    left = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
-    for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):
-        _show(axis, image, title)
-    _frame(left[0], box, COLOURS[1])
+    _show_pair(figure, (grid[0, 0], grid[1, 0]), hr, ref, {COLOURS[1]: box})
     for i, (title, image) in enumerate(panels.items()):
         axis = figure.add_subplot(grid[i // columns, 1 + i % columns])
         score = "" if title in ("HR", given) else f"\n{psnr(image, cut(hr, box)):.2f} dB"
@@ -96,11 +94,9 @@ def comparison(
     height = rows * (0.75 * 11.6 / (len(columns) + 2.2) + 0.25) + 1
     figure = plt.figure(figsize=(11.6, height), layout="constrained")
     grid = figure.add_gridspec(rows, 1 + len(columns), width_ratios=[2.2, *[1] * len(columns)])
-    left = [figure.add_subplot(part) for part in (grid[: -(-rows // 2), 0], grid[rows // 2 :, 0])]
-    for axis, image, title in zip(left, (hr, ref), ("HR (left view)", "Reference (right view)")):
-        _show(axis, image, title)
+    left = grid[: -(-rows // 2), 0], grid[rows // 2 :, 0]
+    _show_pair(figure, left, hr, ref, dict(zip(COLOURS, places.values())))
     for row, (place, box) in enumerate(places.items()):
-        _frame(left[0], box, COLOURS[row])
         crops = {name: cut(image, box) for name, image in images.items()}
         scores = {name: f"{psnr(crop, cut(hr, box)):.2f}" for name, crop in crops.items()}
         for column, name in enumerate(columns):
@@ -123,9 +119,15 @@ def _show(axis: Axes, image: Pixels, title: str) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _frame(axis: Axes, box: Window, colour: str) -> None:
-    x, y, width, height = box
-    axis.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec=colour, lw=2))
+def _show_pair(
+    figure: Figure, parts: tuple[SubplotSpec, SubplotSpec], hr: Pixels, ref: Pixels, boxes: Mapping[str, Window]
+) -> None:
+    """HR with boxes, each in its colour, above the reference."""
+    left, right = (figure.add_subplot(part) for part in parts)
+    _show(left, hr, "HR (left view)")
+    _show(right, ref, "Reference (right view)")
+    for colour, (x, y, width, height) in boxes.items():
+        left.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec=colour, lw=2))
 
 
 def _protocol() -> str:
@@ -138,17 +140,11 @@ def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
     here = available_models(profile)
     cards = {n: shipped_card(n, profile) for n in titles() if n in here and not SYSTEMS[n].card}
-    marks = ", ".join(f"{SYSTEMS[n].title} {c['sha256'][:8]}{_rough(c)}" for n, c in cards.items())
+    marks = ", ".join(f"{SYSTEMS[n].title} {c['sha256'][:8]}" for n, c in cards.items())
     gone = [title for name, title in titles().items() if name not in here]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
     lines += [f"No checkpoint of this profile yet: {', '.join(gone)}."] if gone else []
     return " ".join(lines)
-
-
-def _rough(card: dict) -> str:
-    if not card.get("in_tables", True):
-        return " (five minutes of training)"
-    return " (provisional)" * card["provisional"]
 
 
 FIGURES: dict[int, Callable[[str], Figure | Drawing]] = {

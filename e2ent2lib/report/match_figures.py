@@ -6,6 +6,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
@@ -29,15 +30,19 @@ def textured(image: Pixels, count: int, apart: int) -> list[tuple[int, int]]:
     Border cells, whose patch would reach over the border, are left out.
     """
     windows = np.lib.stride_tricks.sliding_window_view(image.astype(float), (3, 3), axis=(0, 1))
-    variance = windows.var(axis=(-2, -1)).sum(-1)
-    found = []
-    for flat in np.argsort(-variance, axis=None, kind="stable"):
-        y, x = (int(n) + 1 for n in np.unravel_index(flat, variance.shape))
-        if all(max(abs(y - b), abs(x - a)) >= apart for b, a in found):
-            found.append((y, x))
-        if len(found) == count:
+    return [(y + 1, x + 1) for y, x in largest(windows.var(axis=(-2, -1)).sum(-1), count, apart)]
+
+
+def largest(values: Float[np.ndarray, "h w"], count: int, apart: int) -> list[tuple[int, int]]:
+    """Where (y, x) the ``count`` largest values are, ``apart`` cells or more from each other, largest first."""
+    places: list[tuple[int, int]] = []
+    for flat in np.argsort(-values, axis=None, kind="stable"):
+        y, x = (int(n) for n in np.unravel_index(flat, values.shape))
+        if all(max(abs(y - b), abs(x - a)) >= apart for b, a in places):
+            places.append((y, x))
+        if len(places) == count:
             break
-    return found
+    return places
 
 
 def patches(matches: Matches, centre: tuple[int, int], width: int, r: int) -> list[Square]:

@@ -1,4 +1,4 @@
-"""RESULTS.md, and the table in README.md, made from the stored scores: ``make results``."""
+"""RESULTS.md, and the tables in README.md and MODEL_CARD.md, made from stored scores and cards: ``make results``."""
 
 import re
 from collections import Counter
@@ -13,13 +13,12 @@ from e2ent2lib.measure.verdicts import judge_all, overall
 from e2ent2lib.report import claims_report, references, tables
 from e2ent2lib.report.ablations import minutes_of_training
 from e2ent2lib.report.paper import TITLES
+from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import SYSTEMS
 
 FOR_PHOTOGRAPHS = "e2ent2-mse-subcell"
 """The system that gains most from a reference."""
 ROWS = ("bicubic", "sisr", "e2ent2-mse", FOR_PHOTOGRAPHS, "landmark")
-BLOCK = re.compile(r"(<!-- results\b.*? -->\n).*(<!-- /results -->)", re.DOTALL)
-"""The part of README.md that is made, with its markers."""
 
 
 def short_table(results: pd.DataFrame) -> str:
@@ -87,14 +86,47 @@ def _summary(results: pd.DataFrame, findings: claims_report.Findings, profile: s
     return f"{short_table(results)}\n\n" + "\n".join(f"- {x}" for x in lines)
 
 
-def readme_with_table(readme: str, results: pd.DataFrame) -> str:
-    """README.md's text with ``short_table`` between its markers."""
-    return BLOCK.sub(lambda markers: f"{markers[1]}\n{short_table(results)}\n\n{markers[2]}", readme)
+def weights_table(profile: str) -> str:
+    """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
+    rows = []
+    for name in available_models(profile):
+        if SYSTEMS[name].card:  # it has no weights
+            continue
+        card = shipped_card(name, profile)
+        start = (card["started_from"] or {}).get("model", "–")
+        facts = {
+            "steps": card["steps"],
+            "minutes": card["seconds"] / 60,
+            "cores": card["threads"],
+            "started from": start,
+        }
+        rows.append(
+            {"model": f"`{name}`", "what it is": SYSTEMS[name].title} | facts | {"SHA-256": card["sha256"][:12]}
+        )
+    return pd.DataFrame(rows).to_markdown(index=False, floatfmt=".0f")
+
+
+def filled(page: str, marker: str, table: str) -> str:
+    """A page with a table between its comments "marker …" and "/marker". Raises ValueError if it has none."""
+    block = re.compile(rf"(<!-- {marker}\b[^\n]*-->\n).*(<!-- /{marker} -->)", re.DOTALL)
+    if not block.search(page):
+        raise ValueError(f"no place for the table: expected a line <!-- {marker} --> and a line <!-- /{marker} -->")
+    return block.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page)
+
+
+def pages(root: Path, profile: str) -> dict[str, str]:
+    """The pages that are made from the committed scores and cards of a checkout, whole or in part, by their names."""
+    folder = root / "data" / "results"
+    readme, model_card = ((root / name).read_text(encoding="utf-8") for name in ("README.md", "MODEL_CARD.md"))
+    return {
+        "RESULTS.md": results_page(folder, profile),
+        "README.md": filled(readme, "results", short_table(read_results(folder, profile))),
+        "MODEL_CARD.md": filled(model_card, "weights", weights_table(profile)),
+    }
 
 
 def renew(root: Path, profile: str) -> list[Path]:
-    """Write RESULTS.md and README.md's table from the scores that are committed in ``root``; returns both paths."""
-    folder, page, readme = root / "data" / "results", root / "RESULTS.md", root / "README.md"
-    write_text(page, results_page(folder, profile))
-    write_text(readme, readme_with_table(readme.read_text(encoding="utf-8"), read_results(folder, profile)))
-    return [page, readme]
+    """Write ``pages``; returns their paths."""
+    for name, text in pages(root, profile).items():
+        write_text(root / name, text)
+    return [root / name for name in ("RESULTS.md", "README.md", "MODEL_CARD.md")]

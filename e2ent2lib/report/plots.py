@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image as Pillow
 
@@ -109,25 +108,20 @@ def beside(long: pd.DataFrame, metric: str = "psnr") -> Figure:
     size = (min(14, 2.5 + 2.8 * len(panels)), 0.42 * len(names) + 1.4)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, (title, part) in zip(axes[0], panels):
-        for shift, who, colour in ((-0.2, "paper", "#BBBBBB"), (0.2, "measured", COLOURS[0])):
-            values = part[f"{who} {metric}"].astype(float).to_numpy()
-            axis.barh(np.arange(len(values)) + shift, np.nan_to_num(values), height=0.38, color=colour, label=who)
-            _label_bars(axis, values, shift, "not measured" if who == "measured" else "", 3 if metric == "ssim" else 2)
         both = part[[f"paper {metric}", f"measured {metric}"]].to_numpy(float)
         low, high = (f(both) for f in (np.nanmin, np.nanmax)) if not np.isnan(both).all() else (0, 1)
         room = (high - low) or 1
         start = 0 if metric == "feature_distance" else low - 0.4 * room  # decibels need no zero
+        looks = ((-0.2, "paper", "#BBBBBB", ""), (0.2, "measured", COLOURS[0], "not measured"))
+        for values, (shift, who, colour, missing) in zip(both.T, looks):
+            ends = np.nan_to_num(values - start)
+            bars = axis.barh(np.arange(len(values)) + shift, ends, height=0.38, left=start, color=colour, label=who)
+            words = [missing if np.isnan(value) else f"{value:.{3 if metric == 'ssim' else 2}f}" for value in values]
+            for label in axis.bar_label(bars, words, padding=2, fontsize=8):
+                if label.get_text() == missing:
+                    label.set(fontsize=7, color="#777777")
         axis.set(title=title.replace(" (", "\n("), xlabel=unit, xlim=(start, high + 0.5 * room))
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
-
-
-def _label_bars(axis: Axes, values: np.ndarray, shift: float, missing: str, digits: int) -> None:
-    for y, value in enumerate(values):
-        if np.isnan(value):
-            where = axis.get_yaxis_transform()  # x as a fraction of the panel, for there is no bar to end
-            axis.text(0.02, y + shift, missing, transform=where, va="center", fontsize=7, color="#777777")
-        else:
-            axis.text(value, y + shift, f" {value:.{digits}f}", va="center", fontsize=8)

@@ -24,7 +24,7 @@ def ideas(names: Iterable[str]) -> str:
     lines = []
     for name in names:
         module = sys.modules[system_of(name).network_class().__module__]
-        idea = re.search(r"The idea: (.+?)\n\n", module.__doc__, re.DOTALL)[1]
+        idea = re.search(r"The idea: (.+?)(?:\n\n|\Z)", module.__doc__, re.DOTALL)[1]
         file = module.__name__.replace(".", "/") + ".py"
         lines.append(f"- **{system_of(name).title}** ([`{file.split('/')[-1]}`](../{file})): {' '.join(idea.split())}")
     return "\n".join(lines)
@@ -61,7 +61,7 @@ def _training(name: str, model: nn.Module) -> dict[str, str]:
     after = f" after {before}" if before else ""
     crops, minutes = card["steps"] * card["profile"]["batch"], card["seconds"] / 60
     cores = f" on {card['threads']} core" + "s" * (card["threads"] > 1) if "threads" in card else ""
-    trained = f"{crops:,} crops{after}, {minutes:.0f} min{cores}" + " (provisional)" * card["provisional"]
+    trained = f"{crops:,} crops{after}, {minutes:.0f} min{cores}"
     return line | {"VGG in the loss, down to": layers[-1], "trained": trained}
 
 
@@ -75,9 +75,5 @@ def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile:
     images = {}
     for name in here:
         crop = cut(super_resolve(lr, ref, model=name, profile=profile), box)
-        images[f"{system_of(name).title}{_rough(name, profile)}\n{psnr(crop, cut(hr, box)):.2f} dB"] = crop
+        images[f"{system_of(name).title}\n{psnr(crop, cut(hr, box)):.2f} dB"] = crop
     return show(images | {"HR\n(truth)": cut(hr, box)}, columns=4, width=10)
-
-
-def _rough(name: str, profile: str) -> str:
-    return ", provisional" if shipped_card(name, profile).get("provisional") else ""

@@ -32,7 +32,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     lines = [
         _line(method, model, title, of_paper.get((model, title)), results, metrics)
         for title in columns
-        for method, model in rows(number)
+        for method, model in systems_of(number)
     ]
     return pd.DataFrame(lines).assign(profile=profile)
 
@@ -42,7 +42,7 @@ def groups(number: int) -> list[str]:
     return list(GROUPS) if number == 3 else ["PSNR / SSIM"]
 
 
-def rows(number: int) -> list[tuple[str, str]]:
+def systems_of(number: int) -> list[tuple[str, str]]:
     """What each row of a table is called there, and our name of the system: the paper's rows, and those beside them."""
     printed = dict.fromkeys((p.method, p.model) for p in PRINTED if p.table == number)
     return [*printed, *((system.rows[number], name) for name, system in SYSTEMS.items() if number in system.rows)]

@@ -23,30 +23,29 @@ def gradients(model: nn.Module, batch: Crops, rec: str = "l1") -> dict[str, Tens
         return {}
 
     def gradient(of: Tensor, error: Tensor | None = None) -> Tensor:
-        found = torch.autograd.grad(of, weights, error, retain_graph=True)
-        return torch.cat([g.flatten() for g in found])
+        pieces = torch.autograd.grad(of, weights, error, retain_graph=True)
+        return torch.cat([piece.flatten() for piece in pieces])
 
     def loss(image: Tensor) -> Tensor:
         return reconstruction_loss(image, batch.hr, rec)
 
     with torch.enable_grad():
         maps = [model.encoder(images) for images in (batch.lr, batch.ref_down, batch.ref)]
-        options = {"norm": model.norm, "error_down": model.error_down}
-        swapped = match_and_swap(*maps, (1.0, 1.0, 1.0), model.profile.scale, **options)
+        ones, r = (1.0, 1.0, 1.0), model.profile.scale
+        swapped = match_and_swap(*maps, ones, r, norm=model.norm, error_down=model.error_down)
         through_f = loss(model.synthesis(swapped, maps[0].detach(), batch.lr))
         errors = torch.autograd.grad(through_f, maps, retain_graph=True)
-        made = {name: gradient(m, e) for name, m, e in zip(("in", "ref_down", "ref"), maps, errors)}
-        made["res1"] = gradient(loss(model.synthesis(swapped.detach(), maps[0], batch.lr)))
-        return made | {"sisr": gradient(loss(model.sisr.reconstruct(maps[0], batch.lr)))}
+        ways = {name: gradient(m, e) for name, m, e in zip(("in", "ref_down", "ref"), maps, errors)}
+        ways["res1"] = gradient(loss(model.synthesis(swapped.detach(), maps[0], batch.lr)))
+        return ways | {"sisr": gradient(loss(model.sisr.reconstruct(maps[0], batch.lr)))}
 
 
 @torch.no_grad()
 def self_match_rate(phi: Float[Tensor, "b c h w"], norm: str = "l1") -> float:
     """The share of interior patches of a map that find themselves in it; with L2 all do but those with a twin."""
-    found = match(phi, phi, norm)
     height, width = phi.shape[2:]
-    here = torch.arange((height - 2) * (width - 2), device=phi.device).view(height - 2, width - 2)
-    return (found.index[:, 1:-1, 1:-1] == here).float().mean().item()
+    itself = torch.arange((height - 2) * (width - 2), device=phi.device).view(height - 2, width - 2)
+    return (match(phi, phi, norm).index[:, 1:-1, 1:-1] == itself).float().mean().item()
 
 
 def displacement(matches: Matches, key_width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -83,10 +82,10 @@ def probe(model: nn.Module, batch: Crops, rec: str = "l1") -> dict[str, float]:
     """
     training = model.training
     model.eval()
-    found = gradients(model, batch, rec)
-    row = {f"grad_{name}": g.norm().item() for name, g in found.items()}
-    if found:
-        row |= {f"cos_{n}": torch.cosine_similarity(found[n], found["ref"], dim=0).item() for n in ("in", "ref_down")}
+    ways = gradients(model, batch, rec)
+    row = {f"grad_{name}": gradient.norm().item() for name, gradient in ways.items()}
+    if ways:
+        row |= {f"cos_{n}": torch.cosine_similarity(ways[n], ways["ref"], dim=0).item() for n in ("in", "ref_down")}
     with torch.no_grad():
         row["self_match"] = self_match_rate(model.encoder(batch.lr))
     row["disparity"] = disparity_agreement(model.encoder)

@@ -17,7 +17,8 @@ from e2ent2lib.data import DATASETS, CropTwice, dataset, training_images
 from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.data.overview import overview, state
 from e2ent2lib.data.pairs import TRAINING_SETS, embedded_photographs
-from e2ent2lib.measure.evaluate import can_measure, evaluate, references
+from e2ent2lib.measure.evaluate import evaluate
+from e2ent2lib.measure.everything import can_measure, reference_choices
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos.images import crop_to_multiple, downscale
 
@@ -117,9 +118,13 @@ def test_unrelated_references_are_other_photographs_and_named_so(data, name):
 
 
 def test_refsr_systems_are_measured_with_an_unrelated_reference_and_with_all_levels(data):
-    assert references("sisr", dataset("cufed5")) == references("stereosr", dataset("motorcycle")) == ["level 1"]
-    assert references("e2ent2", dataset("motorcycle")) == ["level 1", "unrelated"]
-    assert references("landmark", dataset("cufed5")) == [*(f"level {n}" for n in range(1, 6)), "unrelated"]
+    assert (
+        reference_choices("sisr", dataset("cufed5"))
+        == reference_choices("stereosr", dataset("motorcycle"))
+        == ["level 1"]
+    )
+    assert reference_choices("e2ent2", dataset("motorcycle")) == ["level 1", "unrelated"]
+    assert reference_choices("landmark", dataset("cufed5")) == [*(f"level {n}" for n in range(1, 6)), "unrelated"]
 
 
 # ---- Urban100 ----

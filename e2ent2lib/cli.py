@@ -1,5 +1,6 @@
 """The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
 
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -156,7 +157,8 @@ def evaluate(
 
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
-        data: a data set of ``e2ent2 data list``, or a folder of your own pairs.
+        data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
+            the tables and verdicts that can be measured here, but for those that are up to date.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
@@ -165,14 +167,20 @@ def evaluate(
     """
     from e2ent2lib.data.pairs import dataset
     from e2ent2lib.measure import evaluate as measuring
+    from e2ent2lib.measure.everything import available_data, can_measure, measure_all
     from e2ent2lib.measure.results import result_file, results_folder, write_rows
     from e2ent2lib.runs.checkpoints import available_models
 
     if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
         raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
     profile = get_profile(profile).name
+    if (models, data) == (("all",), "all"):
+        if weights or protocol != Protocol():
+            raise ValueError("--data all measures the models that ship, under the protocol of the tables")
+        measure_all(results or results_folder(), profile, available_data(), processes=os.cpu_count() or 1)
+        return
     if models == ("all",):
-        models = tuple(name for name in available_models(profile) if measuring.can_measure(name, dataset(data)))
+        models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
     for name in models:
         rows = measuring.evaluate(name, data, profile=profile, folder=weights, protocol=protocol, perceptual=perceptual)
         path = result_file(results or results_folder(), profile, dataset(data).name, name, protocol.reference)
@@ -181,22 +189,27 @@ def evaluate(
         print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM ({protocol}) -> {path}")
 
 
-def report(profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables")) -> None:
+def report(
+    profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables"), renew: bool = False
+) -> None:
     """Tables 1 to 4 from stored result files, as CSV, Markdown and LaTeX; what the reference is worth, as Markdown.
 
     Args:
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder of the tables.
+        renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
     """
     from e2ent2lib.measure.results import read_results, results_folder
+    from e2ent2lib.report import pages
     from e2ent2lib.report.references import save_summary
     from e2ent2lib.report.reproduce import QUICK
     from e2ent2lib.report.tables import save_tables
 
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
-    print(*save_tables(stored, profile, out, QUICK), save_summary(stored, out), sep="\n")
+    renewed = pages.renew(ROOT, profile) if renew else []
+    print(*save_tables(stored, profile, out, QUICK), save_summary(stored, out), *renewed, sep="\n")
 
 
 def claims(
@@ -217,37 +230,40 @@ def claims(
         out: folder for claims.csv and claims.md.
     """
     from e2ent2lib.measure import verdicts
+    from e2ent2lib.measure.everything import available_data
     from e2ent2lib.measure.results import read_seeds, results_folder
     from e2ent2lib.report import claims_report
     from e2ent2lib.report.oddities import oddities
-    from e2ent2lib.report.reproduce import data_here
 
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)
     judged = verdicts.judge_all(stored, profile, folder, names)
     if measure:
-        available = data_here()
+        available = available_data()
         stored = verdicts.measured_again(judged, stored, profile, available)
         judged = verdicts.judge_all(stored, profile, folder, names)
         print(f"measured now on {', '.join(available)}; other seeds and other data sets as stored in {folder}\n")
-    print(claims_report.text(judged))
+    print(claims_report.details(judged, profile).replace("**", "") + "\n")
     if not names:
         heading = "What is odd in the numbers the paper prints (notebook 11):"
         print(heading, *(f"- {o.what}: {o.numbers}" for o in oddities()), sep="\n")
-    print(claims_report.RULE, *claims_report.save(judged, stored, out), sep="\n")
+    print(claims_report.RULE, *claims_report.save(judged, stored, profile, out), sep="\n")
 
 
-def reproduce(quick: bool = False, all_data: bool = False, build: Path = ROOT / "build") -> None:
+def reproduce(
+    quick: bool = False, all_data: bool = False, build: Path = ROOT / "build", figures: Path | None = None
+) -> None:
     """Measure everything again, compare with the committed results, run the notebooks, draw tables and figures.
 
     Args:
         quick: draw tables and figures from the stored results instead; every table says so.
         all_data: measure on every available data set, not only on the embedded pair.
-        build: folder for the tables and figures.
+        build: folder for the scores, tables, notebooks and figures.
+        figures: another folder for the figures.
     """
     from e2ent2lib.report import reproduce as reproduction
 
-    summary, wrong = reproduction.reproduce(build, quick=quick, all_data=all_data)
+    summary, wrong = reproduction.reproduce(build, pictures=figures, quick=quick, all_data=all_data)
     print(summary)
     if wrong:
         raise ValueError("measured now, differs from the committed results:\n  " + "\n  ".join(wrong))

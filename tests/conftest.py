@@ -1,8 +1,11 @@
 """Fixtures that several files use."""
 
+import threading
+
 import pytest
 import torch
 from PIL import Image
+from server import BODY, Server
 
 from e2ent2lib.data import pairs
 from e2ent2lib.runs.checkpoints import save_model
@@ -64,3 +67,15 @@ def shipped(tmp_path, monkeypatch):
     monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
     save_model(network("e2ent2"), {"model": "e2ent2"}, tmp_path / "weights" / "smoke", "e2ent2")
     return tmp_path
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A ``Server`` that runs; pooch does not wait between two attempts."""
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    server = Server(BODY)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.stop.set()
+    server.shutdown()
+    server.server_close()

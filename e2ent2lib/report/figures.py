@@ -138,12 +138,12 @@ def _protocol() -> str:
 
 def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
-    here = available_models(profile)
-    cards = {n: shipped_card(n, profile) for n in titles() if n in here and not SYSTEMS[n].card}
+    available = available_models(profile)
+    cards = {n: shipped_card(n, profile) for n in titles() if n in available and not SYSTEMS[n].card}
     marks = ", ".join(f"{SYSTEMS[n].title} {c['sha256'][:8]}" for n, c in cards.items())
-    gone = [title for name, title in titles().items() if name not in here]
+    missing = [title for name, title in titles().items() if name not in available]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
-    lines += [f"No checkpoint of this profile yet: {', '.join(gone)}."] if gone else []
+    lines += [f"No checkpoint of this profile yet: {', '.join(missing)}."] if missing else []
     return " ".join(lines)
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -172,15 +172,20 @@ def save(figure: Figure | Drawing, name: str, folder: Path) -> list[Path]:
     return paths
 
 
-def draw_all(profile: str, folder: Path, progress: bool = True) -> list[Path]:
-    """Draw every figure of ``FIGURES`` into ``folder`` (made if missing); returns the files."""
+def draw(figure: Callable[[], Figure | Drawing], name: str, folder: Path) -> list[Path]:
+    """Draw a figure in the style of all and ``save`` it; the folder is made."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = []
     with plt.rc_context():
         use_style()
-        for number, draw in (bar := tqdm(FIGURES.items(), unit="figure", disable=not progress)):
-            bar.set_description(f"drawing Fig. {number}")
-            figure = draw(profile)
-            paths += save(figure, f"fig{number}", Path(folder))
-            plt.close("all")
+        paths = save(figure(), name, folder)
+        plt.close("all")
+    return paths
+
+
+def draw_all(profile: str, folder: Path, progress: bool = True) -> list[Path]:
+    """Draw every figure of ``FIGURES`` into ``folder`` (made if missing); returns the files."""
+    paths = []
+    for number, figure in (bar := tqdm(FIGURES.items(), unit="figure", disable=not progress)):
+        bar.set_description(f"drawing Fig. {number}")
+        paths += draw(partial(figure, profile), f"fig{number}", folder)
     return paths

@@ -24,7 +24,7 @@ def ideas(names: Iterable[str]) -> str:
     lines = []
     for name in names:
         module = sys.modules[system_of(name).network_class().__module__]
-        idea = re.search(r"The idea: (.+?)\n\n", module.__doc__, re.DOTALL)[1]
+        idea = re.search(r"The idea: (.+?)(?:\n\n|\Z)", module.__doc__, re.DOTALL)[1]
         file = module.__name__.replace(".", "/") + ".py"
         lines.append(f"- **{system_of(name).title}** ([`{file.split('/')[-1]}`](../{file})): {' '.join(idea.split())}")
     return "\n".join(lines)

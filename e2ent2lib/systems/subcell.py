@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from e2ent2lib.exact.gather import overlap_weights
+from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
 from e2ent2lib.matching import Map, Matches, match, swap
 from e2ent2lib.models.e2ent2 import E2ENT2
 from e2ent2lib.models.network import Images, Outputs
@@ -76,6 +76,7 @@ def swap_between_cells(
 ) -> Map:
     """F as ``matching.swap`` makes it, of patches that may begin at any pixel; differentiable in ``values``.
 
+    ``matching.swap`` could have each shift as a reference of its own, but would hold φ(I_ref) r² times.
     values (B, C, H, W), a map each reference; ``starts`` says for each of ``keys``, the (B, C, ., .) maps that were
     matched, which value it is of and the pixel (y, x) where its first cell begins. Returns (B, C, r·h, r·w).
     """
@@ -104,14 +105,9 @@ def _pixels_of_patches(
         begin.append(begin[-1] + height * width)
     facts = [(begin[n] + y * sizes[n][1] + x, sizes[n][1], k - 2) for (n, y, x), k in zip(starts, key_widths)]
     first, width, columns = torch.tensor(facts, device=matches.index.device)[matches.source].unbind(-1)
-    corner = first + matches.index // columns * scale * width + matches.index % columns * scale
-    corner, width = (F.pad(x, (1, 1, 1, 1)) for x in (corner, width))
-    h, w = matches.index.shape[1:]
-    inside = torch.arange(scale, device=corner.device)
-    pixels = []
-    for oy, ox in product((-1, 0, 1), repeat=2):
-        window = (slice(None), slice(1 - oy, 1 - oy + h), slice(1 - ox, 1 - ox + w))
-        wide = width[window][:, :, None, :, None]
-        cell = corner[window][:, :, None, :, None] + (1 + oy) * scale * wide + (1 + ox) * scale
-        pixels.append(cell + inside[:, None, None] * wide + inside)
-    return torch.stack(pixels, dim=-1)
+    corner = of_neighbours(first + matches.index // columns * scale * width + matches.index % columns * scale)
+    width = of_neighbours(width)
+    oy, ox = torch.tensor(SHIFTS, device=corner.device).T
+    cell = corner + (1 + oy) * scale * width + (1 + ox) * scale
+    inside = torch.arange(scale, device=corner.device)[:, None]
+    return cell[:, :, None, :, None] + inside[:, None, None] * width[:, :, None, :, None] + inside

@@ -248,7 +248,7 @@ def test_the_study_page_asks_stores_goes_on_and_overwrites_nothing(folder):
     again = StudyPage(folder, ("bicubic",))
     again.participant.value, again.agree.value = "p7", True
     again.begin.click()
-    assert "going on at question 2" in again.status.value
+    assert "continue at question 2" in again.status.value
     for number in range(1, total):
         again.question._handle_custom_msg(answer | {"number": number, "choice": "right"}, [])
     assert "Thank you" in again.end.value and again.question.number == -1

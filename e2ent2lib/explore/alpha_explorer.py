@@ -27,7 +27,7 @@ SHORT = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2",
 
 
 class AlphaExplorer(Explorer):
-    """A triangle of α; nothing is computed anew when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
+    """A triangle of α; nothing is computed again when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
 
     def __init__(self, alphas: tuple[float, float, float] = PAPER):
         self.example = engine()

@@ -1,4 +1,4 @@
-"""Pictures and charts that are drawn anew while a reader drags: PNG from arrays, bars and curves as SVG.
+"""Pictures and charts that are drawn again while a reader drags: PNG from arrays, bars and curves as SVG.
 
 Matplotlib takes a tenth of a second and more for each, so it draws only the explorers' static faces.
 """

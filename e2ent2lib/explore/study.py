@@ -32,7 +32,7 @@ FEWEST_RIGHT = 2 / 3
 """A participant who answers fewer of the catch trials rightly is left out; fixed before any answer was given."""
 CONSENT = """You will see pairs of pictures of the same scene and choose the one that looks better to you. It takes
 about {minutes} minutes. Taking part is voluntary; you may stop at any moment, and what you answered until then is kept.
-Stored are your choices, how long each took, and a number that stands for you; nothing else about you. By going on you
+Stored are your choices, how long each took, and a number that stands for you; nothing else about you. By continuing you
 agree."""
 
 

@@ -65,7 +65,7 @@ def figure1(profile: str) -> Figure:
 def figure7(profile: str) -> Figure:
     """Fig. 7: several crops (rows) by every system (columns)."""
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
-    return comparison(enlarged(profile), hr, ref, PLACES, _sources(profile))
+    return crops_by_system(enlarged(profile), hr, ref, PLACES, _sources(profile))
 
 
 def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, sources: str) -> Figure:
@@ -86,7 +86,7 @@ def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, s
     return finish(figure, 1, "The engine of the motorcycle, ×4 by each system", f"{about} {sources}")
 
 
-def comparison(
+def crops_by_system(
     images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, places: Mapping[str, Window], sources: str
 ) -> Figure:
     """The pair at the left, then a row a place and a column a system, PSNR below; the best of a row is bold."""
@@ -138,12 +138,12 @@ def _protocol() -> str:
 
 def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
-    here = available_models(profile)
-    cards = {n: shipped_card(n, profile) for n in titles() if n in here and not SYSTEMS[n].card}
+    available = available_models(profile)
+    cards = {n: shipped_card(n, profile) for n in titles() if n in available and not SYSTEMS[n].card}
     marks = ", ".join(f"{SYSTEMS[n].title} {c['sha256'][:8]}" for n, c in cards.items())
-    gone = [title for name, title in titles().items() if name not in here]
+    missing = [title for name, title in titles().items() if name not in available]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
-    lines += [f"No checkpoint of this profile yet: {', '.join(gone)}."] if gone else []
+    lines += [f"No checkpoint of this profile yet: {', '.join(missing)}."] if missing else []
     return " ".join(lines)
 
 

@@ -13,7 +13,7 @@ STUDY_PORT ?= 8867
 VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
 NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
 
-.PHONY: help setup reproduce quick test test-all test-lowest claims lab explore study browser notebooks lint lock
+.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks lint lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,11 +26,20 @@ $(READY): pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install $(if $(LOCK),-c $(LOCK)) -e '.[test]'
 	@touch $@
 
-reproduce: $(READY)  ## measure, compare with the committed results, run all notebooks, draw tables and figures (ALL=1: all data here)
+reproduce: $(READY)  ## measure, compare with the committed scores, run all notebooks, draw; all in build/ (ALL=1: all data here)
 	$(BIN)/e2ent2 reproduce $(if $(QUICK),--quick) $(if $(ALL),--all-data)
 
-quick: $(READY)  ## tables and figures from the stored results, nothing measured; every table says so
+quick: $(READY)  ## tables and figures in build/ from the stored scores, nothing measured; every table says so
 	$(BIN)/e2ent2 reproduce --quick
+
+scores: $(READY)  ## measure the committed scores again, on all data sets that are here; those that are up to date stay
+	$(BIN)/e2ent2 evaluate --models all --data all
+
+results: $(READY)  ## write RESULTS.md, the tables in README.md and MODEL_CARD.md, from the committed scores and cards
+	$(BIN)/e2ent2 report --renew
+
+figures: $(READY)  ## draw the committed figures/ again, from the committed scores
+	$(BIN)/e2ent2 reproduce --quick --figures figures
 
 test: $(READY) lint  ## unit tests, and every notebook once (nbval; strict for the table notebooks)
 	$(BIN)/python -m pytest

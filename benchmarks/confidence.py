@@ -29,6 +29,7 @@ from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.confidence import FILE, agreement
 from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image
+from e2ent2lib.photos.options import Matching, Options
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.systems import SYSTEMS
@@ -55,7 +56,7 @@ def start_of(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def test_cases() -> Iterator[Case]:
-    """The same of the pairs that are here."""
+    """The same of the available pairs."""
     for name in (n for n, data in DATASETS.items() if data.in_tables or n == "views"):
         for related in (True, False):
             data = dataset(name) if related else dataset(name, reference="unrelated")
@@ -65,14 +66,14 @@ def test_cases() -> Iterator[Case]:
                     yield name, related, hr, reference
 
 
-def measure(model: nn.Module, cases: Sequence[Case], matching: str) -> pd.DataFrame:
+def measure(model: nn.Module, cases: Sequence[Case], matching: Matching) -> pd.DataFrame:
     """Agreement and gain of each case."""
     rows = []
     for data, related, hr, reference in tqdm(cases, desc=f"{model.card['model']}, {matching}", leave=False):
-        made = tiles.enlarge(model, downscale(hr), [reference], matching=matching)
-        found = agreement(made.matches, [reference.shape[1] // model.profile.scale]).mean().item()
-        gain = psnr(made.image, hr) - psnr(made.sisr, hr) if made.sisr is not None else np.nan
-        rows.append({"set": data, "related": related, "agreement": found, "gain": gain})
+        result = tiles.enlarge(model, downscale(hr), [reference], Options(matching=matching))
+        agreeing = agreement(result.matches, [reference.shape[1] // model.profile.scale]).mean().item()
+        gain = psnr(result.image, hr) - psnr(result.sisr, hr) if result.sisr is not None else np.nan
+        rows.append({"set": data, "related": related, "agreement": agreeing, "gain": gain})
     return pd.DataFrame(rows)
 
 
@@ -85,23 +86,23 @@ def best_threshold(agreement: pd.Series, related: pd.Series) -> float:
     return float(best[len(best) // 2])
 
 
-def told(found: pd.DataFrame, threshold: float) -> dict:
+def summary(measured: pd.DataFrame, threshold: float) -> dict:
     """How often a threshold is right, and what was gained on either side of it."""
-    says, counts = found.agreement > threshold, {}
-    for name, kind in (("related", found.related), ("unrelated", ~found.related)):
+    says, counts = measured.agreement > threshold, {}
+    for name, kind in (("related", measured.related), ("unrelated", ~measured.related)):
         counts |= {name: int(kind.sum()), f"{name}, right": int((says[kind] == (name == "related")).sum())}
     gains = {
         f"gain when it says {name} / dB": {
-            "mean": round(float(found.gain[part].mean()), 3),
-            "least": round(float(found.gain[part].min()), 3),
-            "most": round(float(found.gain[part].max()), 3),
+            "mean": round(float(measured.gain[part].mean()), 3),
+            "least": round(float(measured.gain[part].min()), 3),
+            "most": round(float(measured.gain[part].max()), 3),
         }
         for name, part in (("helps", says), ("does not", ~says))
-        if part.any() and found.gain.notna().any()
+        if part.any() and measured.gain.notna().any()
     }
     shares = {
-        f"agreement, {name}": [round(float(q), 3) for q in found.agreement[kind].quantile([0, 0.5, 1])]
-        for name, kind in (("related", found.related), ("unrelated", ~found.related))
+        f"agreement, {name}": [round(float(q), 3) for q in measured.agreement[kind].quantile([0, 0.5, 1])]
+        for name, kind in (("related", measured.related), ("unrelated", ~measured.related))
     }
     return counts | gains | shares
 
@@ -123,13 +124,13 @@ def main() -> None:
         if model.references == "none" or not tiles.can_tile(model, references=True):
             continue
         entry = {"model": name, "profile": PROFILE}
-        for matching in get_args(tiles.Matching):
+        for matching in get_args(Matching):
             train, test = (measure(model, cases, matching) for cases in (chosen, tested))
             threshold = best_threshold(train.agreement, train.related)
             entry[matching] = {
                 "threshold": round(threshold, 4),
-                "chosen on": told(train, threshold),
-                "tested on": told(test, threshold),
+                "chosen on": summary(train, threshold),
+                "tested on": summary(test, threshold),
             }
             print(name, matching, round(threshold, 4), entry[matching]["tested on"])
         written["checkpoints"][model.card["sha256"]] = entry | provenance.here()

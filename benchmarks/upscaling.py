@@ -4,8 +4,8 @@
 
 Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of 500×333 as in CUFED5, the network's
 own forward pass as it is written (float32, whole, NCHW) and those of ``super_resolve``, taking turns. *Quality*: what
-bfloat16 and coarse matching do to the PSNR of all pairs here. *Large*: a megapixel with a reference of twelve by the
-command line, in a process whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
+bfloat16 and coarse matching do to the PSNR of all available pairs. *Large*: a megapixel with a reference of twelve by
+the command line, in a process whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.photos import inference, tiles
 from e2ent2lib.photos.images import downscale
+from e2ent2lib.photos.options import Options
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.files import whole_file
 
@@ -61,16 +62,16 @@ def compiled() -> nn.Module:
 
 
 def speed() -> dict:
-    """A row a way: median seconds, and how many times faster than the plain one, by the rounds' median ratio."""
+    """For each way the median seconds, and how many times faster than the plain one, by the rounds' median ratio."""
     left, right, _ = skimage.data.stereo_motorcycle()
     hr, ref = left[:332, :500], right[:332, :500]
     lr, model = downscale(hr), load_model("e2ent2-mse", "compact")
-    fast, plain = compiled(), load_model("e2ent2-mse", "compact")
+    fast, plain, half = compiled(), load_model("e2ent2-mse", "compact"), Options(precision="bfloat16")
     calls = {
         "plain: float32, NCHW, whole": lambda: inference.run(plain, lr, [ref]),
         "super_resolve: float32, channels_last": lambda: tiles.enlarge(model, lr, [ref]),
-        "super_resolve: bfloat16, channels_last": lambda: tiles.enlarge(model, lr, [ref], precision="bfloat16"),
-        "the same through torch.compile": lambda: tiles.enlarge(fast, lr, [ref], precision="bfloat16"),
+        "super_resolve: bfloat16, channels_last": lambda: tiles.enlarge(model, lr, [ref], half),
+        "the same through torch.compile": lambda: tiles.enlarge(fast, lr, [ref], half),
     }
     start = time.perf_counter()
     calls["the same through torch.compile"]()
@@ -80,31 +81,31 @@ def speed() -> dict:
     rows = [
         {
             "way": name,
-            "seconds": round(statistics.median(found), 3),
-            "times faster": round(statistics.median(a / b for a, b in zip(slowest, found)), 2),
+            "seconds": round(statistics.median(seconds), 3),
+            "times faster": round(statistics.median(a / b for a, b in zip(slowest, seconds)), 2),
         }
-        for name, found in times.items()
+        for name, seconds in times.items()
     ]
     return {"rows": rows, "first call of torch.compile / s": round(first, 1), "threads": torch.get_num_threads()}
 
 
 def quality() -> dict:
-    """By model the mean PSNR of all pairs here, and what bfloat16 and coarse matching change of it."""
-    found, ways = {}, {"bfloat16": {"precision": "bfloat16"}, "coarse": {"matching": "coarse"}}
+    """By model the mean PSNR of all available pairs, and what bfloat16 and coarse matching change of it."""
+    summary, ways = {}, {"bfloat16": Options(precision="bfloat16"), "coarse": Options(matching="coarse")}
     tested = [data for data in DATASETS.values() if data.for_evaluation and data.in_tables]
     pairs = [pair for data in tested for pair in data.lister() if pair.ref_sources]
     for name in MODELS:
         model, scores = load_model(name, "compact"), []
         for pair in tqdm(pairs, desc=name, leave=False):
             hr, ref, *_ = prepared(pair)
-            made = (tiles.enlarge(model, downscale(hr), [ref], **options) for options in ({}, *ways.values()))
-            scores.append([psnr(m.image, hr) for m in made])
+            results = (tiles.enlarge(model, downscale(hr), [ref], options) for options in (Options(), *ways.values()))
+            scores.append([psnr(result.image, hr) for result in results])
         plain, *others = np.array(scores).T
-        found[name] = {"pairs": len(pairs), "PSNR / dB": round(plain.mean(), 3)}
+        summary[name] = {"pairs": len(pairs), "PSNR / dB": round(plain.mean(), 3)}
         for way, other in zip(ways, others):
             least, mean, most = (round(f(other - plain), 3) + 0.0 for f in (np.min, np.mean, np.max))  # no −0.0
-            found[name][f"{way}: change / dB"] = {"mean": mean, "least": least, "most": most}
-    return found
+            summary[name][f"{way}: change / dB"] = {"mean": mean, "least": least, "most": most}
+    return summary
 
 
 def mosaics(folder: Path) -> tuple[Path, Path]:
@@ -125,9 +126,7 @@ def mosaics(folder: Path) -> tuple[Path, Path]:
 def large() -> dict:
     """Minutes and the peak of memory, coarse and exact."""
     sizes = {"input": "1000×1000", "reference": "4000×3000", "threads": torch.get_num_threads()}
-    return sizes | {
-        way: enlarged(way) for way in ("coarse", "exact")
-    }  # a peak is that of all before: the smaller first
+    return sizes | {way: enlarged(way) for way in ("coarse", "exact")}  # a peak is of all before: the smaller first
 
 
 def enlarged(matching: str) -> dict:
@@ -153,13 +152,13 @@ def main() -> None:
     for part in parts:
         parser.add_argument(f"--{part}", action="store_true")
     asked = vars(parser.parse_args())
-    found = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
+    results = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
     for part, measure in parts.items():
         if asked[part] or not any(asked.values()):
-            found[part] = measure() | provenance.here()
-            print(json.dumps(found[part], indent=1, ensure_ascii=False))
+            results[part] = measure() | provenance.here()
+            print(json.dumps(results[part], indent=1, ensure_ascii=False))
             with whole_file(FILE) as temporary:
-                temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                temporary.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

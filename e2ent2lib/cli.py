@@ -1,8 +1,6 @@
-"""The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce.
+"""The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
 
-Each command imports what it runs, so that the help appears at once.
-"""
-
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -17,8 +15,6 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS, recipe_of
-
-TRAINABLE = [name for name, system in SYSTEMS.items() if system.recipe]
 
 
 def upscale(
@@ -50,10 +46,9 @@ def upscale(
     """
     from e2ent2lib.photos.inference import shipped
     from e2ent2lib.photos.report import save_report
-    from e2ent2lib.photos.upscale import Upscaled, refuse_inputs, upscale_all
+    from e2ent2lib.photos.upscale import Upscaled, upscale_all
     from e2ent2lib.runs.checkpoints import load_model
 
-    refuse_inputs(output, ref)
     if report and report.exists() and not report.is_dir():
         raise ValueError(f"{report}: is a file; --report is a folder")
     system = load_model(model, profile, weights) if weights else shipped(model, profile)
@@ -67,8 +62,7 @@ def upscale(
         for note in done.notes:
             print(f"note: {note}", file=sys.stderr)
         if report:
-            folder = report / done.photo.path.name if low.is_dir() else report
-            print(*save_report(folder, done), sep="\n")
+            print(*save_report(report / done.photo.path.name if low.is_dir() else report, done), sep="\n")
     if failed:
         raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
 
@@ -95,14 +89,14 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
     if action == "fetch":
         print("\n".join(fetch(name)))
         return
-    found = check(name)
-    print("\n".join(found.notes + [f"warning: {line}" for line in found.warnings]))
-    if found.errors:
-        raise ValueError(f"{len(found.errors)} error(s) in {name}:\n  " + "\n  ".join(found.errors))
+    result = check(name)
+    print("\n".join(result.notes + [f"warning: {line}" for line in result.warnings]))
+    if result.errors:
+        raise ValueError(f"{len(result.errors)} error(s) in {name}:\n  " + "\n  ".join(result.errors))
 
 
 def train(
-    model: Annotated[Positional[str], arg(help=f"one of {', '.join(TRAINABLE)}")],
+    model: Annotated[Positional[str], arg(help="one of " + ", ".join(n for n, s in SYSTEMS.items() if s.recipe))],
     /,
     profile: str | None = None,
     data: str = "embedded",
@@ -136,21 +130,15 @@ def train(
     from e2ent2lib.runs import run  # Fabric takes seconds to import, and only training needs it
 
     chosen = get_profile(profile)
-    if steps is not None:
-        chosen = replace(chosen, **{recipe_of(model).steps: steps})
-    given = {"views": views, "lr": lr, "checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
+    given = {recipe_of(model).steps: steps, "views": views, "lr": lr}
+    given |= {"checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     if chosen.checkpoint_every < 1:
         raise ValueError(f"--checkpoint-every {chosen.checkpoint_every}: expected 1 or more")
     out = out or Path(f"runs/{model}-{chosen.name}")
+    count = int(devices) if devices.isdigit() else devices
     options = run.RunOptions(
-        data=data,
-        out=out,
-        start_from=start_from,
-        seed=seed,
-        resume=resume,
-        accelerator=accelerator,
-        devices=int(devices) if devices.isdigit() else devices,
+        data=data, out=out, start_from=start_from, seed=seed, resume=resume, accelerator=accelerator, devices=count
     )
     run.train(model, chosen, options)
     print(out / f"{model}.safetensors")
@@ -169,7 +157,8 @@ def evaluate(
 
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
-        data: a data set of ``e2ent2 data list``, or a folder of your own pairs.
+        data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
+            the tables and verdicts that can be measured here, but for those that are up to date.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
@@ -178,14 +167,20 @@ def evaluate(
     """
     from e2ent2lib.data.pairs import dataset
     from e2ent2lib.measure import evaluate as measuring
+    from e2ent2lib.measure.everything import available_data, can_measure, measure_all
     from e2ent2lib.measure.results import result_file, results_folder, write_rows
     from e2ent2lib.runs.checkpoints import available_models
 
     if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
         raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
     profile = get_profile(profile).name
+    if (models, data) == (("all",), "all"):
+        if weights or protocol != Protocol():
+            raise ValueError("--data all measures the models that ship, under the protocol of the tables")
+        measure_all(results or results_folder(), profile, available_data(), processes=os.cpu_count() or 1)
+        return
     if models == ("all",):
-        models = tuple(name for name in available_models(profile) if measuring.can_measure(name, dataset(data)))
+        models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
     for name in models:
         rows = measuring.evaluate(name, data, profile=profile, folder=weights, protocol=protocol, perceptual=perceptual)
         path = result_file(results or results_folder(), profile, dataset(data).name, name, protocol.reference)
@@ -194,23 +189,27 @@ def evaluate(
         print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM ({protocol}) -> {path}")
 
 
-def report(profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables")) -> None:
+def report(
+    profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables"), renew: bool = False
+) -> None:
     """Tables 1 to 4 from stored result files, as CSV, Markdown and LaTeX; what the reference is worth, as Markdown.
 
     Args:
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder of the tables.
+        renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
     """
     from e2ent2lib.measure.results import read_results, results_folder
+    from e2ent2lib.report import pages
     from e2ent2lib.report.references import save_summary
     from e2ent2lib.report.reproduce import QUICK
     from e2ent2lib.report.tables import save_tables
 
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
-    for path in [*save_tables(stored, profile, out, QUICK), save_summary(stored, out)]:
-        print(path)
+    renewed = pages.renew(ROOT, profile) if renew else []
+    print(*save_tables(stored, profile, out, QUICK), save_summary(stored, out), *renewed, sep="\n")
 
 
 def claims(
@@ -225,45 +224,46 @@ def claims(
 
     Args:
         names: of claims, such as alpha or residual; all if none is given.
-        measure: measure the shipped checkpoints that they compare again first, on the data sets that are here.
+        measure: measure the shipped checkpoints that they compare again first, on the available data sets.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder for claims.csv and claims.md.
     """
     from e2ent2lib.measure import verdicts
+    from e2ent2lib.measure.everything import available_data
     from e2ent2lib.measure.results import read_seeds, results_folder
     from e2ent2lib.report import claims_report
     from e2ent2lib.report.oddities import oddities
-    from e2ent2lib.report.reproduce import data_here
 
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)
-    found = verdicts.judge_all(stored, profile, folder, names)
+    judged = verdicts.judge_all(stored, profile, folder, names)
     if measure:
-        here = data_here()
-        stored = verdicts.measured_again(found, stored, profile, here)
-        found = verdicts.judge_all(stored, profile, folder, names)
-        print(f"measured now on {', '.join(here)}; other seeds and other data sets as stored in {folder}\n")
-    print(claims_report.text(found))
+        available = available_data()
+        stored = verdicts.measured_again(judged, stored, profile, available)
+        judged = verdicts.judge_all(stored, profile, folder, names)
+        print(f"measured now on {', '.join(available)}; other seeds and other data sets as stored in {folder}\n")
+    print(claims_report.details(judged, profile).replace("**", "") + "\n")
     if not names:
-        print("What is odd in the numbers the paper prints (notebook 11):")
-        print("\n".join(f"- {o.what}: {o.numbers}" for o in oddities()))
-    print(claims_report.RULE)
-    for path in claims_report.save(found, stored, out):
-        print(path)
+        heading = "What is odd in the numbers the paper prints (notebook 11):"
+        print(heading, *(f"- {o.what}: {o.numbers}" for o in oddities()), sep="\n")
+    print(claims_report.RULE, *claims_report.save(judged, stored, profile, out), sep="\n")
 
 
-def reproduce(quick: bool = False, all_data: bool = False, build: Path = ROOT / "build") -> None:
+def reproduce(
+    quick: bool = False, all_data: bool = False, build: Path = ROOT / "build", figures: Path | None = None
+) -> None:
     """Measure everything again, compare with the committed results, run the notebooks, draw tables and figures.
 
     Args:
         quick: draw tables and figures from the stored results instead; every table says so.
-        all_data: measure on every data set that is here, not only on the embedded pair.
-        build: folder for what is made.
+        all_data: measure on every available data set, not only on the embedded pair.
+        build: folder for the scores, tables, notebooks and figures.
+        figures: another folder for the figures.
     """
     from e2ent2lib.report import reproduce as reproduction
 
-    summary, wrong = reproduction.reproduce(build, quick=quick, all_data=all_data)
+    summary, wrong = reproduction.reproduce(build, pictures=figures, quick=quick, all_data=all_data)
     print(summary)
     if wrong:
         raise ValueError("measured now, differs from the committed results:\n  " + "\n  ".join(wrong))
@@ -271,22 +271,25 @@ def reproduce(quick: bool = False, all_data: bool = False, build: Path = ROOT / 
 
 
 def main() -> None:
-    """Run the command line; an expected error is one message on stderr and exit code 2, Ctrl-C is 130."""
+    """Run the command line; an expected error is one message on stderr and exit code 2, Ctrl-C is 130.
+
+    Each command imports what it runs, so that the help appears at once.
+    """
     commands = {c.__name__: c for c in (upscale, data, train, evaluate, report, claims, reproduce)}
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our own errors
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes on Unix, and go out as they came in
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__.splitlines()[0])
+        tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
+        return
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"e2ent2: {error}", file=sys.stderr)
-        sys.exit(2)
+        message, code = error, 2
     except MemoryError:
-        print("e2ent2: not enough memory; close other programs, or give smaller pictures", file=sys.stderr)
-        sys.exit(2)
+        message, code = "not enough memory; close other programs, or give smaller pictures", 2
     except KeyboardInterrupt as stopped:
-        print(f"e2ent2: {stopped or 'interrupted'}", file=sys.stderr)
-        sys.exit(130)
+        message, code = str(stopped) or "interrupted", 130
+    print(f"e2ent2: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

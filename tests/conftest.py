@@ -1,10 +1,14 @@
 """Fixtures that several files use."""
 
+import threading
+
 import pytest
 import torch
 from PIL import Image
+from server import BODY, Server
 
 from e2ent2lib.data import pairs
+from e2ent2lib.runs.checkpoints import save_model
 
 
 @pytest.fixture
@@ -52,3 +56,26 @@ def first_stage(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     run("sisr", folder, photographs)
     return folder
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """The folder of a test, in whose weights/ all that ships is an e2ent2 of smoke size and random weights."""
+    from tiny import network
+
+    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
+    save_model(network("e2ent2"), {"model": "e2ent2"}, tmp_path / "weights" / "smoke", "e2ent2")
+    return tmp_path
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A ``Server`` that runs; pooch does not wait between two attempts."""
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    server = Server(BODY)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.stop.set()
+    server.shutdown()
+    server.server_close()

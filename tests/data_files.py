@@ -27,6 +27,11 @@ def put(folder, *names, size=(16, 16), first=0):
         save(folder / name, noise(*size, seed))
 
 
+def left(folder):
+    """The files of a folder and its sub-folders."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
 def encoded(image, kind, **options):
     """The bytes of a file of that kind."""
     buffer = io.BytesIO()

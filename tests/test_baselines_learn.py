@@ -12,10 +12,11 @@ from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
 from e2ent2lib.data.training import CropTwice
 from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.runs.run import load_vgg, make_fabric, players_for
 from e2ent2lib.systems.vgg import find_weights
-from e2ent2lib.train import load_vgg, make_fabric, make_players, training_step
+from e2ent2lib.train import training_step
 
-# critics stand still (their own step size is 0), so that the generator's loss is one function
+# critics stand still (their own learning rate is 0), so that the generator's loss is one function
 STEPS = {field.name: 1000 for field in fields(SMOKE) if field.name.startswith("steps_")}
 LIVE = replace(SMOKE, crop=64, batch=1, lr=5e-4, **STEPS)
 
@@ -37,7 +38,7 @@ def test_thirty_steps_lower_the_loss_on_a_real_crop(name):
     torch.manual_seed(0)
     fabric = make_fabric(LIVE, "cpu", 1)
     model = build_model(name, LIVE)
-    players = make_players(fabric, model, recipe, LIVE)
+    players = players_for(fabric, model, recipe, LIVE)
     load_vgg(model, players.loss)
     for critic in players.critics:
         critic.adam.param_groups[0]["lr"] = 0.0
@@ -46,7 +47,7 @@ def test_thirty_steps_lower_the_loss_on_a_real_crop(name):
     batch = Crops(*(x[None] for x in crops[0]))
     totals = []
     for _ in range(31):
-        losses = training_step(fabric, players, batch, recipe, LIVE, 500)  # in the middle: every term is on
+        losses = training_step(fabric, players, batch, 500, 1000)  # in the middle: every term is on
         totals.append(sum(players.loss.weights[k] * v.item() for k, v in losses.items() if k in players.loss.weights))
     assert np.isfinite(totals).all()
     if recipe.part == "inner":  # two numbers on a network that is not trained here: little to gain, but at every step

@@ -1,57 +1,53 @@
-"""Broken and odd images through the command line, an upload and ``super_resolve``: a result, or one clear error.
+"""Broken and odd images, read alone, by the command line, an upload and ``super_resolve``: a result or one clear error.
 
-A few of them in every run, all in `make test-all`; what single bytes do to the reading of files: test_fuzz_images.
+A few of them in every run, all in `make test-all`.
 """
 
 import contextlib
 import io
+import struct
 import subprocess
 import sys
-import warnings
+import zlib
 
 import numpy as np
+import PIL.Image
 import pytest
 from data_files import call, encoded, huge_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from tiny import network, picture
+from PIL import Image, PngImagePlugin
+from tiny import picture
 
 import e2ent2lib as e2
 from e2ent2lib.explore.match_explorer import MatchExplorer
-from e2ent2lib.photos import inference
 from e2ent2lib.photos.images import read_image
 from e2ent2lib.photos.photograph import read_photograph
-from e2ent2lib.runs.checkpoints import save_model
 
+pytestmark = pytest.mark.filterwarnings("ignore")
 KINDS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "tif": "TIFF", "webp": "WEBP", "bmp": "BMP", "jp2": "JPEG2000"}
-some = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 
 
 def whole():
     """{file name: bytes} of pictures that are whole."""
     image = Image.fromarray(picture(20, 16))
-    return {f"whole.{ending}": encoded(image, kind) for ending, kind in KINDS.items()}
+    return {f"whole.{extension}": encoded(image, kind) for extension, kind in KINDS.items()}
 
 
 def odd():
     """Whole files of unusual shapes and kinds, and files that are no pictures."""
     frames = [Image.fromarray(picture(13, 14, seed)) for seed in range(3)]
-    found = {
-        f"moving.{e}": encoded(frames[0], KINDS[e], save_all=True, append_images=frames[1:])
-        for e in ("gif", "png", "webp", "tif")
-    }
+    several = {"save_all": True, "append_images": frames[1:]}
+    found = {f"moving.{e}": encoded(frames[0], KINDS[e], **several) for e in ("gif", "png", "webp", "tif")}
     for width, height in ((1, 1), (1, 10000), (10000, 1), (2, 3)):
         found[f"{width}x{height}.png"] = encoded(Image.new("RGB", (width, height), "teal"), "PNG")
     content = whole()
     found |= {"png called.jpg": content["whole.png"], "jpg called.png": content["whole.jpg"]}
-    found |= {f"no magic.{ending}": b"\0\0\0\0" + content[f"whole.{ending}"][4:] for ending in KINDS}
+    found |= {f"no magic.{e}": b"\0\0\0\0" + content[f"whole.{e}"][4:] for e in KINDS}
     found["other magic.png"] = b"\xff\xd8\xff\xe0" + content["whole.png"][4:]
-    found |= {
-        "huge.png": huge_header(60_000, 60_000),
-        "large.png": huge_header(9_000, 9_000),
-        "wide.png": huge_header(2**31 - 1, 1),
-    }
+    sizes = {"huge.png": (60_000, 60_000), "large.png": (9_000, 9_000), "wide.png": (2**31 - 1, 1)}
+    found |= {name: huge_header(*size) for name, size in sizes.items()}
     return found | {"empty.png": b"", "text.jpg": b"a shopping list\n", "zeros.tif": bytes(500), "nothing": b"\x89PNG"}
 
 
@@ -70,40 +66,30 @@ def broken():
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A folder with a low-resolution picture and a reference, and models of random weights in another one."""
-    inference._shipped.cache_clear()
-    monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
-    save_model(network("e2ent2"), {"model": "e2ent2"}, tmp_path / "weights/smoke", "e2ent2")
-    folder = tmp_path / "photographs"
+def home(shipped):
+    """A folder with a low-resolution picture and a reference."""
+    folder = shipped / "photographs"
     folder.mkdir()
     Image.fromarray(picture(9, 11, 5)).save(folder / "low.png")
     Image.fromarray(picture(24, 28, 6)).save(folder / "ref.png")
-    yield folder
-    inference._shipped.cache_clear()
+    return folder
 
 
 def upscaled_or_one_error(monkeypatch, folder, low, *refs):
     """Whether there is a result; if there is none, one error that names a file, and nothing left."""
     out, before = folder / "out.png", sorted(folder.rglob("*"))
     named = [part for ref in refs for part in ("--ref", ref)]
-    with (
-        contextlib.redirect_stderr(io.StringIO()) as err,
-        contextlib.redirect_stdout(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
+    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()):
         code = call(monkeypatch, "upscale", low, *named, "-o", out)
-    said = err.getvalue()
-    assert "Traceback" not in said
+    message = err.getvalue()
+    assert "Traceback" not in message
     if code == 0:
         size = tuple(4 * n for n in read_photograph(low).pixels.shape[:2])
         assert read_image(out).shape[:2] == size
         out.unlink()
     else:
-        assert code == 2 and said.startswith("e2ent2: ") and said.count("e2ent2: ") == 1
-        assert any(str(path) in said for path in (low, *refs)), said
+        assert code == 2 and message.startswith("e2ent2: ") and message.count("e2ent2: ") == 1
+        assert any(str(path) in message for path in (low, *refs)), message
     assert sorted(folder.rglob("*")) == before
     return code == 0
 
@@ -121,9 +107,7 @@ def through_an_upload(explorer, name, content):
     """Whether the explorer took it; if not, it says why and shows what it showed."""
     control, before = explorer.uploads[0], explorer.summary()
     explorer.say("")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        control._handle_custom_msg({"name": name, "part": 0, "last": True}, [content])
+    control._handle_custom_msg({"name": name, "part": 0, "last": True}, [content])
     if control.said == "not taken":
         assert name in explorer.status.value and "Traceback" not in explorer.status.value
         assert explorer.summary() == before
@@ -135,34 +119,26 @@ def explorer():
     return MatchExplorer("motorcycle, a part")
 
 
-@pytest.mark.parametrize("ending", KINDS)
-def test_whole_ones_are_taken_everywhere(monkeypatch, home, explorer, ending):
-    content = whole()[f"whole.{ending}"]
-    assert through_the_command_line(monkeypatch, home, f"whole.{ending}", content) == [True, True]
-    large = encoded(Image.fromarray(picture(60, 56)), KINDS[ending])
-    assert through_an_upload(explorer, f"whole.{ending}", large)
+CUT = [f"cut {tenth} of whole.{extension}" for tenth in (0, 3, 9) for extension in ("png", "jpg")]
 
 
-@pytest.mark.parametrize("name", odd())
-def test_odd_ones_give_a_result_or_one_error(monkeypatch, home, explorer, name):
-    content = odd()[name]
-    as_input, _ = through_the_command_line(monkeypatch, home, name, content)
-    whole_one = name.startswith(("moving", "1x", "10000x", "2x", "png called", "jpg called"))
-    assert as_input == whole_one
-    through_an_upload(explorer, name, content)
-
-
-@pytest.mark.parametrize("name", [f"cut {tenth} of whole.{ending}" for tenth in (0, 3, 9) for ending in ("png", "jpg")])
-def test_cut_ones_give_one_error(monkeypatch, home, explorer, name):
-    content = broken()[name]
-    assert through_the_command_line(monkeypatch, home, name, content) == [False, False]
-    assert not through_an_upload(explorer, name, content)
+@pytest.mark.parametrize("name", [*whole(), *odd(), *CUT])
+def test_whole_odd_and_cut_ones_give_a_result_or_one_error(monkeypatch, home, explorer, name):
+    content = (whole() | odd() | broken())[name]
+    as_input, as_reference = through_the_command_line(monkeypatch, home, name, content)
+    assert as_input == name.startswith(("whole", "moving", "1x", "10000x", "2x", "png called", "jpg called"))
+    taken = through_an_upload(explorer, name, content)
+    if name in CUT:
+        assert not as_reference and not taken
+    if name in whole():
+        large = encoded(Image.fromarray(picture(60, 56)), KINDS[name.split(".")[1]])
+        assert as_reference and through_an_upload(explorer, name, large)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", KINDS)
-def test_every_broken_one_gives_a_result_or_one_error(monkeypatch, home, explorer, ending):
-    found = {name: content for name, content in broken().items() if name.endswith(ending)}
+@pytest.mark.parametrize("extension", KINDS)
+def test_every_broken_one_gives_a_result_or_one_error(monkeypatch, home, explorer, extension):
+    found = {name: content for name, content in broken().items() if name.endswith(extension)}
     for name, content in found.items():
         through_the_command_line(monkeypatch, home, name, content)
         through_an_upload(explorer, name, content)
@@ -170,31 +146,7 @@ def test_every_broken_one_gives_a_result_or_one_error(monkeypatch, home, explore
 
 
 @pytest.mark.slow
-@some
-@given(st.sampled_from(sorted(whole())), st.data())
-def test_any_damage_through_super_resolve_gives_a_picture_or_names_the_file(home, name, data):
-    content = bytearray(whole()[name])
-    for at in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=5)):
-        content[at] = data.draw(st.integers(0, 255))
-    content = content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
-    path = home / name
-    path.write_bytes(content)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if max(Image.open(path).size) > 500:
-                return  # a size that a turned byte made up
-            made = e2.super_resolve(path, home / "ref.png")
-    except (ValueError, OSError) as error:
-        assert name in str(error) or not isinstance(error, ValueError)
-    else:
-        assert made.dtype == np.uint8 and made.shape[2] == 3
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["cut 5 of whole.png", "cut 5 of whole.jpg", "cut 5 of whole.tif", "cut 5 of whole.webp"]
-)
+@pytest.mark.parametrize("name", [f"cut 5 of whole.{extension}" for extension in ("png", "jpg", "tif", "webp")])
 def test_as_a_command_of_its_own_the_exit_status_and_the_one_line_are_the_same(home, name):
     path = home / name
     path.write_bytes(broken()[name])
@@ -203,3 +155,167 @@ def test_as_a_command_of_its_own_the_exit_status_and_the_one_line_are_the_same(h
     assert ran.returncode == 2 and ran.stdout == ""
     assert ran.stderr.startswith("e2ent2: ") and len(ran.stderr.strip().splitlines()) == 1
     assert not (home / "out.png").exists()
+
+
+# ---- single bytes and parts of files ----
+
+
+def seeds():
+    """Small whole files, by name: those of ``whole``, and of many kinds of PNG and JPEG."""
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (12, 10, 3), np.uint8))
+    deep = Image.fromarray(rng.integers(0, 65536, (6, 7), np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera"
+    exif.get_ifd(0x8769)[0x9003] = "2000:01:01 00:00:00"
+    text = PngImagePlugin.PngInfo()
+    text.add_text("note", "a word")
+    text.add_text("long", "many words " * 20, zip=True)
+    text.add_itxt("other", "ein Wört", zip=True)
+    frames = [Image.new("RGB", (6, 6), c) for c in ("red", "blue")]
+    return whole() | {
+        "rgb.png": encoded(colour, "PNG", exif=exif, pnginfo=text, dpi=(72, 72)),
+        "rgba.png": encoded(colour.convert("RGBA"), "PNG"),
+        "palette.png": encoded(colour.quantize(16), "PNG", transparency=bytes(range(0, 160, 10))),
+        "bit.png": encoded(colour.convert("1"), "PNG", transparency=0),
+        "deep.png": encoded(deep, "PNG", exif=exif),
+        "moving.png": encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=20),
+        "rgb.jpg": encoded(colour, "JPEG", exif=exif, comment="a word"),
+        "progressive.jpg": encoded(colour, "JPEG", progressive=True, dpi=(72, 72)),
+        "grey.jpg": encoded(colour.convert("L"), "JPEG"),
+        "cmyk.jpg": encoded(colour.convert("CMYK"), "JPEG"),
+    }
+
+
+SEEDS = seeds()
+PNGS = sorted(name for name in SEEDS if name.endswith(".png"))
+
+
+@pytest.fixture
+def small_bombs(monkeypatch):
+    """A size that a flipped byte makes up must not fill the memory of the machine that tests."""
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100_000)
+
+
+def reads_or_names_the_file(path, content):
+    path.write_bytes(content)
+    try:
+        found = read_image(path)
+    except (ValueError, FileNotFoundError) as error:
+        assert str(path) in str(error), f"{error!r} does not name {path}"
+    else:
+        assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3 and 0 not in found.shape
+
+
+EDIT = st.tuples(
+    st.sampled_from(["set", "insert", "delete", "cut", "flip"]),
+    st.floats(0, 1, exclude_max=True),
+    st.binary(min_size=1, max_size=6),
+)
+EDITS = st.lists(EDIT, min_size=1, max_size=4)
+"""Each (kind, place from 0 to 1, bytes)."""
+
+
+def mutated(content, changes):
+    content = bytearray(content)
+    for kind, place, new in changes:
+        at = int(place * len(content))
+        if kind == "set":
+            content[at : at + len(new)] = new
+        elif kind == "insert":
+            content[at:at] = new
+        elif kind == "delete":
+            del content[at : at + len(new)]
+        elif kind == "cut":
+            del content[at:]
+        elif content:
+            content[at] ^= 1 << new[0] % 8
+    return bytes(content)
+
+
+def chunks(png):
+    """The chunks of a PNG as (type, content)."""
+    at, found = 8, []
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        found.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return found
+
+
+def joined(parts):
+    """The reverse of ``chunks``, with checksums that are right."""
+    out = b"\x89PNG\r\n\x1a\n"
+    for kind, content in parts:
+        out += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SEEDS))
+def test_the_files_that_are_damaged_below_are_whole(tmp_path, name):
+    (tmp_path / name).write_bytes(SEEDS[name])
+    assert min(read_image(tmp_path / name).shape[:2]) >= 6
+    if name.endswith(".png"):
+        assert joined(chunks(SEEDS[name])) == SEEDS[name]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_bombs")
+@pytest.mark.parametrize("name", sorted(SEEDS))
+def test_every_truncation_and_every_single_damaged_byte_gives_a_picture_or_names_the_file(tmp_path, name):
+    content = SEEDS[name]
+    for length in range(0, len(content), 1 + len(content) // 300):
+        reads_or_names_the_file(tmp_path / name, content[:length])
+    for at in range(0, len(content), 1 + len(content) // 700):
+        for value in (0, 255, content[at] ^ 1):
+            reads_or_names_the_file(tmp_path / name, content[:at] + bytes([value]) + content[at + 1 :])
+
+
+@st.composite
+def damaged(draw):
+    """(name, bytes) of a file; of a PNG's parts some with checksums that are right, as a bug of a writer has it."""
+    way = draw(st.sampled_from(["bytes", "chunk", "rows", "order", "start"]))
+    if way == "start":
+        start = draw(st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF", b"II*\0", b"BM"]))
+        return "random.png", start + draw(st.binary(max_size=200))
+    name, changes = draw(st.sampled_from(sorted(SEEDS) if way == "bytes" else PNGS)), draw(EDITS)
+    if way == "bytes":
+        return name, mutated(SEEDS[name], changes)
+    parts = chunks(SEEDS[name])
+    if way == "chunk":
+        which = draw(st.integers(0, len(parts) - 1))
+        parts[which] = (parts[which][0], mutated(parts[which][1], changes))
+    if way == "rows":
+        parts = [(k, zlib.compress(mutated(zlib.decompress(c), changes)) if k == b"IDAT" else c) for k, c in parts]
+    if way == "order":
+        parts = draw(st.permutations(parts))[: draw(st.integers(1, len(parts)))]
+    return name, joined(parts)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_bombs")
+@settings(max_examples=1500, **SLOW)
+@given(damaged())
+def test_any_damage_gives_a_picture_or_names_the_file(tmp_path, file):
+    name, content = file
+    reads_or_names_the_file(tmp_path / name, content)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, **SLOW)
+@given(damaged())
+def test_any_damage_through_super_resolve_gives_a_picture_or_names_the_file(home, file):
+    name, content = file
+    path = home / name
+    path.write_bytes(content)
+    with contextlib.suppress(Exception):
+        if max(Image.open(path).size) > 500:
+            return  # a size that a turned byte made up
+    try:
+        result = e2.super_resolve(path, home / "ref.png")
+    except (ValueError, OSError) as error:
+        assert name in str(error) or not isinstance(error, ValueError)
+    else:
+        assert result.dtype == np.uint8 and result.shape[2] == 3

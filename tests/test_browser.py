@@ -367,7 +367,7 @@ def test_a_study_is_interrupted_gone_on_with_and_never_overwritten(browser, stud
 
     page = opened(browser, study, PHONE)
     begin(page, "p1")
-    page.get_by_text("Welcome back: going on at question 7").wait_for()
+    page.get_by_text("Welcome back: you continue at question 7").wait_for()
     for number in range(7, 27):
         page.get_by_text(f"question {number} of 26").wait_for()
         page.get_by_role("button", name="the right picture").click()

@@ -29,8 +29,9 @@ from e2ent2lib.report.oddities import oddities
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
 
-PART = Comparison(better="ours", worse="theirs", data=("toys",))
-CLAIM = Claim(name="toy", where="nowhere", says="ours is better", parts=(PART,))
+PART = Comparison("ours", "theirs", data=("toys",))
+CLAIM = Claim("toy", "nowhere", "ours is better", (PART,))
+FOLDER = ROOT / "data" / "results"
 
 
 def frame(scores, metric="psnr", reference="level 1", data="toys"):
@@ -64,8 +65,8 @@ def finding(scores, part=PART, **options):
     ],
 )
 def test_the_rule(effect, low, high, spread, expected):
-    found, why = verdict(effect, low, high, spread)
-    assert found == expected and bool(why) == (expected == NOT_SEPARABLE)
+    outcome, why = verdict(effect, low, high, spread)
+    assert outcome == expected and bool(why) == (expected == NOT_SEPARABLE)
 
 
 number = st.floats(-10, 10)
@@ -74,8 +75,8 @@ number = st.floats(-10, 10)
 @given(number, st.floats(0.01, 5), st.floats(0, 5))
 def test_the_rule_treats_both_signs_alike(effect, half, spread):
     flipped = {REPRODUCED: NOT_REPRODUCED, NOT_REPRODUCED: REPRODUCED, NOT_SEPARABLE: NOT_SEPARABLE}
-    found = verdict(effect, effect - half, effect + half, spread)[0]
-    assert verdict(-effect, -effect - half, -effect + half, spread)[0] == flipped[found]
+    outcome = verdict(effect, effect - half, effect + half, spread)[0]
+    assert verdict(-effect, -effect - half, -effect + half, spread)[0] == flipped[outcome]
 
 
 def test_a_claim_is_as_good_as_its_worst_part():
@@ -166,7 +167,7 @@ def test_trainings_are_paired_by_seed(monkeypatch):
         }
 
     monkeypatch.setattr(verdicts, "cards", cards)
-    part = InTraining(better="ours", worse="theirs", measure="mean PSNR")
+    part = InTraining("ours", "theirs", "mean PSNR")
     f = judge(replace(CLAIM, parts=(part,)), pd.DataFrame(), "compact", ROOT)[0]
     assert (f.effect, f.spread, f.images, f.verdict) == (2.5, 1.0, 2, REPRODUCED)
 
@@ -175,10 +176,16 @@ def test_a_timing_is_a_geometric_mean_with_its_interval(monkeypatch, tmp_path):
     path = tmp_path / "claims.json"
     path.write_text(json.dumps({"ratios": {"fast": [2.0, 8.0], "same": [0.97, 0.98], "slow": [0.4, 0.5]}}))
     monkeypatch.setattr(verdicts, "TIMINGS", path)
-    parts = Timing(key="fast"), Timing(key="same"), Timing(key="same", margin=0.05), Timing(key="slow"), Timing(key="?")
-    found = judge(replace(CLAIM, parts=parts), pd.DataFrame(), "compact", ROOT)
-    assert found[0].effect == pytest.approx(4.0) and 2 <= found[0].low <= found[0].high <= 8
-    assert [f.verdict for f in found] == [REPRODUCED, NOT_REPRODUCED, REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE]
+    parts = Timing("fast"), Timing("same"), Timing("same", margin=0.05), Timing("slow"), Timing("?")
+    findings = judge(replace(CLAIM, parts=parts), pd.DataFrame(), "compact", ROOT)
+    assert findings[0].effect == pytest.approx(4.0) and 2 <= findings[0].low <= findings[0].high <= 8
+    assert [f.verdict for f in findings] == [
+        REPRODUCED,
+        NOT_REPRODUCED,
+        REPRODUCED,
+        NOT_REPRODUCED,
+        NOT_TESTABLE,
+    ]
 
 
 def test_the_timings_that_claims_name_are_those_that_were_measured():
@@ -193,13 +200,16 @@ def test_the_timings_that_claims_name_are_those_that_were_measured():
 
 @pytest.fixture(scope="module")
 def stored():
-    folder = ROOT / "data/results"
-    return read_seeds(folder, "compact"), folder
+    return read_seeds(FOLDER, "compact")
 
 
 @pytest.fixture(scope="module")
-def found(stored):
-    return verdicts.judge_all(stored[0], "compact", stored[1])
+def findings(stored):
+    return verdicts.judge_all(stored, "compact", FOLDER)
+
+
+def claim_of(name):
+    return next(claim for claim in CLAIMS if claim.name == name)
 
 
 def test_every_claim_compares_models_that_exist_and_has_a_name_of_its_own():
@@ -208,113 +218,108 @@ def test_every_claim_compares_models_that_exist_and_has_a_name_of_its_own():
         assert {part.better, part.worse} <= SYSTEMS.keys()
 
 
-def test_a_verdict_is_what_a_second_way_to_compute_it_gives(stored, found):
+def test_a_verdict_is_what_a_second_way_to_compute_it_gives(findings):
     """From the result files alone, by another bootstrap."""
     rng = np.random.default_rng(9)
-    for findings in found.values():
-        for f in (f for f in findings if f.unit == "dB" and f.low is not None and not f.borrowed):
-            claim = next(c for c in CLAIMS if c.name == f.claim)
-            part = next(p for p in claim.parts if str(p) == f.part)
-            gains = []
-            for seed, folder in {0: stored[1], **seed_folders(stored[1])}.items():
-                sides = []
-                for model in (part.better, part.worse):
-                    files = (folder / "compact").glob(f"*/{model}.jsonl")
-                    rows = [
-                        json.loads(x) for p in files for x in p.read_text().splitlines() if p.parent.name in part.data
-                    ]
-                    sides.append({(r["dataset"], r["image"]): r["psnr"] for r in rows})
-                if all(sides):
-                    assert sides[0].keys() == sides[1].keys(), (seed, part)
-                    gains.append([sides[0][k] - sides[1][k] for k in sorted(sides[0])])
-            gains = np.array(gains)
-            means = gains.mean(0)[rng.integers(0, gains.shape[1], (20_000, gains.shape[1]))].mean(1)
-            assert f.effect == pytest.approx(gains.mean()), f.part
-            assert f.spread == pytest.approx(np.ptp(gains.mean(1)))
-            low, high = np.quantile(means, (0.025, 0.975))
-            if not (min(abs(low), abs(high)) < 0.005):  # so near to 0 two bootstraps may differ
-                covered = low <= 0 <= high or f.spread >= abs(f.effect)
-                assert (f.verdict == NOT_SEPARABLE) == covered, f.part
+    for part, f in (both for claim, parts in findings.items() for both in zip(claim.parts, parts)):
+        if f.unit != "dB" or f.low is None or f.borrowed:
+            continue
+        gains = []
+        for seed, folder in {0: FOLDER, **seed_folders(FOLDER)}.items():
+            sides = []
+            for model in (part.better, part.worse):
+                files = [p for p in (folder / "compact").glob(f"*/{model}.jsonl") if p.parent.name in part.data]
+                rows = [json.loads(line) for p in files for line in p.read_text().splitlines()]
+                sides.append({(r["dataset"], r["image"]): r["psnr"] for r in rows})
+            if all(sides):
+                assert sides[0].keys() == sides[1].keys(), (seed, part)
+                gains.append([sides[0][k] - sides[1][k] for k in sorted(sides[0])])
+        gains = np.array(gains)
+        means = gains.mean(0)[rng.integers(0, gains.shape[1], (20_000, gains.shape[1]))].mean(1)
+        assert f.effect == pytest.approx(gains.mean()), f.part
+        assert f.spread == pytest.approx(np.ptp(gains.mean(1)))
+        low, high = np.quantile(means, (0.025, 0.975))
+        if not (min(abs(low), abs(high)) < 0.005):  # so near to 0 two bootstraps may differ
+            covered = low <= 0 <= high or f.spread >= abs(f.effect)
+            assert (f.verdict == NOT_SEPARABLE) == covered, f.part
 
 
 @pytest.mark.parametrize("name", ["relevant", "reference", "srntt", "stereo", "mse"])
-def test_a_sign_flipped_in_a_copy_of_the_results_flips_the_verdict(stored, found, name):
-    results, folder = stored
-    claim = next(c for c in CLAIMS if c.name == name)
-    before = found[claim]
+def test_a_sign_flipped_in_a_copy_of_the_results_flips_the_verdict(stored, findings, name):
+    claim = claim_of(name)
+    before, part, flipped = findings[claim], claim.parts[0], stored.copy()
     assert overall(before) == REPRODUCED
-    flipped = results.copy()
-    part = claim.parts[0]
-    gain = paired(part, results).mean(axis=1)
-    mine = (results["model"] == part.better) & (results["reference"] == part.references[0])
-    for (data, image), value in gain.items():
-        here = mine & (results["dataset"] == data) & (results["image"] == image)
-        flipped.loc[here, part.metric] = results.loc[here, part.metric] - 2 * value
-    after = judge(claim, flipped, "compact", folder)
+    mine = (stored["model"] == part.better) & (stored["reference"] == part.references[0])
+    for (data, image), value in paired(part, stored).mean(axis=1).items():
+        flipped.loc[mine & (stored["dataset"] == data) & (stored["image"] == image), part.metric] -= 2 * value
+    after = judge(claim, flipped, "compact", FOLDER)
     assert after[0].effect == pytest.approx(-before[0].effect) and after[0].verdict == NOT_REPRODUCED
     assert overall(after) == NOT_REPRODUCED
 
 
-def test_levels_need_the_whole_of_cufed5(found):
-    claim = next(c for c in CLAIMS if c.name == "levels")
-    assert overall(found[claim]) == NOT_TESTABLE and all("1 image(s) of cufed5" in f.why for f in found[claim])
+def test_levels_need_the_whole_of_cufed5(findings):
+    parts = findings[claim_of("levels")]
+    assert overall(parts) == NOT_TESTABLE and all("1 image(s) of cufed5" in f.why for f in parts)
 
 
 def test_an_unknown_claim_is_refused(stored):
-    with pytest.raises(ValueError, match="no claim is called 'nonsense'"):
-        verdicts.judge_all(stored[0], "compact", stored[1], ["nonsense"])
+    with pytest.raises(ValueError, match="nonsense"):
+        verdicts.judge_all(stored, "compact", FOLDER, ["nonsense"])
 
 
-def test_what_is_written_holds_every_part_once(stored, found, tmp_path):
-    csv, md, images = claims_report.save(found, stored[0], tmp_path)
+def test_what_is_written_holds_every_part_once(stored, findings, tmp_path):
+    csv, md, images = claims_report.save(findings, stored, "compact", tmp_path)
     lines = pd.read_csv(images)
-    for f in (f for fs in found.values() for f in fs if f.unit == "dB" and f.low is not None):
+    for f in (f for fs in findings.values() for f in fs if f.unit == "dB" and f.low is not None):
         mine = lines[(lines["claim"] == f.claim) & (lines["part"] == f.part)]
         assert mine["effect"].mean() == pytest.approx(f.effect) and mine["training"].nunique() == f.trainings
     table = pd.read_csv(csv)
     assert list(table["part"]) == [str(p) for c in CLAIMS for p in c.parts]
     assert set(table["verdict"]) <= {REPRODUCED, NOT_REPRODUCED, NOT_SEPARABLE, NOT_TESTABLE}
     assert table.loc[table["verdict"] == NOT_TESTABLE, "why"].notna().all()
-    assert all(c.says in md.read_text() for c in CLAIMS) and all(c.name in claims_report.text(found) for c in CLAIMS)
+    text = md.read_text(encoding="utf-8")
+    assert all(text.count(f"`{c.name}`") == 1 and c.says in text for c in CLAIMS)
+    assert all(c.says in claims_report.overview(findings) for c in CLAIMS)
+
+
+@pytest.mark.parametrize("claim", [c for c in CLAIMS if c.budgets], ids=lambda c: c.name)
+def test_minutes_of_training_in_a_caveat_are_those_of_the_cards(claim):
+    told = claims_report.caveat(claim, "compact")
+    for model in {m for part in claim.parts for m in (part.better, part.worse)}:
+        card = json.loads((ROOT / "weights" / "compact" / f"{model}.json").read_text(encoding="utf-8"))
+        assert f"{model} {card['seconds'] / 60:.0f}" in told
+        assert not card["started_from"] or f"after {card['started_from']['model']}'s" in told
 
 
 def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored, monkeypatch):
-    results, _ = stored
-    claim = next(c for c in CLAIMS if c.name == "alpha")
-    asked = []
+    claim, asked = claim_of("alpha"), []
 
     def evaluate(name, data, *, profile, protocol, perceptual):
         asked.append((name, data, perceptual))
-        same = (results["model"] == name) & (results["dataset"] == data) & (results["reference"] == "level 1")
-        return results[same & (results["training"] == 0)].assign(psnr=lambda r: r["psnr"] + 1).to_dict("records")
+        same = (stored["model"] == name) & (stored["dataset"] == data) & (stored["reference"] == "level 1")
+        return stored[same & (stored["training"] == 0)].assign(psnr=lambda r: r["psnr"] + 1).to_dict("records")
 
     monkeypatch.setattr(verdicts, "evaluate", evaluate)
-    again = verdicts.measured_again([claim], results, "compact", ["motorcycle"])
+    again = verdicts.measured_again([claim], stored, "compact", ["motorcycle"])
     assert {a[0] for a in asked} == {p.better for p in claim.parts} | {p.worse for p in claim.parts}
-    assert {a[1:] for a in asked} == {("motorcycle", False)} and len(again) == len(results)
-    before, after = (paired(claim.parts[0], r) for r in (results, again))
-    pd.testing.assert_frame_equal(before, after)  # both sides moved by 1 dB
-    usual = (
-        (again["model"] == "e2ent2-ablation") & (again["dataset"] == "motorcycle") & (again["reference"] == "level 1")
-    )
-    scores = (
-        again[usual].set_index("training")["psnr"]
-        - verdicts.scores(results, "e2ent2-ablation", "level 1", "psnr", ["motorcycle"]).iloc[0]
-    )
-    assert scores.round(6).to_dict() == {0: 1.0, 1: 0.0, 2: 0.0}
+    assert {a[1:] for a in asked} == {("motorcycle", False)} and len(again) == len(stored)
+    pd.testing.assert_frame_equal(*(paired(claim.parts[0], r) for r in (stored, again)))  # both sides moved by 1 dB
+    before, after = (verdicts.scores(r, "e2ent2-ablation", "level 1", "psnr", ["motorcycle"]) for r in (stored, again))
+    assert (after - before).iloc[0].round(6).to_dict() == {0: 1.0, 1: 0.0, 2: 0.0}
 
 
 # ---- ablations, oddities ----
 
 
 def test_over_seeds_is_of_the_images_that_all_have():
-    results = frame({("a", 0): [1, 3], ("a", 1): [2, 4], ("b", 0): [5, 7, 9], ("b", 1): [5, 7, 9], ("b", 2): [1]})
-    found = ablations.over_seeds(results, ["a", "b"]).set_index("model")
-    assert found.loc["a", ["images", "seed 0", "seed 1", "mean", "spread"]].tolist() == [2, 2.0, 3.0, 2.5, 1.0]
-    assert found.loc["b", ["images", "mean", "spread"]].tolist() == [2, 6.0, 0.0]
+    a, b = "e2ent2-alpha-100", "e2ent2-alpha-010"
+    results = frame({(a, 0): [1, 3], (a, 1): [2, 4], (b, 0): [5, 7, 9], (b, 1): [5, 7, 9], (b, 2): [1]})
+    lines = ablations.over_seeds(results, [a, b]).set_index("model")
+    assert lines.loc[a, ["images", "seed 0", "seed 1", "mean", "spread"]].tolist() == [2, 2.0, 3.0, 2.5, 1.0]
+    assert lines.loc[b, ["images", "mean", "spread"]].tolist() == [2, 6.0, 0.0]
 
 
 def test_the_printed_numbers_bear_every_oddity_out():
-    found = oddities()
-    assert len(found) == 6 and all(o.holds for o in found)
-    assert "0.37 and 1.34 dB" in found[1].numbers and "0.60 and 1.71 dB, 0.040 and 0.062" in found[1].numbers
+    odd = oddities()
+    assert len(odd) == 6 and all(o.holds for o in odd)
+    assert "0.37 and 1.34 dB" in odd[1].numbers and "0.60 and 1.71 dB, 0.040 and 0.062" in odd[1].numbers

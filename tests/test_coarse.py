@@ -5,20 +5,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import network, picture
+from tiny import maps, network, picture
 
 from e2ent2lib.exact.place import similarity_map
 from e2ent2lib.matching import match
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.coarse import Lookup, Places, match_coarse
 from e2ent2lib.photos.inference import enlarge
+from e2ent2lib.photos.options import Options
 
 few = settings(deadline=None, max_examples=30)
-
-
-def maps(*sizes, channels=5, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(1, channels, h, w, generator=generator) for h, w in sizes]
 
 
 @few
@@ -66,13 +62,14 @@ def test_maps_too_small_to_be_halved_are_matched_exactly():
 def test_it_is_an_option_of_networks_that_tile():
     lr, refs = picture(29, 38), [picture(96, 112, 1), picture(64, 80, 2)]
     model = network("e2ent2-mse")
-    near, exact = (tiles.enlarge(model, lr, refs, matching=m) for m in ("coarse", "exact"))
+    near, exact = (tiles.enlarge(model, lr, refs, Options(matching=m)) for m in ("coarse", "exact"))
     same = (near.matches.index == exact.matches.index) & (near.matches.source == exact.matches.source)
     assert 0.3 < same.float().mean() < 1
     assert (near.confidence <= exact.confidence + 1e-4).all()
     assert near.image.shape == exact.image.shape
-    with pytest.raises(ValueError, match="unknown matching 'near'; choose 'exact'"):
-        tiles.enlarge(model, lr, refs, matching="near")
-    with pytest.raises(ValueError, match="knows no coarse matching"):
-        enlarge(network("srntt"), lr, refs, matching="coarse")
-    np.testing.assert_array_equal(tiles.enlarge(model, lr, matching="coarse").image, tiles.enlarge(model, lr).image)
+    with pytest.raises(ValueError, match="matching 'near'"):
+        Options(matching="near")
+    coarse = Options(matching="coarse")
+    with pytest.raises(ValueError, match="coarse matching"):
+        enlarge(network("srntt"), lr, refs, coarse)
+    np.testing.assert_array_equal(tiles.enlarge(model, lr, (), coarse).image, tiles.enlarge(model, lr).image)

@@ -1,6 +1,7 @@
 """What `e2ent2 data check` finds, whole and partial, sound and spoilt (data/check.py)."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from data_files import call, noise, put, save
 from PIL import Image
 
 from e2ent2lib.data.check import check, looks_swapped
-from e2ent2lib.data.pairs import fingerprint
+from e2ent2lib.data.pairs import DATASETS, fingerprint
 
 LEFT, RIGHT = (view[:, :600] for view in skimage.data.stereo_motorcycle()[:2])
 
@@ -55,9 +56,6 @@ def test_a_whole_set_has_its_plain_title_and_more_than_it_has_is_an_error(data):
 def test_what_is_not_here_is_an_error_that_says_how_to_get_it(data, name):
     with pytest.raises(FileNotFoundError, match=r"data/README\.md"):
         check(name, progress=False)
-
-
-def test_an_unknown_set_is_refused(data):
     with pytest.raises(ValueError, match="cufed7"):
         check("cufed7", progress=False)
 
@@ -116,24 +114,17 @@ def test_a_missing_partner_is_named(data, monkeypatch, name, files, lacking):
 
 @pytest.mark.parametrize("size", [(160, 161), (80, 80), (159, 160)])
 def test_a_cufed_input_of_another_size_is_named_with_both(data, size):
-    put(data, "CUFED/input/a.png", "CUFED/ref/a.png", size=(160, 160))
+    put(data, "CUFED/input/a.png", size=(160, 160))
+    put(data, "CUFED/ref/a.png", size=(160, 159), first=1)  # as some of the owners are
+    sound("cufed")
     put(data, "CUFED/input/a.png", size=size)
     error("cufed", "input/a.png", f"{size[1]}×{size[0]}", "160×160")
 
 
-def test_a_cufed_reference_may_be_159_wide_as_some_of_the_owners_are(data):
-    put(data, "CUFED/input/a.png", size=(160, 160))
-    put(data, "CUFED/ref/a.png", size=(160, 159), first=1)
-    sound("cufed")
-
-
-def test_views_of_unlike_size_are_named_with_both_sizes(data):
+def test_views_of_unlike_size_and_tiny_ones_are_named_with_their_sizes(data):
     put(data, "Middlebury/Piano_L.png", size=(30, 40))
     put(data, "Middlebury/Piano_R.png", size=(30, 44), first=1)
     error("middlebury", "Piano_L.png", "40×30", "44×30")
-
-
-def test_a_tiny_image_is_named(data):
     put(data, "Middlebury/Piano_L.png", "Middlebury/Piano_R.png", size=(11, 40))
     found = errors("middlebury")
     assert len(found) == 2 and all("40×11" in line for line in found)
@@ -147,13 +138,10 @@ def test_a_picture_that_is_there_twice_is_named_whatever_its_file(data, copy):
     error("cufed5", "001_0.png", copy, "of one pair" if copy.startswith("001") else "would count twice")
 
 
-def test_photographs_without_references_are_a_warning(data):
+def test_photographs_are_counted_and_those_without_references_are_a_warning(data):
     put(data, "SunHays80/img_001_SRF_8_HR.png", "SunHays80/img_002_SRF_8_HR.png")
     (warning,) = sound("sunhays").warnings
     assert warning.startswith("2 of 2 have no reference")
-
-
-def test_urban100_counts_its_photographs(data):
     put(data, "Urban100/img_001.png", size=(60, 60))
     assert sound("urban100").notes[0].startswith("Urban100 (1 of 100): 1 pairs")
 
@@ -162,10 +150,9 @@ def test_training_photographs_are_counted_and_twins_are_a_warning(data):
     put(data, "train/T91/t1.bmp", "train/T91/t2.bmp")
     save(data / "train/T91/t3.bmp", noise(16, 16, 1))
     found = sound("t91")
-    assert found.notes == [
-        "T91: 3 of 91 photographs are here",
-        "none of 3 training photographs is one of 2 evaluation images",
-    ]
+    assert found.notes[0] == "T91: 3 of 91 photographs are here"
+    evaluation = 2 + 244  # the motorcycle's, and those of ViewPairs' list
+    assert found.notes[1] == f"none of 3 training photographs is one of {evaluation} evaluation images"
     assert len(found.warnings) == 1 and "t2.bmp and" in found.warnings[0] and "t3.bmp" in found.warnings[0]
 
 
@@ -176,6 +163,14 @@ def test_a_file_that_is_no_longer_what_was_fetched_is_named(data):
     sound("cufed5")
     put(data, "CUFED5/001_2.png", first=99)
     error("cufed5", "001_2.png")
+
+
+def test_a_whole_set_with_other_pictures_than_it_is_known_by_is_named(data, monkeypatch):
+    put(data / "KITTI2012", *(f"{n:06}_10{side}.png" for n in range(20) for side in "LR"))
+    error("kitti2012", data / "KITTI2012")
+    pixels = fingerprint([noise(16, 16, seed) for seed in range(40)])
+    monkeypatch.setitem(DATASETS, "kitti2012", replace(DATASETS["kitti2012"], pixels=pixels))
+    assert sound("kitti2012").notes[0].startswith("KITTI 2012: 20 pairs")
 
 
 # ---- left and right ----

@@ -115,10 +115,8 @@ def test_pictures_of_two_sizes_are_no_stereo_pair():
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "I;16"])
 def test_an_upload_is_read_whatever_its_format(mode):
     grey = np.linspace(0, 255, 60 * 90).reshape(60, 90)
-    image = (
-        Image.fromarray((grey * 257).astype(np.uint16)) if mode == "I;16" else Image.fromarray(grey.astype(np.uint8))
-    )
-    image = image if mode == "I;16" else image.convert(mode)
+    wide = Image.fromarray((grey * 257).astype(np.uint16))
+    image = wide if mode == "I;16" else Image.fromarray(grey.astype(np.uint8)).convert(mode)
     buffer = io.BytesIO()
     image.save(buffer, "tiff")
     found = read_upload("x.tif", buffer.getvalue())

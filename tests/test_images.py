@@ -25,9 +25,7 @@ def bicubic_weights(length, r):
     """The antialiased bicubic kernel (a = −0.5, four output pixels wide), as a matrix of length/r rows."""
     out = length // r
     centre = (np.arange(out)[:, None] + 0.5) * r
-    x = np.abs(np.arange(length)[None] + 0.5 - centre) / r
-    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    weights = np.where(x < 1, near, np.where(x < 2, far, 0))
+    weights = np.vectorize(keys)((np.arange(length)[None] + 0.5 - centre) / r, -0.5)
     return weights / weights.sum(1, keepdims=True)
 
 

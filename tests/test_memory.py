@@ -39,15 +39,20 @@ def command(tmp_path):
     return [sys.executable, "-c", LIMITED, "upscale", str(tmp_path / "low.png"), *named, "--profile", "compact"]
 
 
-def run(command, **options):
+def run(command):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("E2ENT2_")}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=-1, stderr=-1, **options)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=-1, stderr=-1)
+
+
+def finished(process):
+    """Standard output and error of a process that succeeds."""
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return out, err
 
 
 def test_a_sixteenth_of_the_large_case_needs_little_memory(command, tmp_path):
-    process = run(command)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
+    out, err = finished(run(command))
     assert int(out.splitlines()[-1]) < 2048  # MiB, of which Python and PyTorch are over 400
     assert read_image(tmp_path / "out.png").shape == (1000, 1000, 3)
     assert "matching" in err and "row/s" in err.replace("s/row", "row/s")  # progress, with an estimate
@@ -66,12 +71,9 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(command, tmp_path, si
     if sign == signal.SIGINT:
         assert "what was matched is kept" in err.splitlines()[-1]
         assert sorted(p.name for p in tmp_path.iterdir()) == [".out.png.matches", "low.png", "ref.png"]
-    process = run(command)
-    _, err = process.communicate()
-    assert process.returncode == 0, err
+    finished(run(command))
     assert not kept.exists()
-    made = read_image(tmp_path / "out.png")
+    resumed = read_image(tmp_path / "out.png")
     (tmp_path / "out.png").unlink()
-    process = run(command)
-    process.communicate()
-    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), made)
+    finished(run(command))
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), resumed)

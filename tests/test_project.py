@@ -16,19 +16,15 @@ from safetensors.torch import load_file
 from tiny import RECIPES
 
 from e2ent2lib.config import COMPACT
-from e2ent2lib.measure import verdicts
-from e2ent2lib.measure.results import read_results, read_rows, read_seeds
-from e2ent2lib.report import claims_report
-from e2ent2lib.report.ablations import cards
-from e2ent2lib.report.paper import TITLES
-from e2ent2lib.report.references import save_summary
-from e2ent2lib.report.tables import save_tables, systems_of, table
+from e2ent2lib.measure.results import cards, read_results, read_rows
+from e2ent2lib.report import pages
+from e2ent2lib.report.tables import systems_of, table
 from e2ent2lib.runs.files import file_sha256
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / "README.md", ROOT / "FAULTS.md", ROOT / "data" / "README.md", *NOTEBOOKS]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data" / "README.md", *NOTEBOOKS]
 
 
 def bounds(lines: list[str]) -> dict[str, str]:
@@ -128,14 +124,12 @@ def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Pa
     vgg = sum(v.numel() for k, v in load_file(card.with_suffix(".safetensors")).items() if "vgg." in k)
     assert card.with_suffix(".safetensors").stat().st_size - 4 * vgg <= 4_000_000
     assert not vgg or "torchvision" in facts["vgg"]["weights"]  # never random ones
-    assert {"data", "seed", "steps", "seconds", "machine", "history", "provisional", "licence"} <= facts.keys()
-    assert not facts["provisional"] or facts["seconds"] <= 20 * 60
-    assert facts.get("in_tables", True) or (facts["provisional"] and facts["seconds"] <= 5 * 60)
+    assert {"data", "seed", "steps", "seconds", "machine", "history", "licence"} <= facts.keys()
 
 
 def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_group_the_same_crops():
     facts = [json.loads(p.read_text()) for p in sorted((ROOT / "weights/compact").glob("*.json"))]
-    facts = [f for f in facts if f["model"] in RECIPES and not f["provisional"] and not RECIPES[f["model"]].ablation]
+    facts = [f for f in facts if f["model"] in RECIPES and not RECIPES[f["model"]].ablation]
     rows = {name for number in (1, 2) for _, name in systems_of(number) if not SYSTEMS[name].card}
     assert {f["model"] for f in facts} >= rows | {"srresnet"}
     same = {(f["data"]["fingerprint"], f["profile"]["channels"], f["selection"].rsplit(":", 1)[0]) for f in facts}
@@ -155,7 +149,7 @@ def test_all_ablations_ship_one_seed_of_three_trained_alike_and_the_scores_of_al
     for name in (n for n, recipe in RECIPES.items() if recipe.ablation):
         found = cards(name, "compact", results)
         assert [found[seed]["seed"] for seed in (0, 1, 2)] == [0, 1, 2] and len(found) == 3, name
-        assert all(not f["provisional"] and f["selected_step"] == f["steps"] for f in found.values())
+        assert all(f["selected_step"] == f["steps"] for f in found.values())
         started = {(f["started_from"] or {}).get("sha256") for f in found.values()}
         pretrained = json.loads((ROOT / "weights/compact/sisr-pretrained.json").read_text())["sha256"]
         assert started == ({None} if name == "feature-vgg" else {pretrained})
@@ -176,7 +170,7 @@ def test_no_file_names_a_path_of_somebodys_machine():
 
 
 def test_every_test_that_the_table_of_faults_names_exists():
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "FAULTS.md").read_text(encoding="utf-8"))
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8"))
     assert len(named) > 50
     for file, name in named:
         assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}::{name}"
@@ -199,13 +193,6 @@ def test_the_command_says_what_went_wrong_in_one_line():
     assert not (ROOT / "tests" / "out.png").exists()
 
 
-def test_the_readme_shows_the_tables_of_the_committed_results(tmp_path: Path):
-    results = read_results(ROOT / "data" / "results", "compact")
-    save_tables(results, "compact", tmp_path)
-    save_summary(results, tmp_path)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = verdicts.judge_all(read_seeds(ROOT / "data" / "results", "compact"), "compact", ROOT / "data" / "results")
-    assert claims_report.overview(found) in readme, "e2ent2 claims"
-    for number in TITLES:
-        assert (tmp_path / f"table{number}.md").read_text(encoding="utf-8") in readme, f"e2ent2 report, table {number}"
-    assert (tmp_path / "reference_effect.md").read_text(encoding="utf-8") in readme, "e2ent2 report"
+def test_the_pages_made_of_the_committed_scores_and_cards_are_current():
+    for name, text in pages.pages(ROOT, "compact").items():
+        assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: make results"

@@ -1,6 +1,9 @@
-"""`make reproduce`: measures what is missing, names a cell that moved, and says when nothing was measured."""
+"""Measuring everything, and `make reproduce`: what is stale, what moved, and that the checkout stays as it was."""
 
+import ast
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +11,12 @@ import pytest
 from PIL import Image
 
 from e2ent2lib.config import SMOKE
+from e2ent2lib.data.pairs import DATASETS
+from e2ent2lib.measure import everything
+from e2ent2lib.measure.evaluate import SCORING, code_fingerprint
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
 from e2ent2lib.report import reproduce as module
+from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model, save_model
 from e2ent2lib.runs.provenance import ROOT
 
@@ -19,7 +26,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A smoke-size model and one tiny stereo pair."""
     monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
-    save_model(build_model("e2ent2-mse", SMOKE), {"provisional": True}, tmp_path / "weights" / "smoke", "e2ent2-mse")
+    save_model(build_model("e2ent2-mse", SMOKE), {}, tmp_path / "weights" / "smoke", "e2ent2-mse")
     (tmp_path / "data" / "Middlebury").mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (33, 50, 3), dtype=np.uint8)
     for side in "LR":
@@ -27,45 +34,97 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_data_sets_with_a_pair_here_are_found(small):
-    assert module.data_here() == ["motorcycle", "middlebury"]
+def measured(small: Path, **options) -> dict[str, Path]:
+    """The files of both systems on the tiny pair after measuring what is stale."""
+    everything.measure_all(small / "results", "smoke", ["middlebury"], progress=False, **options)
+    return {m: result_file(small / "results", "smoke", "middlebury", m) for m in ("bicubic", "e2ent2-mse")}
 
 
-def test_what_settings_are_chosen_on_is_not_measured_for_the_tables(small):
+def test_data_sets_with_a_pair_here_are_found_but_not_those_that_settings_are_chosen_on(small):
     for name in ("a", "b"):
         picture = small / "data" / "train" / "scenes" / "kermit" / f"{name}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(picture)
-    assert module.DATASETS["views"].lister()
-    assert "views" not in module.data_here()
+    assert DATASETS["views"].lister()
+    assert everything.available_data() == ["motorcycle", "middlebury"]
 
 
 def test_what_is_measured_already_is_kept_and_what_changed_is_measured_again(small):
-    module.measure_all(small / "results", "smoke", ["middlebury"], progress=False)
-    files = {m: result_file(small / "results", "smoke", "middlebury", m) for m in ("bicubic", "e2ent2-mse")}
-    before = {m: f.read_bytes() for m, f in files.items()}
-    module.measure_all(small / "results", "smoke", ["middlebury"], progress=False)
-    assert {m: f.read_bytes() for m, f in files.items()} == before  # rows carry seconds and date: not measured twice
-    model = build_model("e2ent2-mse", SMOKE)
-    save_model(model, {"provisional": True}, small / "weights" / "smoke", "e2ent2-mse")
-    module.measure_all(small / "results", "smoke", ["middlebury"], progress=False)
-    assert files["bicubic"].read_bytes() == before["bicubic"]
-    assert files["e2ent2-mse"].read_bytes() != before["e2ent2-mse"]
+    before = {m: f.read_bytes() for m, f in measured(small).items()}
+    assert {m: f.read_bytes() for m, f in measured(small).items()} == before  # they carry seconds and date
+    save_model(build_model("e2ent2-mse", SMOKE), {}, small / "weights" / "smoke", "e2ent2-mse")
+    after = {m: f.read_bytes() for m, f in measured(small).items()}
+    assert after["bicubic"] == before["bicubic"] and after["e2ent2-mse"] != before["e2ent2-mse"]
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(small):
+    alone = {m: read_rows(f)[0] for m, f in measured(small).items()}
+    shutil.rmtree(small / "results")
+    for model, file in measured(small, processes=2).items():
+        (row,) = read_rows(file)
+        assert row["psnr"] == pytest.approx(alone[model]["psnr"], abs=1e-4)
+        assert row["checkpoint_sha256"] == alone[model]["checkpoint_sha256"]
+
+
+def imported_by(module: str, seen: set[Path]) -> set[Path]:
+    """The files of the library that a module imports, and what they import, on loading or later."""
+    stem = ROOT.joinpath(*module.split("."))
+    file = next((f for f in (stem.with_suffix(".py"), stem / "__init__.py") if f.is_file()), None)
+    if file and file not in seen:
+        seen.add(file)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    imported_by(name, seen)
+    return seen
+
+
+def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_on():
+    known = ["photos/coarse.py", "runs/files.py", "runs/provenance.py"]  # another way to match; files; facts
+    files = {f.relative_to(ROOT / "e2ent2lib") for f in imported_by("e2ent2lib.measure.evaluate", set())}
+    other = [f for f in files if f.name != "__init__.py" and not any(f.is_relative_to(part) for part in SCORING)]
+    assert sorted(f.as_posix() for f in other) == known
+
+
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("matching.py", True),
+        ("exact/kernel.py", True),
+        ("models/blocks.py", True),
+        ("systems/landmark.py", True),
+        ("photos/images.py", True),
+        ("measure/metrics.py", True),
+        ("data/pairs.py", True),
+        ("measure/verdicts.py", False),
+        ("report/tables.py", False),
+        ("explore/drawing.py", False),
+        ("train.py", False),
+        ("cli.py", False),
+    ],
+)
+def test_a_score_is_stale_when_the_code_that_computes_it_changed(tmp_path, monkeypatch, file, stale):
+    before, whole = code_fingerprint(), code_fingerprint(("",))
+    assert all((ROOT / "e2ent2lib" / part).exists() for part in SCORING)
+    shutil.copytree(ROOT / "e2ent2lib", tmp_path / "e2ent2lib")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert (code_fingerprint(), code_fingerprint(("",))) == (before, whole)
+    with (tmp_path / "e2ent2lib" / file).open("a") as source:
+        source.write("# changed\n")
+    assert (code_fingerprint() != before) == stale and code_fingerprint(("",)) != whole
 
 
 def test_a_cell_that_moved_is_named_and_a_data_set_that_is_not_stored_is_not_compared(small):
-    measured, stored = small / "results", small / "stored"
-    module.measure_all(measured, "smoke", ["middlebury"], progress=False)
-    assert module.compare(measured, stored, "smoke") == []
-    for model in ("bicubic", "e2ent2-mse"):
-        rows = read_rows(result_file(measured, "smoke", "middlebury", model))
-        write_rows(result_file(stored, "smoke", "middlebury", model), rows)
-    assert module.compare(measured, stored, "smoke") == []
+    files, stored = measured(small), small / "stored"
+    assert module.moved_cells(small / "results", stored, "smoke") == []
+    for model, file in files.items():
+        write_rows(result_file(stored, "smoke", "middlebury", model), read_rows(file))
+    assert module.moved_cells(small / "results", stored, "smoke") == []
     path = result_file(stored, "smoke", "middlebury", "bicubic")
     write_rows(path, [row | {"psnr": row["psnr"] + 0.03} for row in read_rows(path)])
-    (message,) = module.compare(measured, stored, "smoke")
-    assert "psnr of bicubic on Toy_L" in message
-    assert "smoke/middlebury/bicubic.jsonl" in message
+    (message,) = module.moved_cells(small / "results", stored, "smoke")
+    assert "psnr of bicubic on Toy_L" in message and "smoke/middlebury/bicubic.jsonl" in message
 
 
 def test_every_committed_score_was_measured_under_the_default_protocol_by_a_model_that_ships():
@@ -77,23 +136,36 @@ def test_every_committed_score_was_measured_under_the_default_protocol_by_a_mode
         assert "+changes" not in row["commit"]
 
 
-def test_the_quick_tables_say_that_nothing_was_measured(tmp_path, monkeypatch):
+@pytest.fixture
+def checkout():
+    """Checks that git sees no change after the test."""
+
+    def status() -> str:
+        return subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout
+
+    before = status(), {p: p.read_bytes() for p in (ROOT / "figures").iterdir()}
+    yield
+    assert (status(), {p: p.read_bytes() for p in (ROOT / "figures").iterdir()}) == before
+
+
+def test_the_quick_tables_say_that_nothing_was_measured(tmp_path, monkeypatch, checkout):
     monkeypatch.setattr(module.figures, "draw_all", lambda *_, **__: [])
-    monkeypatch.setattr(module, "draw_effect", lambda *_: [])
     summary, wrong = module.reproduce(tmp_path, quick=True, progress=False)
     assert wrong == []
     assert module.QUICK in summary
     assert not (tmp_path / "results").exists()
+    assert {p.name for p in (tmp_path / "figures").glob("*.png")} == {"reference_effect.png", "claims.png"}
     for number in range(1, 5):
         for suffix in (".csv", ".md", ".tex"):
             assert module.QUICK in (tmp_path / "tables" / f"table{number}{suffix}").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_a_whole_reproduction_agrees_with_the_committed_results(tmp_path):
+def test_a_whole_reproduction_agrees_with_the_committed_results(tmp_path, checkout):
     summary, wrong = module.reproduce(tmp_path, progress=False)
     assert wrong == []
     for number in range(1, 5):
         assert f"Table {number}" in summary
         assert (tmp_path / "tables" / f"table{number}.csv").is_file()
     assert len(list((tmp_path / "notebooks").glob("*.ipynb"))) == len(list((ROOT / "notebooks").glob("*.ipynb")))
+    assert len(list((tmp_path / "figures").glob("fig*.png"))) == len(module.figures.FIGURES)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from e2ent2lib.explore import inputs
 from e2ent2lib.explore.photos import read_upload
-from e2ent2lib.photos.images import NEVER_OPENED, as_rgb, read_image
-from e2ent2lib.photos.photograph import read_photograph
+from e2ent2lib.photos.images import as_rgb, read_image
+from e2ent2lib.photos.photograph import NEVER_OPENED, read_photograph
 from e2ent2lib.runs.provenance import ROOT
 
 SOURCES = sorted(p for folder in ("e2ent2lib", "benchmarks") for p in (ROOT / folder).rglob("*.py"))

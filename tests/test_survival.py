@@ -133,6 +133,19 @@ def test_best_and_last_weights_are_checkpoints_that_load_while_training_goes_on(
     assert not files_differ(tmp_path / "best/sisr.safetensors", tmp_path / "sisr.safetensors")
 
 
+THREADS = """
+import torch
+from e2ent2lib.matching import match
+before = torch.get_num_threads()
+match(torch.rand(1, 8, 24, 24), torch.rand(1, 8, 24, 24))
+assert torch.get_num_threads() == before == 1
+"""
+
+
+def test_a_match_leaves_torchs_threads_on_which_the_bits_of_a_resumed_run_depend():
+    subprocess.run([sys.executable, "-c", THREADS], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
 # a full disk
 
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import MODELS, network, picture
+from tiny import MODELS, maps, network, picture
 
 from e2ent2lib import matching
 from e2ent2lib.config import SMOKE
 from e2ent2lib.matching import Matches, match, swap
 from e2ent2lib.photos import inference, tiles
 from e2ent2lib.photos.images import to_image
+from e2ent2lib.photos.options import Options
 from e2ent2lib.runs.checkpoints import build_model
 
 few = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -40,18 +41,10 @@ def assert_equal_to_rounding(found, expected):
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
 
-@pytest.mark.parametrize("name", tileable(False))
-def test_single_images_in_tiles_of_any_size_are_the_image_of_the_whole(name, monkeypatch):
-    model, lr = network(name), picture(29, 34)
-    expected = as_a_whole(model, lr, [])
-    for side in (12, 20, 40):
-        monkeypatch.setattr(tiles, "TILE", side)
-        assert_equal_to_rounding(tiles.enlarge(model, lr).image, expected)
-
-
-@pytest.mark.parametrize("name", tileable(True))
-def test_with_references_in_tiles_of_any_size_it_is_the_image_of_the_whole(name, monkeypatch):
-    model, lr, refs = network(name), picture(29, 38), [picture(48, 80, 1), picture(64, 40, 2)]
+@pytest.mark.parametrize(("name", "references"), [(n, refs) for refs in (False, True) for n in tileable(refs)])
+def test_in_tiles_of_any_size_it_is_the_image_of_the_whole(name, references, monkeypatch):
+    model, lr = network(name), picture(29, 38)
+    refs = [picture(48, 80, 1), picture(64, 40, 2)] if references else []
     expected = as_a_whole(model, lr, refs)
     for side, kept, band in ((9, 0, 1), (16, 200_000, 10**5), (64, WHOLE, WHOLE)):
         monkeypatch.setattr(tiles, "TILE", side)
@@ -99,22 +92,12 @@ def test_the_tiles_cover_each_cell_once():
         assert (count == 1).all()
 
 
-def maps(*sizes, channels=4, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(1, channels, h, w, generator=generator) for h, w in sizes]
-
-
-def test_matches_in_bands_are_matches_of_the_whole(monkeypatch):
+def test_matches_in_bands_are_those_of_the_whole_also_after_an_interruption(monkeypatch, tmp_path):
     query, *keys = maps((13, 9), (8, 12), (10, 6))
     monkeypatch.setattr(tiles, "BAND", 1500)
     for found, expected in zip(tiles.match_in_bands(query, keys, "l2"), match(query, keys)):
         assert torch.equal(found, expected)
-
-
-def test_an_interrupted_match_goes_on_where_it_was_and_ends_the_same(monkeypatch, tmp_path):
-    query, *keys = maps((13, 9), (8, 12), (10, 6))
-    monkeypatch.setattr(tiles, "BAND", 1500)
-    saved, calls = tmp_path / "out.matches", []
+    saved, calls = tiles.SavedMatches(tmp_path / "out.matches", "a"), []
 
     def stops(query, key, norm, *, rows):
         calls.append(rows)
@@ -124,43 +107,47 @@ def test_an_interrupted_match_goes_on_where_it_was_and_ends_the_same(monkeypatch
 
     monkeypatch.setattr(tiles, "match", stops)
     with pytest.raises(KeyboardInterrupt):
-        tiles.match_in_bands(query, keys, "l2", saved=saved, identity="a")
-    found = tiles.match_in_bands(query, keys, "l2", saved=saved, identity="a")
+        tiles.match_in_bands(query, keys, "l2", saved=saved)
+    found = tiles.match_in_bands(query, keys, "l2", saved=saved)
     assert calls[3].start == calls[2].start > 0
     for one, expected in zip(found, match(query, keys)):
         assert torch.equal(one, expected)
     calls[:] = [slice(0), slice(0), slice(0)]
-    again = tiles.match_in_bands(query, keys, "l2", saved=saved, identity="a")
+    again = tiles.match_in_bands(query, keys, "l2", saved=saved)
     assert len(calls) == 3 and torch.equal(again.index, found.index)
 
 
 @pytest.mark.parametrize("damage", ["other pictures", "cut", "pickle", "other shape"])
 def test_saved_matches_of_something_else_or_damaged_ones_are_not_used(damage, monkeypatch, tmp_path):
     query, *keys = maps((13, 9), (8, 12))
-    saved = tmp_path / "out.matches"
+    path = tmp_path / "out.matches"
     monkeypatch.setattr(tiles, "BAND", 1500)
-    tiles.match_in_bands(query, keys, "l2", saved=saved, identity="a")
+    saved = tiles.SavedMatches(path, "a")
+    tiles.match_in_bands(query, keys, "l2", saved=saved)
     if damage == "cut":
-        saved.write_bytes(saved.read_bytes()[:-40])
+        path.write_bytes(path.read_bytes()[:-40])
     if damage == "pickle":
-        saved.write_bytes(b"\x80\x04cos\nsystem\n.")
+        path.write_bytes(b"\x80\x04cos\nsystem\n.")
     if damage == "other shape":
         query = query[..., :8]
-    found = tiles.match_in_bands(query, keys, "l2", saved=saved, identity="b" if damage == "other pictures" else "a")
+    if damage == "other pictures":
+        saved = saved._replace(identity="b")
+    found = tiles.match_in_bands(query, keys, "l2", saved=saved)
     assert torch.equal(found.index, match(query, keys).index)
 
 
-def test_what_matches_belong_to_changes_with_pixels_weights_and_format():
-    lr, ref = picture(5, 6), picture(12, 12)
-    marks = {
-        tiles.identity(network("e2ent2"), (lr, ref), "float32"),
-        tiles.identity(network("e2ent2"), (ref, lr), "float32"),
-        tiles.identity(network("e2ent2"), (lr, ref), "bfloat16"),
-        tiles.identity(network("e2ent2", 1), (lr, ref), "float32"),
-        tiles.identity(network("e2ent2"), (255 - lr, ref), "float32"),
-    }
-    assert len(marks) == 5
-    assert tiles.identity(network("e2ent2"), (lr, ref), "float32") in marks
+def test_what_matches_belong_to_changes_with_pixels_weights_and_options():
+    lr, ref, plain, model = picture(5, 6), picture(12, 12), Options(), network("e2ent2")
+    identities = [
+        tiles.identity(model, (lr, ref), plain),
+        tiles.identity(model, (ref, lr), plain),
+        tiles.identity(model, (lr, ref), Options(precision="bfloat16")),
+        tiles.identity(model, (lr, ref), Options(matching="coarse")),
+        tiles.identity(network("e2ent2", 1), (lr, ref), plain),
+        tiles.identity(model, (255 - lr, ref), plain),
+    ]
+    assert len(set(identities)) == 6
+    assert tiles.identity(network("e2ent2"), (lr, ref), Options(progress=True)) == identities[0]
 
 
 @pytest.mark.parametrize("kept", [0, 30_000, WHOLE])
@@ -177,7 +164,7 @@ def test_swapped_tiles_are_parts_of_the_swapped_map_however_little_is_kept(kept,
         values = [encoder(inference.to_tensor(ref)) for ref in refs]
         features = tiles.ReferenceFeatures(encoder, refs, 4, torch.device("cpu"))
         for ys, xs in ((slice(0, 11), slice(0, 12)), (slice(3, 9), slice(1, 2)), (slice(10, 11), slice(0, 5))):
-            found = tiles.swapped_tile(matches, features, ys, xs)
+            found = tiles.swapped_tile(matches, features, (ys, xs))
             expected = swap(values, matches)[..., 4 * ys.start : 4 * ys.stop, 4 * xs.start : 4 * xs.stop]
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
             held = sum(tile.nbytes for tile in features._tiles.values())
@@ -193,11 +180,11 @@ def test_half_precision_is_of_the_convolutions_alone_and_close(monkeypatch):
         return original(query, key, *args, **options)
 
     monkeypatch.setattr(tiles, "match", watched)
-    full, half = (tiles.enlarge(model, lr, [ref], precision=p) for p in ("float32", "bfloat16"))
+    full, half = (tiles.enlarge(model, lr, [ref], Options(precision=p)) for p in ("float32", "bfloat16"))
     assert types == {torch.float32}
     assert np.abs(full.image.astype(int) - half.image).mean() < 8
-    with pytest.raises(ValueError, match="unknown precision 'float16'; choose 'float32'"):
-        tiles.enlarge(model, lr, [ref], precision="float16")
+    with pytest.raises(ValueError, match="precision 'float16'"):
+        Options(precision="float16")
 
 
 def test_the_layout_of_the_users_model_stays_and_a_fast_one_is_not_copied():

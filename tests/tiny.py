@@ -32,6 +32,12 @@ def picture(height, width, seed=0):
     return np.uint8(np.clip(128 + 12 * coarse, 0, 255))
 
 
+def maps(*sizes, channels=4, seed=0):
+    """Feature maps of batch one and these heights and widths."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(1, channels, h, w, generator=generator) for h, w in sizes]
+
+
 def network(name, seed=0):
     """Weights large enough that each branch makes its own image."""
     torch.manual_seed(seed)

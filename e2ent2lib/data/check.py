@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from tqdm.auto import tqdm
 
+from e2ent2lib.data import viewpairs
 from e2ent2lib.data.fetch import read_record
 from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.data.pairs import (
@@ -21,8 +22,10 @@ from e2ent2lib.data.pairs import (
     data_roots,
     dataset,
     embedded_photographs,
+    fingerprint,
     grouped,
     image_files,
+    names_of,
 )
 from e2ent2lib.photos.images import as_rgb, read_image
 
@@ -45,7 +48,13 @@ def check(name: str, *, progress: bool = True) -> Findings:
 
     Raises FileNotFoundError if nothing of it is here, ValueError if there is no such set.
     """
-    found = Findings()
+    names, found = names_of(name), Findings()
+    if len(names) > 1:
+        for part in (check(one, progress=progress) for one in names):
+            found.errors += part.errors
+            found.warnings += part.warnings
+            found.notes += part.notes
+        return found
     known = TRAINING_SETS.get(name) or dataset(name)
     folder = data_folder(known.folder) if known.folder else None
     paths = image_files(folder) if folder else []
@@ -112,6 +121,13 @@ def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded
             lacking = folder / pattern.replace("*", name, 1).replace(".*", ".png")
             there = ", ".join(p.relative_to(folder).as_posix() for p in files.values())
             found.errors.append(f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others")
+    if known.views:
+        views = {view.name: view for pair in viewpairs.pairs_of(known.views) for view in pair}
+        strange = [path for path in decoded if path.parent == folder and path.name not in views]
+        found.errors += [f"{path}: is not of {known.title}, perhaps of another level; move it away" for path in strange]
+        available = [view for name, view in views.items() if folder / name in decoded]
+        for view in viewpairs.different(available, folder):
+            found.errors.append(f"{folder / view.name}: other pixels than listed; move it away, then fetch again")
     for pair in pairs:
         sources = [pair.hr_source, *(r for r in pair.ref_sources if not callable(r))]
         if all(s in decoded for s in sources if isinstance(s, Path)):  # else a damaged one has been named
@@ -120,6 +136,11 @@ def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded
     inputs = {p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}
     for same in _twins(inputs):
         found.errors.append(f"{same} have the same pixels and would count twice; delete all but one")
+    whole = not found.errors and len(pairs) == known.total
+    if whole and known.pixels and fingerprint(x for p in pairs for x in (p.hr(), *p.refs())) != known.pixels:
+        found.errors.append(
+            f"{folder}: has other pixels than {known.title} is known by; move it away, then fetch again"
+        )
     images = len(decoded) or 2 * len(pairs)
     found.notes.append(f"{known.label(len(pairs))}: {len(pairs)} pairs, {images} images decoded")
     without = sum(not p.ref_sources for p in pairs)

@@ -10,11 +10,15 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
+import PIL
 import pooch
 import requests
+from tqdm.auto import tqdm
 
-from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, Mirror, data_roots, fingerprint
+from e2ent2lib.data import viewpairs
+from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, DataSet, Listed, Mirror, data_roots, fingerprint, names_of
 from e2ent2lib.data.unpack import unpack
 from e2ent2lib.photos.images import read_image
 from e2ent2lib.runs.files import file_sha256, whole_file
@@ -43,17 +47,73 @@ def fetch(name: str, *, progress: bool = True, timeout: float = 30.0, retries: i
     not what they were, FileExistsError rather than overwrite, and OSError where the network fails. Then nothing of a
     mirror is kept: each is moved into the data folder whole or not at all.
     """
-    known = DATASETS.get(name) or TRAINING_SETS.get(name)
-    if known is None:
+    names, lines, problems = names_of(name), [], []
+    if not names:
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join([*DATASETS, *TRAINING_SETS])}")
+    for one in names:
+        known = DATASETS.get(one) or TRAINING_SETS[one]
+        if isinstance(known, DataSet) and known.views:
+            lines += _fetch_views(known, data_home(), problems, progress, timeout, retries)
+        else:
+            lines += _fetch_set(known, progress, timeout, retries)
+    if problems:
+        raise ValueError(
+            f"{len(problems)} problem(s) with {name}; what is sound is in place:\n  " + "\n  ".join(problems)
+        )
+    return lines + [f"Then e2ent2 data check {name} verifies what is there."]
+
+
+def _fetch_set(known: Listed, progress: bool, timeout: float, retries: int) -> list[str]:
     if not known.mirrors and not known.by_hand:
         return [f"{known.title}: {known.steps}"]
     lines = [f"{known.title}: {known.terms}; please cite {known.citation}."]
     for mirror in known.mirrors:
         lines.append(f"From {mirror.repository} at {mirror.commit} on GitHub, a mirror, not the owners' own page.")
-        lines += _fetch_mirror(name, mirror, data_home(), progress, timeout, retries)
-    lines += [line for line in (known.part, known.by_hand.format(place=data_roots()[-1] / known.folder)) if line]
-    return lines + [f"Then e2ent2 data check {name} verifies what is there."]
+        lines += _fetch_mirror(known.name, mirror, data_home(), progress, timeout, retries)
+    return lines + [x for x in (known.part, known.by_hand.format(place=data_roots()[-1] / known.folder)) if x]
+
+
+def _fetch_views(
+    known: DataSet, home: Path, problems: list[str], progress: bool, timeout: float, retries: int
+) -> list[str]:
+    """Build the pairs that are not here, each from two files of a repository; what goes wrong is added to ``problems``.
+
+    A pair is moved in whole. One with other pixels than listed is kept apart, in ViewPairs/apart.
+    """
+    folder, apart, failed = home / known.folder, home / "ViewPairs" / "apart" / known.views, set()
+    pairs = viewpairs.pairs_of(known.views)
+    for pair in tqdm(pairs, desc=known.title, unit="pair", disable=not progress or None, leave=False):
+        missing = [view for view in pair if not os.path.lexists(folder / view.name)]
+        if not missing or pair[0].repository in failed:
+            continue
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home) as work:
+            made, sources = Path(work) / "made", []
+            try:
+                for view in pair:
+                    url = f"{GITHUB}/{view.repository}/raw/{view.commit}/{quote(view.path)}"
+                    source = Path(work) / f"source_{view.name}"
+                    sources.append(download(url, source, None, False, timeout, retries))
+                different = viewpairs.build(pair, sources, made)
+            except (Refused, ValueError) as error:
+                problems.append(f"{known.folder}/{pair[0].name}: {error}")
+            except ConnectionError as error:  # the other repositories may answer
+                problems.append(f"{known.folder}/{pair[0].name} and all else of {pair[0].repository}: {error}")
+                failed.add(pair[0].repository)
+            else:
+                for view in different:
+                    apart.mkdir(parents=True, exist_ok=True)
+                    os.replace(made / view.name, apart / view.name)
+                    problems.append(
+                        f"{known.folder}/{view.name}: other pixels than listed, from {view.repository} with Pillow "
+                        f"{PIL.__version__}; kept apart as {apart / view.name}"
+                    )
+                if not different:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    move_in(made, folder, [view.name for view in missing])
+    return [
+        f"{known.title}: {known.terms}; please cite {known.citation}.",
+        f"{len(known.lister())} of {len(pairs)} pairs are in {folder}, from mirrors, not the owners' own pages.",
+    ]
 
 
 def _fetch_mirror(name: str, mirror: Mirror, home: Path, progress: bool, timeout: float, retries: int) -> list[str]:

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm.auto import tqdm
 
+from e2ent2lib.data import viewpairs
 from e2ent2lib.data.pairs import DATASETS, data_roots, fingerprint, image_files
 from e2ent2lib.photos.images import as_rgb
 
@@ -36,9 +37,11 @@ def mark(image: UInt8[np.ndarray, "h w 3"]) -> Mark:
 def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
     """The marks of all pictures of evaluation sets that are here, each with its name; what cannot be read is left out.
 
-    The whole of KITTI has no loader, but every folder of that name counts.
+    The whole of KITTI has no loader, but every folder of that name counts. Those of ViewPairs are known from its list.
     """
-    marks = {}
+    sets = [data for data in DATASETS.values() if data.views]
+    views = [(data, view) for data in sets for pair in viewpairs.pairs_of(data.views) for view in pair]
+    marks = {Mark(view.pixels, view.look): f"{data.title}: {view.name}" for data, view in views}
     pictures = list(_evaluation())
     for name, picture in tqdm(pictures, desc="hashing evaluation sets", disable=not progress or None, leave=False):
         try:
@@ -50,7 +53,7 @@ def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
 
 def _evaluation() -> Iterator[tuple[str, object]]:
     for data in DATASETS.values():
-        if data.for_evaluation:
+        if data.for_evaluation and not data.views:
             for pair in data.lister():
                 yield f"{data.title}: {pair.name}", pair.hr_source
                 for ref in (r for r in pair.ref_sources if not callable(r)):

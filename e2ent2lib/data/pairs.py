@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from e2ent2lib.data import viewpairs
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, resize
 from e2ent2lib.photos.photograph import EXTENSIONS, Picture
 from e2ent2lib.runs.provenance import ROOT
@@ -108,6 +109,10 @@ class DataSet(Listed):
     layout: tuple[str, ...] = ()
     leave_out: str | None = None
     sides: tuple[tuple[int, int], ...] = ()
+    pixels: str | None = None
+    """``fingerprint`` of the whole set, pair by pair, where it is known."""
+    views: str | None = None
+    """The level of ``viewpairs.csv`` that lists its photographs."""
     reference: str
     """Which reference a pair has, as the protocol of a result names it."""
     choices: dict[str, str] | None = None
@@ -192,6 +197,12 @@ def _laid_out(folder: str, layout: tuple[str, ...], leave_out: str | None = None
     return sorted(pairs, key=lambda pair: pair.name)
 
 
+def _listed_views(folder: str, layout: tuple[str, ...], level: str) -> list[Pair]:
+    """The pairs that are here and are of the level: the files of another one do not count."""
+    names = {view.name for view, _ in viewpairs.pairs_of(level)}
+    return [pair for pair in _laid_out(folder, layout) if pair.hr_source.name in names]
+
+
 def _motorcycle() -> list[Pair]:
     import skimage.data
 
@@ -268,6 +279,8 @@ def _pairs_of(name: str, record: dict) -> DataSet:
     facts = _facts(name, record, "{put}")
     if "layout" not in facts:
         return DataSet(**facts, lister=_LOADERS[name])
+    if "views" in facts:
+        return DataSet(**facts, lister=partial(_listed_views, facts["folder"], facts["layout"], facts["views"]))
     return DataSet(**facts, lister=partial(_laid_out, facts["folder"], facts["layout"], facts.get("leave_out")))
 
 
@@ -281,6 +294,12 @@ EVALUATION_FOLDERS = (
     *("KITTI", "KITTI2015"),
 )
 """No photograph below a folder of such a name is trained on. The whole of KITTI has no loader."""
+
+
+def names_of(name: str) -> list[str]:
+    """The sets that a name stands for: its own, or of "viewpairs" all three levels; none if there is no such set."""
+    names = [*DATASETS, *TRAINING_SETS]
+    return [name] if name in names else [n for n in names if re.fullmatch(rf"{re.escape(name)}-\d", n)]
 
 
 def dataset(

@@ -8,7 +8,9 @@ import torch
 def take_best(products, inverse, best, second, index, first) -> np.ndarray:  # noqa: ANN001
     """``search._take_best`` on arrays, with as many threads as torch uses where there is work for them."""
     small = inverse.size * best.shape[1] < 1 << 15  # waking and waiting for threads would take longer
-    numba.set_num_threads(1 if small else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    threads = torch.get_num_threads()
+    numba.set_num_threads(1 if small else min(threads, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(threads)  # the first call above makes it numba's, and with it the bits of later convolutions
     return _take_best(*products, inverse, best, second, index, first)
 
 

@@ -1,21 +1,21 @@
 """The α explorer (Eq. 5 and 6, Table 4): what (α1, α2, α3) does to the error maps and to the encoder's gradient."""
 
 import ipywidgets as w
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from e2ent2lib.explore.alphas import FIRST_STEPS, PAPER, WAYS, AlphaGradients, first_steps, place
-from e2ent2lib.explore.drawing import bars, curves
+from e2ent2lib.explore.drawing import Panel, bars, curves, face, raster
 from e2ent2lib.explore.explorer import CHART, Explorer, choice, row
 from e2ent2lib.explore.inputs import Picture, Triangle
 from e2ent2lib.explore.job import Job
 from e2ent2lib.measure.results import read_seeds, results_folder
 from e2ent2lib.report.ablations import over_seeds
+from e2ent2lib.report.diagrams import Drawing
 from e2ent2lib.report.examples import Pixels, engine, example_model
 from e2ent2lib.report.paper import PRINTED
-from e2ent2lib.report.plots import COLOURS, heat, png
+from e2ent2lib.report.plots import heat, png
 from e2ent2lib.systems import SYSTEMS
 
 POINTS = {
@@ -27,7 +27,7 @@ SHORT = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2",
 
 
 class AlphaExplorer(Explorer):
-    """A triangle of α; nothing is computed anew when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
+    """A triangle of α; nothing is computed again when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
 
     def __init__(self, alphas: tuple[float, float, float] = PAPER):
         self.example = engine()
@@ -88,21 +88,10 @@ class AlphaExplorer(Explorer):
 
     def figure(self) -> Figure:
         """Triangle, error maps, gradient by layer."""
-        figure, axes = plt.subplots(1, 5, figsize=(12, 3.6), width_ratios=(1.3, 1, 1, 1, 1.6), layout="constrained")
-        _draw_triangle(axes[0], self.alphas, self.points)
-        for axis, way in zip(axes[1:4], WAYS):
-            axis.imshow(self._heat(way))
-            axis.set_title(SHORT[way], fontsize=9)
-            axis.axis("off")
-        here, paper = self.gradients.at(self.alphas).layers, self._paper
-        axes[4].barh(list(here), list(here.values()), color=COLOURS[0], label="this α")
-        axes[4].plot([*paper.values()], [*paper], "|", color=COLOURS[1], ms=12, mew=2.5, label="the paper's α")
-        axes[4].invert_yaxis()
-        axes[4].legend(fontsize=7)
-        axes[4].tick_params(labelsize=7)
-        axes[4].set_title("length of each layer's gradient", fontsize=9)
-        figure.supxlabel(self.summary(), x=0.01, ha="left", fontsize=8.5, wrap=True)
-        return figure
+        points = [(*place(POINTS[name]), f"{psnr:.2f} dB") for name, psnr in self.points["psnr"].items()]
+        triangle = Drawing("triangle", {}, {}, "", {"points": points, "alpha": place(self.alphas)})
+        panels = [Panel("α; measured points of Table 4", raster(triangle.svg)), Panel("", raster(self._bars()))]
+        return face([*panels, *(Panel(SHORT[way], self._heat(way)) for way in WAYS)], self.summary(), 3, 9)
 
     def _set(self, alphas: tuple[float, float, float]) -> None:
         """Show an α; all controls follow."""
@@ -118,10 +107,13 @@ class AlphaExplorer(Explorer):
             self.maps[way].data = png(self._heat(way))
             total = self._strength(way).sum()
             self.maps[way].description = f"{SHORT[way]}: lengths of the error add up to {total:.3g}"
-        here = self.gradients.at(self.alphas).layers
-        self.layers.value = bars(here, self._paper, "length of each layer's gradient", "this α", "the paper's α")
+        self.layers.value = self._bars()
         self.say("")
         self.tell()
+
+    def _bars(self) -> str:
+        layers = self.gradients.at(self.alphas).layers
+        return bars(layers, self._paper, "length of each layer's gradient", "this α", "the paper's α")
 
     def _typed(self, changed: int) -> None:
         """A number was typed; where they sum to 1 the other two make room, in their proportion."""
@@ -182,33 +174,15 @@ def measured_points() -> pd.DataFrame:
 def _table(points: pd.DataFrame) -> str:
     """Table 4's four points as HTML."""
     printed = {p.model: p.psnr for p in PRINTED if p.table == 4}
-    lines = []
+    images = f"{points['images'].iloc[0]:.0f} pictures" if len(points) else "not measured"
+    rows = []
     for name, alphas in POINTS.items():
         ours = f"{points.loc[name, 'psnr']:.2f} ({points.loc[name, 'spread']:.2f})" if name in points.index else "–"
-        lines.append(f"<tr><td>{_said(alphas)}</td><td>{printed.get(name, float('nan')):.2f}</td><td>{ours}</td></tr>")
-    images = f"{points['images'].iloc[0]:.0f} pictures" if len(points) else "not measured"
-    head = (
-        "<table style='border-spacing:10px 1px'><caption style='text-align:left;font-weight:600'>Table 4, PSNR / dB: "
-        "the four α that were trained</caption><tr><th align=left>α</th><th align=left>the paper's, CUFED5</th>"
-    )
-    return f"{head}<th align=left>ours, {images} (spread of 3 seeds)</th></tr>{''.join(lines)}</table>"
+        rows.append((_said(alphas), f"{printed.get(name, float('nan')):.2f}", ours))
+    columns = ["α", "the paper's, CUFED5", f"ours, {images} (spread of 3 seeds)"]
+    table = pd.DataFrame(rows, columns=columns).to_html(index=False, border=0, justify="left")
+    return f"<b>Table 4, PSNR / dB: the four α that were trained</b>{table}"
 
 
 def _said(alphas: tuple[float, float, float]) -> str:
     return f"({', '.join(f'{a:g}' for a in alphas)})"
-
-
-def _draw_triangle(axis: plt.Axes, alphas: tuple[float, float, float], points: pd.DataFrame) -> None:
-    corners = [place(a) for a in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0))]
-    axis.plot(*zip(*corners), color="0.4")
-    for name, decibels in points["psnr"].items():
-        x, y = place(POINTS[name])
-        axis.plot(x, y, "o", color=COLOURS[0])
-        shift = (0, -12 if y < 0.6 else 6)
-        axis.annotate(f"{decibels:.2f} dB", (x, y), shift, textcoords="offset points", ha="center", fontsize=7)
-    axis.plot(*place(alphas), "o", color=COLOURS[1], ms=10, mec="white")
-    for corner, name, side, shift in zip(corners, ("α1", "α2", "α3"), ("right", "left", "center"), (-8, 8, 0)):
-        axis.annotate(name, corner, (shift, -1 if shift else 16), textcoords="offset points", ha=side, fontsize=9)
-    axis.set(aspect="equal", title="α; measured points of Table 4", xlim=(-0.2, 1.2), ylim=(-0.2, 1.05))
-    axis.title.set_fontsize(9)
-    axis.axis("off")

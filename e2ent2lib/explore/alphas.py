@@ -1,7 +1,7 @@
 """What the α explorer shows, computed: three error maps, and the encoder's gradient by layer, for any α at once.
 
 The gradient is linear in α (Eq. 6), so the three gradients at unit α and their dot products say all: of a layer with
-Gram matrix G it is √(αᵀGα) long. Nothing is computed anew when α moves. No widgets here. Notebook 12.
+Gram matrix G it is √(αᵀGα) long. So nothing is computed again when α moves. No widgets here. Notebook 12.
 """
 
 from collections.abc import Iterator
@@ -56,11 +56,11 @@ class AlphaGradients:
         images = (to_tensor(x) for x in (example.hr, example.lr, example.ref, example.ref_down))
         frozen = [p.requires_grad for p in model.encoder.parameters()]
         model.encoder.requires_grad_(True)
-        found = gradients(model, Crops(*images), rec)
+        by_way = gradients(model, Crops(*images), rec)
         for weight, before in zip(model.encoder.parameters(), frozen):
             weight.requires_grad_(before)
-        self._unit = torch.stack([found[way] for way in WAYS]).double()
-        self._direct = (found["res1"] + found["sisr"]).double().norm().item()
+        self._unit = torch.stack([by_way[way] for way in WAYS]).double()
+        self._direct = (by_way["res1"] + by_way["sisr"]).double().norm().item()
         """How long what reaches the encoder through Res1 and the SISR branch is, which no α weighs."""
         sizes = [(name.rsplit(".", 1)[0], weight.numel()) for name, weight in model.encoder.named_parameters()]
         parts = self._unit.split([size for _, size in sizes], dim=1)
@@ -86,12 +86,12 @@ class AlphaGradients:
 
     def summary(self, alphas: Alphas) -> str:
         """An α in one sentence."""
-        found, true = self.at(alphas), self.at((0, 0, 1))
+        this, true = self.at(alphas), self.at((0, 0, 1))
         shown = ", ".join(f"{a:g}" for a in alphas)
         return (
-            f"α = ({shown}): the encoder's gradient through F is {found.length / true.length:.2f} times as long as the "
-            f"true one's, cosine to it {found.cosine:.2f}; beside Res1 and the SISR branch "
-            f"{found.length / self._direct:.2f} times theirs"
+            f"α = ({shown}): the encoder's gradient through F is {this.length / true.length:.2f} times as long as the "
+            f"true one's, cosine to it {this.cosine:.2f}; beside Res1 and the SISR branch "
+            f"{this.length / self._direct:.2f} times theirs"
         )
 
 

@@ -133,9 +133,9 @@ class Comparer(PairExplorer):
 
     def _crops(self, box: Window) -> dict[str, Pixels]:
         """The crop by each system that is ready, its scores in the caption; the truth last."""
-        found = {}
+        crops = {}
         for name in (n for n in (*shown(), TRUTH) if n in self.comparison.images):
             decibels, similarity = self.comparison.score(name, box)
             score = "" if name == TRUTH else f": {decibels:.2f} dB / {similarity:.3f}"
-            found[called(name) + score] = cut(self.comparison.image(name), box)
-        return found
+            crops[called(name) + score] = cut(self.comparison.image(name), box)
+        return crops

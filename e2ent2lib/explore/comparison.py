@@ -1,7 +1,7 @@
 """What the comparer shows, computed: one picture by any system of the tables, scores of a crop, difference maps.
 
 Of the motorcycle the results ship, ``data/results/explorer/``; ``python -m e2ent2lib.explore.comparison`` makes them
-anew. No widgets here. Notebook 12.
+again. No widgets here. Notebook 12.
 """
 
 import json
@@ -100,9 +100,8 @@ def read_shipped(folder: Path, profile: str) -> dict[str, Pixels]:
     """The stored pictures whose checkpoint is still the one that ships."""
     facts = folder / "provenance.json"
     stored = json.loads(facts.read_text(encoding="utf-8"))["systems"] if facts.is_file() else {}
-    names = [
-        n for n in available_models(profile) if n in stored and stored[n]["checkpoint_sha256"] == _hash(n, profile)
-    ]
+    hashes = {name: shipped_card(name, profile)["sha256"] for name in available_models(profile) if name in stored}
+    names = [name for name, sha256 in hashes.items() if stored[name]["checkpoint_sha256"] == sha256]
     return {name: read_image(folder / f"{name}.webp") for name in names if (folder / f"{name}.webp").is_file()}
 
 
@@ -118,18 +117,11 @@ def save_shipped(folder: Path, names: Sequence[str] = (), profile: str = "compac
         with whole_file(folder / f"{name}.webp") as temporary:
             Image.fromarray(comparison.image(name)).save(temporary, lossless=True, quality=100, method=6)
         decibels, similarity = comparison.score(name, everything)
-        systems[name] = {
-            "checkpoint_sha256": _hash(name, profile),
-            "psnr": decibels,
-            "ssim": similarity,
-        }
+        sha256 = shipped_card(name, profile)["sha256"]
+        systems[name] = {"checkpoint_sha256": sha256, "psnr": decibels, "ssim": similarity}
     facts = {"profile": profile, "data": "motorcycle", **provenance.here(), "systems": systems}
     with whole_file(folder / "provenance.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def _hash(name: str, profile: str) -> str | None:
-    return shipped_card(name, profile)["sha256"]
 
 
 if __name__ == "__main__":

@@ -63,21 +63,21 @@ class PairDistances:
 
 def layers(phi: nn.Module, image: Float[Tensor, "1 3 h w"]) -> dict[str, Float[Tensor, "1 c h w"]]:
     """What an encoder's convolutions outside of residual blocks, its blocks and φ make of an image, in order."""
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     parts = [(name, part) for name, part in phi.named_modules() if isinstance(part, nn.Conv2d | ResidualBlock)]
     blocks = [f"{name}." for name, part in parts if isinstance(part, ResidualBlock)]
     parts = [(name, part) for name, part in parts if not any(name.startswith(block) for block in blocks)]
 
     def keep(name: str) -> object:
-        return lambda _, __, output: found.__setitem__(name, output)
+        return lambda _, __, output: outputs.__setitem__(name, output)
 
     hooks = [part.register_forward_hook(keep(layer_name(name))) for name, part in parts]
     try:
-        found[OUTPUT] = phi(image)
+        outputs[OUTPUT] = phi(image)
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return outputs
 
 
 def layer_name(path: str) -> str:

@@ -1,8 +1,9 @@
-"""Pictures and charts that are drawn anew while a reader drags: PNG from arrays, bars and curves as SVG.
+"""Pictures and charts that are drawn again while a reader drags: PNG from arrays, bars and curves as SVG.
 
 Matplotlib takes a tenth of a second and more for each, so it draws only the explorers' static faces.
 """
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,7 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
+from e2ent2lib.report.diagrams import render
 from e2ent2lib.report.examples import Pixels
 from e2ent2lib.report.plots import COLOURS, data_uri
 
@@ -96,11 +99,16 @@ def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: 
 
 
 def _svg(width: int, height: int, title: str, body: str) -> str:
+    look = f"width:100%;max-width:{width}px;font:13px system-ui,'DejaVu Sans',sans-serif;fill:currentColor"
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}" style="width:100%;'
-        f'max-width:{width}px;font:13px system-ui,sans-serif;fill:currentColor"><text x="4" y="14" font-weight="600">'
-        f"{escape(title)}</text>{body}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" style="{look}" '
+        f'aria-label="{escape(title)}"><text x="4" y="14" font-weight="600">{escape(title)}</text>{body}</svg>'
     )
+
+
+def raster(svg: str) -> Pixels:
+    """A drawing or chart as a picture, for a static face."""
+    return np.asarray(Image.open(io.BytesIO(render(svg, "png", dpi=50))).convert("RGB"))
 
 
 def face(panels: Sequence[Panel], text: str, columns: int, width: float = 10) -> Figure:
@@ -115,7 +123,7 @@ def face(panels: Sequence[Panel], text: str, columns: int, width: float = 10) ->
         axis.axis("off")
     for axis, panel in zip(axes.flat, panels):
         rows_, columns_ = panel.grid if tuple(panel.grid) != (1, 1) else panel.image.shape[:2]
-        axis.imshow(panel.image, extent=(0, columns_, rows_, 0), interpolation="nearest")
+        axis.imshow(panel.image, extent=(0, columns_, rows_, 0), interpolation="antialiased")
         wrapped = [textwrap.fill(line, int(13 * width / columns)) for line in panel.title.splitlines()]
         axis.set_title("\n".join(wrapped), fontsize=9)
         for m in panel.marks:

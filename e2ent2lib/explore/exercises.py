@@ -14,21 +14,21 @@ def check(attempt: Callable, cases: Sequence[tuple[tuple, object]], tolerance: f
     """
     for number, (arguments, expected) in enumerate(cases, 1):
         try:
-            found = attempt(*arguments)
+            result = attempt(*arguments)
         except Exception as error:
             return f"case {number} of {len(cases)}: your function raised {type(error).__name__}: {error}"
-        if found is None:
+        if result is None:
             return "not solved yet: your function returned None"
         try:
-            found, wanted = _as_array(found), _as_array(expected)
-            if found.dtype.kind not in "biufc":
+            result, wanted = _as_array(result), _as_array(expected)
+            if result.dtype.kind not in "biufc":
                 raise TypeError
         except (ValueError, TypeError):
-            return f"case {number} of {len(cases)}: expected numbers, your function returned {type(found).__name__}"
-        if found.shape != wanted.shape:
-            return f"case {number} of {len(cases)}: expected shape {wanted.shape}, got {found.shape}"
-        if not np.allclose(found, wanted, rtol=tolerance, atol=tolerance):
-            worst = np.abs(found.astype(float) - wanted.astype(float)).max()
+            return f"case {number} of {len(cases)}: expected numbers, your function returned {type(result).__name__}"
+        if result.shape != wanted.shape:
+            return f"case {number} of {len(cases)}: expected shape {wanted.shape}, got {result.shape}"
+        if not np.allclose(result, wanted, rtol=tolerance, atol=tolerance):
+            worst = np.abs(result.astype(float) - wanted.astype(float)).max()
             return f"case {number} of {len(cases)}: right shape, but off by up to {worst:.3g}"
     return f"solved: all {len(cases)} cases pass"
 

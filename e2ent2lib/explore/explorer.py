@@ -98,7 +98,7 @@ class Explorer(w.VBox):
 
 
 class PairExplorer(Explorer):
-    """An explorer of two photographs, a pair that is here or the reader's own; its ``_load()`` shows them."""
+    """An explorer of two photographs, an available pair or the reader's own; its ``_load()`` shows them."""
 
     parts: Mapping[str, int] = {"photograph": LONGEST, "reference": LONGEST}
     """What the two are called, and how long their longer side may be."""

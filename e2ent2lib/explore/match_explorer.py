@@ -86,7 +86,7 @@ class MatchExplorer(PlaceExplorer):
         return lr, ref, f"{note} {more}".strip()
 
     def _load(self) -> None:
-        """Match anew: other photographs, features or norm."""
+        """Match again: other photographs, features or norm."""
         lr, ref, note = self._photos()
         with self.busy(f"matching {lr.shape[1]}×{lr.shape[0]} cells with {self.features.value} features"):
             self.matched = MatchedPair(lr, ref, self.features.value, self.norm.value)

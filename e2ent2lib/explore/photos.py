@@ -1,4 +1,4 @@
-"""What the explorers show: pairs that are here, a reader's own photographs, in a size that answers at once."""
+"""What the explorers show: available pairs, a reader's own photographs, in a size that answers at once."""
 
 import io
 from functools import partial
@@ -34,14 +34,14 @@ class Photos(NamedTuple):
 
 
 def available_pairs() -> dict[str, partial]:
-    """{title: function that gives the ``Photos``} of the motorcycle, a part of it, and all pairs of data sets here."""
-    found = {}
+    """{title: function that gives the ``Photos``}: the motorcycle, a part of it, the pairs of available data sets."""
+    available = {}
     for data in DATASETS.values():
         for pair in data.lister():
             if pair.ref_sources and data.in_tables:
                 title = data.title if data.total == 1 else f"{data.title} {pair.name}"
-                found[title] = partial(_pair, pair, data.stereo)
-    return {"motorcycle": found.pop("motorcycle"), "motorcycle, a part": part} | found
+                available[title] = partial(_pair, pair, data.stereo)
+    return {"motorcycle": available.pop("motorcycle"), "motorcycle, a part": part} | available
 
 
 def part() -> Photos:

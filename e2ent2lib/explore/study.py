@@ -10,7 +10,8 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 
@@ -31,7 +32,7 @@ FEWEST_RIGHT = 2 / 3
 """A participant who answers fewer of the catch trials rightly is left out; fixed before any answer was given."""
 CONSENT = """You will see pairs of pictures of the same scene and choose the one that looks better to you. It takes
 about {minutes} minutes. Taking part is voluntary; you may stop at any moment, and what you answered until then is kept.
-Stored are your choices, how long each took, and a number that stands for you; nothing else about you. By going on you
+Stored are your choices, how long each took, and a number that stands for you; nothing else about you. By continuing you
 agree."""
 
 
@@ -62,6 +63,10 @@ class Answer:
     milliseconds: int
 
 
+COLUMNS = [field.name for field in fields(Answer)]
+SIDES = ("left", "right")
+
+
 def trials(images: Sequence[str], others: Sequence[str], seed: int, ours: str = OURS) -> list[Trial]:
     """Every image with every other system once, in an order of the seed, our system at the left in half of them.
 
@@ -72,15 +77,13 @@ def trials(images: Sequence[str], others: Sequence[str], seed: int, ours: str = 
     rng = np.random.default_rng(seed)
     pairs = [(image, ours, other) for image, other in product(images, others)]
     catches = [(images[i % len(images)], *CATCH) for i in range(max(1, round(len(pairs) / 10)))]
-    questions = pairs + catches
     left_first = rng.permutation(np.arange(len(pairs)) % 2 == 0).tolist() + rng.integers(0, 2, len(catches)).tolist()
-    order = rng.permutation(len(questions))
-    found = []
-    for number, i in enumerate(order):
-        image, one, other = questions[i]
-        left, right = (one, other) if left_first[i] else (other, one)
-        found.append(Trial(number=number, image=image, left=left, right=right, catch=bool(i >= len(pairs))))
-    return found
+    plan = []
+    for number, i in enumerate(rng.permutation(len(pairs) + len(catches))):
+        image, *systems = (pairs + catches)[i]
+        left, right = systems if left_first[i] else reversed(systems)
+        plan.append(Trial(number=number, image=image, left=left, right=right, catch=bool(i >= len(pairs))))
+    return plan
 
 
 def seed_of(participant: str) -> int:
@@ -103,26 +106,21 @@ def answer_file(folder: Path, participant: str) -> Path:
 class Session:
     """One participant's way through the trials; each answer is on disk before the next question is asked.
 
-    Begun anew or gone on with: a file of the same participant and seed is continued, one of another seed is refused
-    with FileExistsError, so that no answers are overwritten.
+    A file of the same participant and seed is continued. One of another seed is refused with FileExistsError, so that
+    no answers are overwritten.
     """
 
     def __init__(self, folder: Path, participant: str, plan: Sequence[Trial], seed: int):
         self.path, self.participant, self.plan, self.seed = answer_file(folder, participant), participant, plan, seed
         folder.mkdir(parents=True, exist_ok=True)
-        names = [f.name for f in fields(Answer)]
-        try:
-            with self.path.open("x", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(names)
-            self.answers: list[Answer] = []
-        except FileExistsError:
-            self.answers = read_answers(self.path)
-            asked = [(a.seed, a.number, a.image, a.left, a.right) for a in self.answers]
-            due = [(seed, t.number, t.image, t.left, t.right) for t in plan[: len(asked)]]
-            if asked != due:
-                raise FileExistsError(
-                    f"{self.path}: holds answers to another order of questions; choose another participant number"
-                ) from None
+        with suppress(FileExistsError), self.path.open("x", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(COLUMNS)
+        self.answers = read_answers(self.path)
+        due = [self._answer_to(trial) for trial in plan[: len(self.answers)]]
+        if [replace(answer, choice="", milliseconds=0) for answer in self.answers] != due:
+            raise FileExistsError(
+                f"{self.path}: holds answers to another order of questions; choose another participant number"
+            )
 
     @property
     def trial(self) -> Trial | None:
@@ -139,34 +137,36 @@ class Session:
             raise ValueError("the study is over")
         if len(read_answers(self.path)) != len(self.answers):
             raise FileExistsError(
-                f"{self.participant} has answered on another page meanwhile; go on there, or open this page anew"
+                f"{self.participant} has answered on another page meanwhile; continue there, or reload this page"
             )
-        if choice not in ("left", "right"):
+        if choice not in SIDES:
             raise ValueError(f"choice {choice!r}: 'left' or 'right'")
-        given = Answer(
-            participant=self.participant, seed=self.seed, choice=choice, milliseconds=milliseconds, **asdict(self.trial)
-        )
+        given = self._answer_to(self.trial, choice, milliseconds)
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, [f.name for f in fields(Answer)]).writerow(asdict(given))
+            csv.DictWriter(file, COLUMNS).writerow(asdict(given))
             file.flush()
             os.fsync(file.fileno())
         self.answers.append(given)
 
+    def _answer_to(self, trial: Trial, choice: str = "", milliseconds: int = 0) -> Answer:
+        mine = {"participant": self.participant, "seed": self.seed, "choice": choice, "milliseconds": milliseconds}
+        return Answer(**asdict(trial), **mine)
+
 
 def read_answers(path: Path) -> list[Answer]:
     """The answers of one file. Raises ValueError that names a file and line that is no answer."""
+    answers = []
     with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    found = []
-    for line, row in enumerate(rows, 2):
-        try:
-            numbers = {name: int(row[name]) for name in ("seed", "number", "milliseconds")}
-            if None in row.values() or row["choice"] not in ("left", "right") or row["catch"] not in ("True", "False"):
-                raise ValueError
-            found.append(Answer(**row | numbers | {"catch": row["catch"] == "True"}))
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{path}, line {line}: not an answer of this study; move the file elsewhere") from None
-    return found
+        for line, row in enumerate(csv.DictReader(file), 2):
+            try:
+                numbers = {name: int(row[name]) for name in ("seed", "number", "milliseconds")}
+                catch = {"True": True, "False": False}[row["catch"]]
+                answers.append(Answer(**row | numbers | {"catch": catch}))
+                if None in row.values() or row["choice"] not in SIDES:
+                    raise ValueError
+            except (KeyError, TypeError, ValueError):
+                raise ValueError(f"{path}, line {line}: not an answer of this study; move the file elsewhere") from None
+    return answers
 
 
 def read_study(folder: Path) -> pd.DataFrame:
@@ -193,31 +193,23 @@ def preferences(answers: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     lines = []
     for system, won in (chosen == ours).groupby(other):
         test = binomtest(int(won.sum()), len(won), 0.5)
-        low, high = test.proportion_ci(method="wilson")
-        counts = {"system": system, "comparisons": len(won), "preferred": int(won.sum())}
-        lines.append(counts | {"share": won.mean(), "low": low, "high": high, "p": test.pvalue})
+        lines.append((system, len(won), test.k, won.mean(), *test.proportion_ci(method="wilson"), test.pvalue))
     columns = ["system", "comparisons", "preferred", "share", "low", "high", "p"]
     return pd.DataFrame(lines, columns=columns).sort_values("share", ignore_index=True)
 
 
-def figure8(found: pd.DataFrame, participants: int) -> Figure:
+def figure8(shares: pd.DataFrame, participants: int) -> Figure:
     """Fig. 8 from ``preferences``: how often ours was preferred to each system; without answers it says so."""
-    figure, axis = plt.subplots(figsize=(7, 1.2 + 0.45 * max(1, len(found))))
-    if len(found):
-        share = 100 * found["share"]
-        error = np.stack([share - 100 * found["low"], 100 * found["high"] - share])
-        axis.barh(
-            [SYSTEMS[name].title if name in SYSTEMS else name for name in found["system"]],
-            share,
-            xerr=error,
-            color=COLOURS[0],
-            ecolor="#555555",
-            height=0.6,
-        )
+    figure, axis = plt.subplots(figsize=(7, 1.2 + 0.45 * max(1, len(shares))))
+    if len(shares):
+        share, low, high = (100 * shares[name] for name in ("share", "low", "high"))
+        names = [SYSTEMS[name].title if name in SYSTEMS else name for name in shares["system"]]
+        look = {"color": COLOURS[0], "ecolor": "#555555", "height": 0.6}
+        axis.barh(names, share, xerr=np.stack([share - low, high - share]), **look)
         axis.axvline(50, color="#222222", lw=0.8, ls="--")
     else:
-        said = "no responses collected yet; of the paper's bars its text gives no numbers, so none are drawn"
-        axis.text(0.5, 0.5, said, transform=axis.transAxes, ha="center", color="#777777", fontsize=9)
+        words = "no responses collected yet; of the paper's bars its text gives no numbers, so none are drawn"
+        axis.text(0.5, 0.5, words, transform=axis.transAxes, ha="center", color="#777777", fontsize=9)
         axis.set(yticks=[])
     title = f"User study: ours against each system, {participants} participants"
     axis.set(xlim=(0, 100), xlabel="ours preferred / % of comparisons; bars are 95 % intervals", title=title)

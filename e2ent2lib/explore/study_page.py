@@ -46,7 +46,7 @@ class StudyPage(Explorer):
         self.participant = w.Text(_new_number(), description="your number", layout=layout, style=_AUTO)
         self.agree = w.Checkbox(False, description="I agree", indent=False)
         self.begin = w.Button(description="begin", disabled=True, button_style="primary")
-        hint = "Note the number: with it you can go on later where you stopped."
+        hint = "Note the number: with it you can continue later where you stopped."
         self.start = w.VBox(
             [w.HTML(f"<p>{escape(consent)}</p><p>{hint}</p>"), self.participant, row(self.agree, self.begin)]
         )
@@ -75,8 +75,8 @@ class StudyPage(Explorer):
         seed = seed_of(participant)
         self.session = Session(self.folder, participant, trials(list(CROPS), self.others, seed), seed)
         self.start.layout.display = "none"
-        gone_on = self.session.answers and self.session.trial
-        self.say(f"Welcome back: going on at question {len(self.session.answers) + 1}." if gone_on else "")
+        continued = self.session.answers and self.session.trial
+        self.say(f"Welcome back: you continue at question {len(self.session.answers) + 1}." if continued else "")
         self._ask()
 
     def _ask(self) -> None:

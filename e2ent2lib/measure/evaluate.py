@@ -20,9 +20,30 @@ from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.photograph import Pixels
 from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.runs import provenance
-from e2ent2lib.runs.checkpoints import load_model, shipped_card
+from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.systems import system_of
 from e2ent2lib.systems.bicubic import Bicubic
+
+SCORING = (
+    "config.py",
+    "matching.py",
+    "exact",
+    "models",
+    "systems",
+    "photos/images.py",
+    "photos/inference.py",
+    "photos/options.py",
+    "photos/photograph.py",
+    "photos/tiles.py",
+    "runs/checkpoints.py",
+    "data/pairs.py",
+    "data/viewpairs.py",
+    "measure/evaluate.py",
+    "measure/metrics.py",
+    "measure/perceptual.py",
+)
+"""The files and folders of the library that compute scores: a stored score is stale when one of these changed, and not
+when training, reports, explorers or the command line did."""
 
 
 def evaluate(
@@ -58,8 +79,6 @@ def evaluate(
         "label": chosen.label(len(pairs)),
         "profile": profile,
         "checkpoint_sha256": card["sha256"],
-        "provisional": card.get("provisional", False),
-        "in_tables": card.get("in_tables", True),
         "data_fingerprint": data_fingerprint(pairs, protocol),
         "protocol": asdict(protocol),
         "seed": None,  # nothing in the measurement is drawn at random
@@ -69,25 +88,6 @@ def evaluate(
     }
     bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
     return [shared | measure(model, pair, protocol, perceptual) for pair in bar]
-
-
-def can_measure(name: str, data: DataSet) -> bool:
-    """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs."""
-    use = system_of(name).references
-    if use == "stereo" and not data.stereo:
-        return False
-    return use == "none" or all(pair.ref_sources for pair in data.lister())
-
-
-def references(name: str, data: DataSet) -> list[str]:
-    """The references a system is measured with on a data set, as ``Protocol.reference`` names them; the usual first.
-
-    Ablations are compared with each other, with the usual reference alone.
-    """
-    if system_of(name).ablation:
-        return ["level 1"]
-    levels = [f"level {n}" for n in range(1, 6)] if data.name == "cufed5" else ["level 1"]
-    return [*levels, UNRELATED] if system_of(name).references == "any" else levels[:1]
 
 
 def data_set(name: str, protocol: Protocol) -> DataSet:
@@ -150,23 +150,11 @@ def data_fingerprint(pairs: list[Pair], protocol: Protocol = Protocol()) -> str:
     return fingerprint(image for pair in pairs for image in prepared(pair, protocol))
 
 
-def code_fingerprint() -> str:
-    """SHA-256 over the library's source: a stored score is only as good as the code that made it."""
-    sources = sorted((provenance.ROOT / "e2ent2lib").rglob("*.py"))
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sources if "report" not in p.parts)).hexdigest()
+def code_fingerprint(parts: tuple[str, ...] = SCORING) -> str:
+    """SHA-256 over the source of these parts of the library: a stored score is only as good as the code that made it.
 
-
-def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: Protocol) -> bool:
-    """Whether stored rows are what ``evaluate`` would measure now: same code, weights, pictures and protocol."""
-    if not rows:
-        return False
-    pairs = data_set(data, protocol).pairs()
-    sha = shipped_card(name, profile)["sha256"]
-    now = {
-        "checkpoint_sha256": sha,
-        "code": code_fingerprint(),
-        "protocol": protocol,
-        "data_fingerprint": data_fingerprint(pairs, protocol),
-    }
-    rows = [row | {"protocol": Protocol(**row["protocol"])} for row in rows]
-    return len(rows) == len(pairs) and all(row.get(k) == v for row in rows for k, v in now.items())
+    ``("",)`` is the whole library.
+    """
+    library = provenance.ROOT / "e2ent2lib"
+    sources = [p for part in parts for p in sorted((library / part).rglob("*.py")) or [library / part]]
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()

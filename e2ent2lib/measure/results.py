@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.runs.checkpoints import shipped_folder
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.runs.provenance import ROOT
 
@@ -32,9 +33,14 @@ def result_file(folder: Path, profile: str, data: str, model: str, reference: st
 
 def write_rows(path: Path, rows: Iterable[dict]) -> None:
     """Write a result file, whole or not at all."""
+    write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
-        temporary.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_rows(path: Path) -> list[dict]:
@@ -55,16 +61,16 @@ def read_results(folder: Path, profile: str) -> pd.DataFrame:
     paths = sorted((folder / profile).glob("*/*.jsonl"))
     rows = [row | {"file": p.relative_to(folder).as_posix()} for p in paths for row in read_rows(p)]
     rows = [row | {"reference": Protocol(**row["protocol"]).reference} for row in rows]
-    named = ["model", "dataset", "label", "image", "psnr", "ssim", "in_tables", "reference", "file"]
-    return pd.DataFrame([{"in_tables": True} | row for row in rows], columns=None if rows else named)
+    named = ["model", "dataset", "label", "image", "psnr", "ssim", "reference", "file"]
+    return pd.DataFrame(rows, columns=None if rows else named)
 
 
 def seed_folders(folder: Path) -> dict[int, Path]:
     """Where the scores of other seeds' trainings are: seed-1, seed-2, … in ``folder``, else the committed ones."""
     for place in (folder, ROOT / "data" / "results"):
-        found = {int(p.name.removeprefix("seed-")): p for p in sorted(place.glob("seed-[0-9]*"))}
-        if found:
-            return found
+        seeds = {int(p.name.removeprefix("seed-")): p for p in sorted(place.glob("seed-[0-9]*"))}
+        if seeds:
+            return seeds
     return {}
 
 
@@ -76,17 +82,24 @@ def read_seeds(folder: Path, profile: str) -> pd.DataFrame:
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
+def cards(model: str, profile: str, results: Path) -> dict[int, dict]:
+    """The cards of a model's trainings by seed; 0 is the shipped one. Empty if there is none."""
+    paths = {0: shipped_folder() / profile / f"{model}.json"}
+    paths |= {seed: place / profile / f"{model}.json" for seed, place in seed_folders(results).items()}
+    return {seed: json.loads(p.read_text(encoding="utf-8")) for seed, p in paths.items() if p.is_file()}
+
+
 def differences(measured: list[dict], stored: list[dict], file: str) -> list[str]:
     """Cells in which a new measurement differs from the stored one by more than 0.02 dB or 0.001 SSIM."""
     before = {row["image"]: row for row in stored}
-    found = []
+    lines = []
     for row in measured:
         old = before.pop(row["image"], None)
         if old is None:
-            found.append(f"{file}: {row['image']} is measured, but not in the stored results")
+            lines.append(f"{file}: {row['image']} is measured, but not in the stored results")
             continue
         for metric, tolerance in TOLERANCE.items():
             if not math.isclose(row[metric], old[metric], rel_tol=0, abs_tol=tolerance):
                 cell = f"{file}: {metric} of {row['model']} on {row['image']}"
-                found.append(f"{cell} is {row[metric]:.3f}, stored {old[metric]:.3f} (tolerance {tolerance})")
-    return found + [f"{file}: {image} is stored, but was not measured" for image in before]
+                lines.append(f"{cell} is {row[metric]:.3f}, stored {old[metric]:.3f} (tolerance {tolerance})")
+    return lines + [f"{file}: {image} is stored, but was not measured" for image in before]

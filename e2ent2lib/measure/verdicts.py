@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,11 @@ from scipy.stats import bootstrap
 
 from e2ent2lib.data.pairs import dataset
 from e2ent2lib.measure.claims import CLAIMS, USUAL, Claim, Comparison, InTraining, Timing
-from e2ent2lib.measure.evaluate import can_measure, evaluate
+from e2ent2lib.measure.evaluate import evaluate
+from e2ent2lib.measure.everything import can_measure
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.perceptual import NEEDS, SCORES
-from e2ent2lib.measure.results import read_seeds
-from e2ent2lib.report.ablations import cards
+from e2ent2lib.measure.results import cards, read_seeds
 from e2ent2lib.runs.provenance import ROOT
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced at this scale"
@@ -76,17 +75,17 @@ def verdict(effect: float, low: float | None, high: float | None, spread: float 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of a mean; 9,999 resamples, seed 0."""
-    found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
-    return float(found.low), float(found.high)
+    bounds = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return float(bounds.low), float(bounds.high)
 
 
 def scores(results: pd.DataFrame, model: str, reference: str, metric: str, data: Iterable[str]) -> pd.DataFrame:
     """A line an image, a column a training, of a model's scores; empty if there are none."""
     if metric not in results:
         return pd.DataFrame()
-    here = (results["model"] == model) & (results["reference"] == reference) & results["dataset"].isin(list(data))
+    mine = (results["model"] == model) & (results["reference"] == reference) & results["dataset"].isin(list(data))
     keys = ["dataset", "image", "training"]
-    return results[here & results[metric].notna()].set_index(keys)[metric].astype(float).unstack()
+    return results[mine & results[metric].notna()].set_index(keys)[metric].astype(float).unstack()
 
 
 def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
@@ -106,22 +105,31 @@ def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
 
 def judge(claim: Claim, results: pd.DataFrame, profile: str, folder: Path) -> list[Finding]:
     """A finding a part. ``results`` are ``read_seeds``'s, of ``folder``, where the cards of other seeds are too."""
-    judges = {Comparison: _judge_scores, InTraining: _judge_training, Timing: _judge_timing}
-    return [judges[type(part)](claim, part, results, profile, folder) for part in claim.parts]
+    findings = []
+    for part in claim.parts:
+        match part:
+            case Comparison():
+                facts = _compare_scores(part, results)
+            case InTraining():
+                facts = _compare_trainings(part, profile, folder)
+            case Timing():
+                facts = _compare_times(part)
+        findings.append(Finding(claim=claim.name, part=str(part), **facts))
+    return findings
 
 
-def _judge_scores(claim: Claim, part: Comparison, results: pd.DataFrame, profile: str, folder: Path) -> Finding:
-    say = partial(Finding, claim=claim.name, part=str(part), unit=UNITS.get(part.metric, ""))
-    effects = paired(part, results)
+def _compare_scores(part: Comparison, results: pd.DataFrame) -> dict:
+    effects, unit = paired(part, results), UNITS.get(part.metric, "")
     if len(effects) < FEWEST:
-        return say(verdict=NOT_TESTABLE, images=len(effects), why=_too_few(part, results, effects))
+        why = _too_few(part, results, effects)
+        return {"verdict": NOT_TESTABLE, "why": why, "images": len(effects), "unit": unit}
     by_image, by_seed = effects.mean(axis=1).to_numpy(), effects.mean(axis=0)
     effect, (low, high) = float(by_image.mean()), interval(by_image)
     borrowed = len(by_seed) < 2
     spread = _spread_of_lender(part, results, effects.index) if borrowed else float(by_seed.max() - by_seed.min())
-    found, why = verdict(effect + part.margin, low + part.margin, high + part.margin, spread)
-    numbers = {"effect": effect, "low": low, "high": high, "spread": spread}
-    return say(verdict=found, why=why, images=len(effects), trainings=len(by_seed), borrowed=borrowed, **numbers)
+    outcome, why = verdict(effect + part.margin, low + part.margin, high + part.margin, spread)
+    numbers = {"effect": effect, "low": low, "high": high, "spread": spread, "unit": unit, "images": len(effects)}
+    return {"verdict": outcome, "why": why, "trainings": len(by_seed), "borrowed": borrowed} | numbers
 
 
 def _too_few(part: Comparison, results: pd.DataFrame, effects: pd.DataFrame) -> str:
@@ -141,17 +149,17 @@ def _spread_of_lender(part: Comparison, results: pd.DataFrame, images: pd.Index)
     return float(means.max() - means.min()) if len(means) > 1 else None
 
 
-def _judge_training(claim: Claim, part: InTraining, results: pd.DataFrame, profile: str, folder: Path) -> Finding:
-    say = partial(Finding, claim=claim.name, part=str(part), unit="dB")
+def _compare_trainings(part: InTraining, profile: str, folder: Path) -> dict:
     one, other = (cards(model, profile, folder) for model in (part.better, part.worse))
     seeds = sorted(one.keys() & other.keys())
+    facts = {"images": len(seeds), "unit": "dB"}
     if len(seeds) < 2:
-        return say(verdict=NOT_TESTABLE, images=len(seeds), why="needs two seeds of both: e2ent2 train --seed")
+        return facts | {"verdict": NOT_TESTABLE, "why": "needs two seeds of both: e2ent2 train --seed"}
     measure = {"mean PSNR": mean_psnr, "setback": lambda history: -setback(history)}[part.measure]
     effects = np.array([measure(one[s]["history"]) - measure(other[s]["history"]) for s in seeds])
     effect, spread = float(effects.mean()), float(effects.max() - effects.min())
-    found, why = verdict(effect, None, None, spread)
-    return say(verdict=found, why=why, images=len(seeds), effect=effect, spread=spread, trainings=len(seeds))
+    outcome, why = verdict(effect, None, None, spread)
+    return facts | {"verdict": outcome, "why": why, "effect": effect, "spread": spread, "trainings": len(seeds)}
 
 
 def mean_psnr(history: list[dict]) -> float:
@@ -165,17 +173,16 @@ def setback(history: list[dict]) -> float:
     return float(np.mean(np.maximum.accumulate(curve) - curve))
 
 
-def _judge_timing(claim: Claim, part: Timing, results: pd.DataFrame, profile: str, folder: Path) -> Finding:
-    say = partial(Finding, claim=claim.name, part=str(part), unit="×")
+def _compare_times(part: Timing) -> dict:
     ratios = json.loads(TIMINGS.read_text(encoding="utf-8"))["ratios"] if TIMINGS.is_file() else {}
     if part.key not in ratios:
-        return say(verdict=NOT_TESTABLE, why="not measured: python benchmarks/claims.py")
+        return {"verdict": NOT_TESTABLE, "why": "not measured: python benchmarks/claims.py", "unit": "×"}
     logs = np.log(ratios[part.key])
     effect, (low, high) = float(logs.mean()), interval(logs)
     least = np.log(1 - part.margin)
-    found, why = verdict(effect - least, low - least, high - least, None)
-    effect, low, high = (float(np.exp(x)) for x in (effect, low, high))
-    return say(verdict=found, why=why, images=len(logs), effect=effect, low=low, high=high)
+    outcome, why = verdict(effect - least, low - least, high - least, None)
+    numbers = {name: float(np.exp(x)) for name, x in (("effect", effect), ("low", low), ("high", high))}
+    return {"verdict": outcome, "why": why, "unit": "×", "images": len(logs)} | numbers
 
 
 def overall(findings: Iterable[Finding]) -> str:
@@ -195,25 +202,25 @@ def judge_all(
     return {claim: judge(claim, results, profile, folder) for claim in chosen}
 
 
-def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str, here: Iterable[str]) -> pd.DataFrame:
-    """``results`` with the scores of the shipped checkpoints that the claims need measured anew on the data sets here.
+def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str, data: Iterable[str]) -> pd.DataFrame:
+    """``results`` after measuring, on these data sets, the shipped checkpoints that the claims compare.
 
-    Those of other seeds, whose weights do not ship, and of data sets that are not here stay as they are stored.
+    Scores of other seeds, whose weights do not ship, and of other data sets stay as they are stored.
     """
     needed = {
-        (model, reference, data, part.metric in SCORES)
+        (model, reference, name, part.metric in SCORES)
         for claim in claims
         for part in claim.parts
         if isinstance(part, Comparison)
         for model, reference in zip((part.better, part.worse), part.references)
-        for data in set(part.data) & set(here)
-        if can_measure(model, dataset(data))
+        for name in set(part.data) & set(data)
+        if can_measure(model, dataset(name))
     }
-    for model, reference, data, perceptual in sorted(needed):
+    for model, reference, name, perceptual in sorted(needed):
         protocol = Protocol(reference=reference)
-        rows = evaluate(model, data, profile=profile, protocol=protocol, perceptual=perceptual)
+        rows = evaluate(model, name, profile=profile, protocol=protocol, perceptual=perceptual)
         fresh = pd.DataFrame([row | {"reference": reference, "training": 0, "file": "measured now"} for row in rows])
-        keys = {"model": model, "reference": reference, "dataset": data, "training": 0}
+        keys = {"model": model, "reference": reference, "dataset": name, "training": 0}
         stale = np.logical_and.reduce([results[key] == value for key, value in keys.items()])
         results = pd.concat([results[~stale], fresh], ignore_index=True)
     return results

@@ -1,7 +1,7 @@
 """Near matches, much faster than Eq. 4's: an option, off by default; notebook 14 shows what it loses.
 
-Maps of half the size are matched first, a sixteenth of the pairs. What they find, doubled, is where each patch of the
-full maps begins to look: among the patches around that place, and around the places that its neighbours came to.
+Maps of half the size are matched first, a sixteenth of the pairs. Their matches, doubled, are where each patch of the
+full maps begins to look: among the patches around that place, and around the places of its neighbours.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,10 +54,10 @@ def match_coarse(
     return Matches(index[None], places.score[None], places.source[None], look.query_norm[None])
 
 
-def _doubled(found: Matches, small: Sequence[Map], size: tuple[int, int]) -> Places:
+def _doubled(matches: Matches, small: Sequence[Map], size: tuple[int, int]) -> Places:
     """The places in the full maps: the cell of the query lies in its half-size cell as the match's does."""
-    y, x = (torch.arange(n, device=found.index.device) for n in size)
-    source, index = (field[0][y[:, None] // HALF, x // HALF] for field in (found.source, found.index))
+    y, x = (torch.arange(n, device=matches.index.device) for n in size)
+    source, index = (field[0][y[:, None] // HALF, x // HALF] for field in (matches.source, matches.index))
     width = torch.tensor([key.shape[3] - 2 for key in small], device=index.device)[source]
     row = HALF * (index // width + 1) + y[:, None] % HALF - 1  # by the patch's middle cell
     column = HALF * (index % width + 1) + x % HALF - 1
@@ -65,7 +65,7 @@ def _doubled(found: Matches, small: Sequence[Map], size: tuple[int, int]) -> Pla
 
 
 def _from_neighbour(places: Places, axis: int, step: int) -> Places:
-    """Each cell is given the place beside that of its neighbour; at the border its own, moved."""
+    """Each cell gets the place beside that of its neighbour; at the border its own, moved."""
     length = places.row.shape[axis]
     at = torch.arange(-step, length - step, device=places.row.device).clamp(0, length - 1)
     source, row, column, score = (field.index_select(axis, at) for field in places)
@@ -101,8 +101,8 @@ class Lookup:
         y, x = torch.arange(h, device=self.query.device)[:, None], torch.arange(w, device=self.query.device)
         corner = (y * self.padded_width + x).flatten()
         parts = zip(*(field.flatten().split(CHUNK) for field in places[:3]), corner.split(CHUNK))
-        found = [self._best(*part, around) for part in parts]
-        return Places(*(torch.cat(fields).view(h, w) for fields in zip(*found)))
+        best = [self._best(*part, around) for part in parts]
+        return Places(*(torch.cat(fields).view(h, w) for fields in zip(*best)))
 
     def _best(self, source: Tensor, row: Tensor, column: Tensor, corner: Tensor, around: int) -> tuple[Tensor, ...]:
         three = torch.arange(3, device=row.device)
@@ -111,9 +111,9 @@ class Lookup:
         side = torch.arange(-around, around + 1, device=row.device)
         rows = torch.minimum((row[:, None] + side).clamp(min=0), heights[:, None] - 3)
         columns = torch.minimum((column[:, None] + side).clamp(min=0), widths[:, None] - 3)
-        reach = torch.arange(-around, around + 3, device=row.device)
-        cell_rows = torch.minimum((row[:, None] + reach).clamp(min=0), heights[:, None] - 1)
-        cell_columns = torch.minimum((column[:, None] + reach).clamp(min=0), widths[:, None] - 1)
+        span = torch.arange(-around, around + 3, device=row.device)  # of the cells of all those patches
+        cell_rows = torch.minimum((row[:, None] + span).clamp(min=0), heights[:, None] - 1)
+        cell_columns = torch.minimum((column[:, None] + span).clamp(min=0), widths[:, None] - 1)
         start = self.first_cell[source, None, None]
         cells = self.keys[start + cell_rows[:, :, None] * widths[:, None, None] + cell_columns[:, None, :]]
         products = torch.einsum("nabc,npc->npab", cells, patch).unflatten(1, (3, 3))

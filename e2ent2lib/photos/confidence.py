@@ -1,4 +1,4 @@
-"""Whether a reference helps, said honestly: a threshold on how far its matches agree, measured on pairs that are known.
+"""Whether a reference helps: a threshold on how far its matches agree, measured on pairs whose answer is known.
 
 Eq. 4 always finds a best patch, however bad. What tells a reference that shows the same things from one that does not
 is whether neighbours go to neighbours: the share of adjacent cells whose best patches are adjacent in the same way. The
@@ -68,25 +68,22 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdic
     share = f"{100 * agreement:.0f} % of neighbouring patches have neighbouring matches"
     known = thresholds().get((model.card or {}).get("sha256"), {}).get(matching)
     if known is None:
-        unknown = f"{share}; how many it takes for a reference to help was not measured for this network"
-        return Verdict(agreement, None, None, unknown)
-    threshold, tested = known["threshold"], known["tested on"]
-    right = f"right on {tested['related, right']} of {tested['related']} related test pairs and on "
-    right += f"{tested['unrelated, right']} of {tested['unrelated']} unrelated ones"
-    told, clear = f"{share} (the limit is {100 * threshold:.0f} %, {right})", threshold + _gap(known["chosen on"])
-    if agreement > clear:
-        return Verdict(agreement, threshold, True, f"the reference shows the same things: {told}")
-    if agreement > threshold:
-        return Verdict(agreement, threshold, None, f"it is hard to tell whether the reference helps: {told}")
-    text = (
-        f"the reference does not seem to help: only {told}; what it added may be wrong, without --ref nothing is added"
+        text = f"{share}; how many it takes for a reference to help was not measured for this network"
+        return Verdict(agreement, None, None, text)
+    threshold, chosen, tested = known["threshold"], known["chosen on"], known["tested on"]
+    related, unrelated = (f"{tested[f'{kind}, right']} of {tested[kind]}" for kind in ("related", "unrelated"))
+    limit = (
+        f"the limit is {100 * threshold:.0f} %, right on {related} related test pairs and on {unrelated} unrelated ones"
     )
-    return Verdict(agreement, threshold, False, text)
-
-
-def _gap(chosen: dict) -> float:
-    """How far apart the two kinds were where the limit was chosen: less above the limit than that is no clear case."""
-    return max(0.0, chosen["agreement, related"][0] - chosen["agreement, unrelated"][-1])
+    share = f"{share} ({limit})"
+    # How far apart the two kinds were where the limit was chosen: less than that above the limit is no clear case.
+    gap = max(0.0, chosen["agreement, related"][0] - chosen["agreement, unrelated"][-1])
+    if agreement > threshold + gap:
+        return Verdict(agreement, threshold, True, f"the reference shows the same things: {share}")
+    if agreement > threshold:
+        return Verdict(agreement, threshold, None, f"it is hard to tell whether the reference helps: {share}")
+    advice = "what it added may be wrong, without --ref nothing is added"
+    return Verdict(agreement, threshold, False, f"the reference does not seem to help: only {share}; {advice}")
 
 
 @lru_cache(maxsize=1)

@@ -114,10 +114,10 @@ def _parts(length: int, side: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
-def widened(part: slice, around: int, length: int) -> tuple[slice, slice]:
-    """(``part`` with so much ``around`` it, but for the ends of the map; where ``part`` is in that)."""
-    wide = slice(max(0, part.start - around), min(length, part.stop + around))
-    return wide, slice(part.start - wide.start, part.stop - wide.start)
+def widened(tile: Tile, around: int, size: tuple[int, int]) -> tuple[Tile, Tile]:
+    """(``tile`` with so much ``around`` it, but for the ends of the map; where ``tile`` is in that)."""
+    wide = tuple(slice(max(0, part.start - around), min(n, part.stop + around)) for part, n in zip(tile, size))
+    return wide, tuple(slice(part.start - w.start, part.stop - w.start) for part, w in zip(tile, wide))
 
 
 def in_tiles(network: nn.Module, image: Pixels, device: torch.device) -> Float[Tensor, "1 c h w"]:
@@ -133,16 +133,16 @@ def in_tiles(network: nn.Module, image: Pixels, device: torch.device) -> Float[T
 
 def _tile(network: Callable, image: Pixels, tile: Tile, around: int, device: torch.device, r: int = 1) -> Map:
     """A network's map, ×r, of one tile of an image."""
-    (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip(tile, image.shape[:2]))
-    return network(_input(image[rows, columns], device))[..., _scaled(y, r), _scaled(x, r)]
+    wide, inner = widened(tile, around, image.shape[:2])
+    return network(_input(image[wide], device))[..., *_scaled(inner, r)]
 
 
 def _input(image: Pixels, device: torch.device) -> Float[Tensor, "1 3 h w"]:
     return to_tensor(image).to(device).contiguous(memory_format=torch.channels_last)  # the faster order of convolutions
 
 
-def _scaled(part: slice, r: int) -> slice:
-    return slice(r * part.start, r * part.stop)
+def _scaled(tile: Tile, r: int) -> Tile:
+    return tuple(slice(r * part.start, r * part.stop) for part in tile)
 
 
 def _fill(image: np.ndarray, where: tuple, result: Float[Tensor, "1 3 h w"]) -> None:
@@ -154,7 +154,7 @@ def _single_image(network: Network, lr: Pixels, image: np.ndarray, device: torch
     r, around = network.profile.scale, network.receptive_field
     for tile in bar(list(tiles(lr.shape[:2], TILE)), desc="enlarging", unit="tile"):
         part = _tile(lambda x: network(x).sr, lr, tile, around, device, r)
-        _fill(image, tuple(_scaled(side, r) for side in tile), part)
+        _fill(image, _scaled(tile, r), part)
     return image
 
 
@@ -188,8 +188,8 @@ class SavedMatches(NamedTuple):
 
 def identity(model: nn.Module, pictures: Sequence[np.ndarray], options: Options) -> str:
     """What matches belong to: the weights, the pictures' pixels, precision and kind of matching."""
-    told = f"{model.card['sha256']} {model.norm} {options.precision} {options.matching}"
-    digest = hashlib.sha256(told.encode())
+    facts = f"{model.card['sha256']} {model.norm} {options.precision} {options.matching}"
+    digest = hashlib.sha256(facts.encode())
     for picture in pictures:
         digest.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
     return digest.hexdigest()
@@ -247,7 +247,7 @@ class ReferenceFeatures:
     def _tile(self, number: int) -> Tensor:
         if number not in self._tiles:
             n, cells = self._places[number]
-            pixels = tuple(_scaled(part, self.scale) for part in cells)
+            pixels = _scaled(cells, self.scale)
             rows = to_rows(_tile(self.encoder, self.refs[n], pixels, self._around, self.device), self.scale)[0]
             while self._tiles and rows.nbytes + sum(tile.nbytes for tile in self._tiles.values()) > KEPT:
                 del self._tiles[self._random.choice(list(self._tiles))]
@@ -268,11 +268,10 @@ def _composed(
     r, around, size = model.profile.scale, receptive_field(model.synthesis), lr.shape[:2]
     sisr, changed = np.empty(image.shape, np.uint8), np.empty(size, np.float32)
     for tile in bar(list(tiles(size, TILE)), desc="synthesis", unit="tile"):
-        (rows, y), (columns, x) = (widened(part, around, n) for part, n in zip(tile, size))
-        swapped = swapped_tile(matches, reference, rows, columns)
-        confidence = matches.confidence[:, rows, columns]
-        out = model.compose(swapped, phi_in[..., rows, columns], _input(lr[rows, columns], phi_in.device), confidence)
-        inner, where = (..., _scaled(y, r), _scaled(x, r)), tuple(_scaled(part, r) for part in tile)
+        wide, inner = widened(tile, around, size)
+        swapped, confidence = swapped_tile(matches, reference, wide), matches.confidence[:, *wide]
+        out = model.compose(swapped, phi_in[..., *wide], _input(lr[wide], phi_in.device), confidence)
+        inner, where = (..., *_scaled(inner, r)), _scaled(tile, r)
         _fill(image, where, out.sr[inner])
         if out.sisr is not None:
             sisr[where] = to_image(out.sisr[inner])
@@ -288,12 +287,12 @@ def moved(sr: Map, sisr: Map, r: int) -> Float[np.ndarray, "h w"]:
     return 255 * F.avg_pool2d(difference, r)[0, 0].cpu().numpy()
 
 
-def swapped_tile(matches: Matches, reference: ReferenceFeatures, ys: slice, xs: slice) -> Float[Tensor, "1 c R*h R*w"]:
+def swapped_tile(matches: Matches, reference: ReferenceFeatures, tile: Tile) -> Float[Tensor, "1 c R*h R*w"]:
     """F of Eq. 4 for these rows and columns of cells, as ``matching.swap`` makes it."""
-    (rows, y), (columns, x) = (widened(part, 1, n) for part, n in zip((ys, xs), matches.index.shape[1:]))
-    part = Matches(*(field[:, rows, columns] for field in matches))
-    cells, weights = (plan[0, y, x].flatten(0, 1) for plan in swap_plan(part, reference.sizes))
+    wide, inner = widened(tile, 1, matches.index.shape[1:])
+    part = Matches(*(field[:, *wide] for field in matches))
+    cells, weights = (plan[0, *inner].flatten(0, 1) for plan in swap_plan(part, reference.sizes))
     used, bags = cells.unique(return_inverse=True)
     values = reference.rows(used)
     out = F.embedding_bag(bags, values, mode="sum", per_sample_weights=weights.to(values.dtype))
-    return from_rows(out[None], (ys.stop - ys.start, xs.stop - xs.start), reference.scale)
+    return from_rows(out[None], tuple(part.stop - part.start for part in tile), reference.scale)

@@ -35,7 +35,7 @@ from e2ent2lib.photos.tiles import Enlarged
 SCALE = 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Upscaled:
     """A photograph that was enlarged and written, with what its report says."""
 
@@ -85,25 +85,13 @@ def upscale_file(
     alpha = None if photo.alpha is None else upscale_bicubic(photo.alpha, SCALE)  # what is opaque stays so
     notes += _write(output, photo._replace(pixels=result.image, alpha=alpha))
     notes += [verdict.text] if verdict else []
-    return Upscaled(
-        photo=photo,
-        references=references,
-        output=output,
-        system=system,
-        options=options,
-        result=result,
-        agreement=agreeing,
-        verdict=verdict,
-        seconds=seconds,
-        notes=notes,
-    )
+    return Upscaled(photo, references, output, system, options, result, agreeing, verdict, seconds, notes)
 
 
 def refuse_inputs(output: Path, inputs: Sequence[Path]) -> None:
     """Raise ValueError if ``output`` is one of ``inputs``, by whatever name."""
     for path in inputs:
-        same = output.exists() and path.exists() and os.path.samefile(output, path)
-        if same or output.resolve() == path.resolve():
+        if output.exists() and path.exists() and os.path.samefile(output, path):
             raise ValueError(f"{output}: is one of the inputs and would be overwritten; choose another name for -o")
 
 

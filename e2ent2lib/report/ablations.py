@@ -1,6 +1,5 @@
 """The models of Tables 3 and 4 over three seeds, and what each did while it trained. Notebooks 08, 09 and 11."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.measure.results import seed_folders
+from e2ent2lib.measure.results import cards
 from e2ent2lib.report.plots import COLOURS
-from e2ent2lib.runs.checkpoints import shipped_card, shipped_folder
+from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import SYSTEMS, system_of
 
 
@@ -29,8 +28,8 @@ def over_seeds(results: pd.DataFrame, models: Iterable[str] | None = None, metri
     on, with the usual reference; ``images`` counts them. A training that was not measured on all of them is left out.
     """
     models = ablations() if models is None else list(models)
-    here = results[results["model"].isin(models) & (results["reference"] == Protocol().reference)]
-    wide = here.pivot_table(index=["dataset", "image"], columns=["model", "training"], values=metric)
+    usual = results[results["model"].isin(models) & (results["reference"] == Protocol().reference)]
+    wide = usual.pivot_table(index=["dataset", "image"], columns=["model", "training"], values=metric)
     first = [columns[0] for _, columns in wide.columns.groupby(wide.columns.get_level_values(0)).items()]
     wide = wide.dropna(subset=first).dropna(axis=1)
     lines = []
@@ -40,13 +39,6 @@ def over_seeds(results: pd.DataFrame, models: Iterable[str] | None = None, metri
         line |= {f"seed {seed}": value for seed, value in means.items()}
         lines.append(line | {"mean": means.mean(), "spread": means.max() - means.min()})
     return pd.DataFrame(lines)
-
-
-def cards(model: str, profile: str, results: Path) -> dict[int, dict]:
-    """The cards of a model's trainings by seed; 0 is the shipped one. Empty if there is none."""
-    paths = {0: shipped_folder() / profile / f"{model}.json"}
-    paths |= {seed: place / profile / f"{model}.json" for seed, place in seed_folders(results).items()}
-    return {seed: json.loads(p.read_text(encoding="utf-8")) for seed, p in paths.items() if p.is_file()}
 
 
 def histories(models: Iterable[str], profile: str, results: Path) -> pd.DataFrame:
@@ -86,13 +78,22 @@ def _panel(axis: Axes, history: pd.DataFrame, column: str) -> None:
 
 def budget(profile: str) -> str:
     """One sentence: what every model of Tables 3 and 4 was trained with, from the cards that ship."""
-    found = {m: shipped_card(m, profile) for m in ablations() if (shipped_folder() / profile / f"{m}.json").is_file()}
-    if not found:
+    shipped = [shipped_card(m, profile) for m in available_models(profile) if m in ablations()]
+    if not shipped:
         return "No model of Tables 3 and 4 has been trained yet."
-    steps = sorted({card["steps"] for card in found.values()})
-    minutes = [card["seconds"] / 60 for card in found.values()]
+    steps = ", ".join(map(str, sorted({card["steps"] for card in shipped})))
+    minutes = [card["seconds"] / 60 for card in shipped]
     return (
-        f"Models of Tables 3 and 4: {', '.join(map(str, steps))} steps of joint training each, "
-        f"{min(minutes):.0f} to {max(minutes):.0f} minutes on one core beside other work, from one pre-trained SISR "
-        "branch; a short budget, equal for all, not that of Tables 1 and 2."
+        f"Models of Tables 3 and 4: {steps} steps of joint training each, {min(minutes):.0f} to {max(minutes):.0f} "
+        "minutes on one core beside other work, from one pre-trained SISR branch; a short budget, equal for all, not "
+        "that of Tables 1 and 2."
     )
+
+
+def minutes_of_training(model: str, profile: str) -> str:
+    """How long a shipped model was trained, and before it those that it started from: "36 after srgan's 11"."""
+    card = shipped_card(model, profile)
+    cores = f" on {card['threads']} cores" if card["threads"] > 1 else ""
+    start = (card["started_from"] or {}).get("model")
+    before = f" after {start}'s {minutes_of_training(start, profile)}" if start else ""
+    return f"{card['seconds'] / 60:.0f}{cores}{before}"

@@ -1,7 +1,8 @@
-"""The verdicts as text, tables and a figure: ``e2ent2 claims``, README, notebook 11."""
+"""The verdicts as text, tables and a figure: ``e2ent2 claims``, RESULTS.md, notebook 11."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from e2ent2lib.measure.claims import Claim, Comparison
+from e2ent2lib.measure.results import write_text
 from e2ent2lib.measure.verdicts import (
     LENDER,
     NOT_REPRODUCED,
@@ -19,9 +21,9 @@ from e2ent2lib.measure.verdicts import (
     overall,
     paired,
 )
-from e2ent2lib.report.figures import save as save_figure
-from e2ent2lib.report.plots import use_style
-from e2ent2lib.runs.files import whole_file
+from e2ent2lib.report import figures
+from e2ent2lib.report.ablations import minutes_of_training
+from e2ent2lib.runs.checkpoints import available_models
 
 RULE = f"""Effect: the difference, averaged over seeds, then over images; positive is what the paper says. Interval:
 95 % percentile bootstrap over images, 9,999 resamples. Spread: largest less smallest effect over the seeds; where a
@@ -29,24 +31,24 @@ network was trained once, that of {LENDER}'s mean score on the same images. Not 
 effect, or the spread is at least as large as the effect; else the sign decides. A claim is as good as its worst
 part."""
 """How a verdict is made."""
-Found = Mapping[Claim, list[Finding]]
+Findings = Mapping[Claim, list[Finding]]
 """What ``verdicts.judge_all`` returns."""
 
 
-def summary(found: Found) -> pd.DataFrame:
+def summary(findings: Findings) -> pd.DataFrame:
     """A line a part of a claim: the claim's verdict in ``overall``, what was compared, and its ``Finding``."""
     return pd.DataFrame(
         {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(p) | asdict(f)
-        for c, fs in found.items()
+        for c, fs in findings.items()
         for p, f in zip(c.parts, fs)
     )
 
 
-def by_image(found: Found, results: pd.DataFrame) -> pd.DataFrame:
+def by_image(findings: Findings, results: pd.DataFrame) -> pd.DataFrame:
     """The effects behind all comparisons of scores: a line an image and training."""
     lines = [
         {"claim": claim.name, "part": str(part), "dataset": data, "image": image, "training": seed, "effect": effect}
-        for claim in found
+        for claim in findings
         for part in claim.parts
         if isinstance(part, Comparison)
         for (data, image, seed), effect in paired(part, results).stack().items()
@@ -58,80 +60,67 @@ def numbers(f: Finding) -> str:
     """Effect, interval and spread of a finding in one phrase; "" if there are none."""
     if f.effect is None:
         return ""
-    plus = "" if f.unit == "×" else "+"
-    unit = f" {f.unit}" if f.unit else ""
-    said = f"{f.effect:{plus}.3g}{unit}" if f.unit != "dB" else f"{f.effect:+.2f} dB"
+    form = {"dB": "+.2f", "×": ".3g"}.get(f.unit, "+.3g")
+    text = f"{f.effect:{form}} {f.unit}".rstrip()
     if f.low is not None:
-        said += f" [{f.low:{plus}.3g}, {f.high:{plus}.3g}]" if f.unit != "dB" else f" [{f.low:+.2f}, {f.high:+.2f}]"
+        text += f" [{f.low:{form}}, {f.high:{form}}]"
     if f.spread is not None:
-        said += f", spread {f.spread:.2g}" + (f" ({LENDER}'s)" if f.borrowed else f" over {f.trainings} seeds")
-    return said
+        text += f", spread {f.spread:.2g}" + (f" ({LENDER}'s)" if f.borrowed else f" over {f.trainings} seeds")
+    return text
 
 
-def text(found: Found) -> str:
-    """All of it for a terminal: a claim a paragraph."""
+def caveat(claim: Claim, profile: str) -> str:
+    """What must be read with a claim; the minutes of training are from the cards that ship."""
+    if not claim.budgets:
+        return claim.caveat
+    models = dict.fromkeys(model for part in claim.parts for model in (part.better, part.worse))
+    budgets = "; ".join(
+        f"{model} {minutes_of_training(model, profile)}" for model in models if model in available_models(profile)
+    )
+    return "; ".join(filter(None, (claim.caveat, f"minutes of training on one core: {budgets}")))
+
+
+def details(findings: Findings, profile: str) -> str:
+    """All of it as a Markdown list that a terminal shows well too: a claim an item, its parts and its caveat below."""
     lines = []
-    for claim, findings in found.items():
-        lines.append(f"{claim.name} ({claim.where}): {claim.says}\n  -> {overall(findings).upper()}")
-        for f in findings:
+    for claim, parts in findings.items():
+        lines.append(f"- **{claim.says}** ({claim.where}; `{claim.name}`): **{overall(parts)}**")
+        for f in parts:
             measured = f": {numbers(f)}, n = {f.images}" if f.effect is not None else ""
-            lines.append(f"  {f.part}{measured}; {f.verdict}" + (f" ({f.why})" if f.why else ""))
-        lines += [f"  note: {claim.caveat}"] * bool(claim.caveat) + [""]
+            lines.append(f"  - {f.part}{measured}; {f.verdict}" + (f" ({f.why})" if f.why else ""))
+        note = caveat(claim, profile)
+        lines += [f"  - note: {note}"] if note else []
     return "\n".join(lines)
 
 
-def markdown(found: Found) -> str:
-    """A table to be read on the web: a line a part."""
-    rows, before = [], None
-    for claim, findings in found.items():
-        for f in findings:
-            first = claim is not before
-            rows.append(
-                {
-                    "claim": f"**{claim.says}** ({claim.where}); {claim.caveat}".rstrip("; ") if first else "",
-                    "verdict": f"**{overall(findings)}**" if first else "",
-                    "compared": f.part,
-                    "effect [95 % interval], spread": numbers(f) or "–",
-                    "n": f.images or "–",
-                    "of this part": f.verdict + (f": {f.why}" if f.why else ""),
-                }
-            )
-            before = claim
-    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
-
-
-def overview(found: Found) -> str:
-    """A shorter table: a line a claim, with the part that decides."""
+def overview(findings: Findings) -> str:
+    """A Markdown table: a line a claim, with the effect in the part that decides."""
     rows = []
-    for claim, findings in found.items():
-        f = min(findings, key=lambda f: WORST_FIRST.index(f.verdict))
-        decides = f"{f.part}: {numbers(f) or f.why}"
-        rows.append(
-            {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(findings), "what decides": decides}
-        )
+    for claim, parts in findings.items():
+        decides = min(parts, key=lambda f: WORST_FIRST.index(f.verdict))
+        says = {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(parts)}
+        rows.append(says | {"effect in the part that decides": numbers(decides) or "–"})
     return pd.DataFrame(rows).to_markdown(index=False)
 
 
-def save(found: Found, results: pd.DataFrame, folder: Path) -> list[Path]:
+def save(findings: Findings, results: pd.DataFrame, profile: str, folder: Path) -> list[Path]:
     """Write ``claims.csv``, ``claims.md`` and ``claims_by_image.csv``, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = {
-        "claims.csv": summary(found).to_csv(index=False),
-        "claims.md": f"{RULE}\n\n{markdown(found)}\n",
-        "claims_by_image.csv": by_image(found, results).to_csv(index=False),
+        "claims.csv": summary(findings).to_csv(index=False),
+        "claims.md": f"{RULE}\n\n{details(findings, profile)}\n",
+        "claims_by_image.csv": by_image(findings, results).to_csv(index=False),
     }
     for name, content in files.items():
-        with whole_file(folder / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_text(folder / name, content)
     return [folder / name for name in files]
 
 
 VERDICT_COLOURS = {REPRODUCED: "#009E73", NOT_REPRODUCED: "#D55E00", NOT_SEPARABLE: "#888888"}
 
 
-def forest(found: Found) -> Figure:
+def forest(findings: Findings) -> Figure:
     """The effects in decibels, a line a comparison: point and interval, and as a grey bar the spread over seeds."""
-    shown = [(c, f) for c, fs in found.items() for f in fs if f.unit == "dB" and f.effect is not None]
+    shown = [(c, f) for c, fs in findings.items() for f in fs if f.unit == "dB" and f.effect is not None]
     figure, axis = plt.subplots(figsize=(10, 0.32 * len(shown) + 1.4))
     for y, (_, f) in enumerate(shown):
         colour = VERDICT_COLOURS[f.verdict]
@@ -154,13 +143,8 @@ def forest(found: Found) -> Figure:
     return figure
 
 
-def draw(found: Found, folder: Path) -> list[Path]:
+def draw(findings: Findings, folder: Path) -> list[Path]:
     """Write ``claims.png`` and ``.pdf``: ``forest`` of all claims; nothing if none can be tested."""
-    if not any(f.unit == "dB" and f.effect is not None for fs in found.values() for f in fs):
+    if not any(f.unit == "dB" and f.effect is not None for fs in findings.values() for f in fs):
         return []
-    with plt.rc_context():
-        use_style()
-        figure = forest(found)
-        paths = save_figure(figure, "claims", folder)
-        plt.close(figure)
-    return paths
+    return figures.draw(partial(forest, findings), "claims", folder)

@@ -98,6 +98,7 @@ class Drawing:
         caption: str,
         facts: Mapping[str, object],
     ):
+        self.name = name
         template = (SVG / f"{name}.svg").read_text(encoding="utf-8")
         self.svg = jinja2.Template(template, autoescape=True, undefined=jinja2.StrictUndefined).render(
             facts,
@@ -106,18 +107,21 @@ class Drawing:
             caption=textwrap.wrap(caption, 165),
         )
 
-    def render(self, kind: Literal["png", "pdf"], dpi: float = 150) -> bytes:
-        """The drawing as a file: the same bytes each time, without dates and without the fonts of the machine."""
-        fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
-        return typst.compile(
-            _PAGE.encode(), format=kind, ppi=dpi, font_paths=[fonts], ignore_system_fonts=True,
-            sys_inputs={"svg": self.svg},
-        )  # fmt: skip
+    def __repr__(self) -> str:
+        return f"Drawing({self.name!r})"  # a notebook keeps it: an address in memory would change with every run
 
     def _repr_jpeg_(self) -> bytes:
-        image, buffer = Image.open(io.BytesIO(self.render("png", dpi=70))), io.BytesIO()
+        image, buffer = Image.open(io.BytesIO(render(self.svg, "png", dpi=70))), io.BytesIO()
         image.convert("RGB").save(buffer, "jpeg", quality=60, optimize=True, progressive=True)
         return buffer.getvalue()
+
+
+def render(svg: str, kind: Literal["png", "pdf"], dpi: float = 150) -> bytes:
+    """An SVG as a file of ``WIDTH``: the same bytes each time, without dates and without the fonts of the machine."""
+    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    return typst.compile(
+        _PAGE.encode(), format=kind, ppi=dpi, font_paths=[fonts], ignore_system_fonts=True, sys_inputs={"svg": svg}
+    )
 
 
 def _sharp(image: Pixels) -> Pixels:

@@ -79,11 +79,11 @@ def principal_colours(maps: Sequence[Float[Tensor, "1 c h w"]]) -> list[Pixels]:
     axes = torch.linalg.eigh(torch.cov(every.T)).eigenvectors[:, -3:].flip(1)
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # an eigenvector's sign is arbitrary
     low, high = torch.quantile(every @ axes, torch.tensor([0.01, 0.99], dtype=torch.float64), dim=0)
-    found = []
+    pictures = []
     for m, rows in zip(maps, cells):
         colours = ((rows @ axes - low) / (high - low)).clamp(0, 1).mul(255).round()
-        found.append(colours.to(torch.uint8).view(*m.shape[2:], 3).numpy())
-    return found
+        pictures.append(colours.to(torch.uint8).view(*m.shape[2:], 3).numpy())
+    return pictures
 
 
 def finish(figure: Figure, number: int, title: str, caption: str) -> Figure:

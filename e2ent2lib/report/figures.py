@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import Protocol, psnr
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
-from e2ent2lib.report.diagrams import Drawing, diagram
+from e2ent2lib.report.diagrams import Drawing, diagram, render
 from e2ent2lib.report.examples import CROP, Pixels, Window, cut, engine, example_model, finish
 from e2ent2lib.report.match_figures import backward_pass, forward_pass
 from e2ent2lib.report.plots import COLOURS, use_style
@@ -65,7 +65,7 @@ def figure1(profile: str) -> Figure:
 def figure7(profile: str) -> Figure:
     """Fig. 7: several crops (rows) by every system (columns)."""
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
-    return comparison(enlarged(profile), hr, ref, PLACES, _sources(profile))
+    return crops_by_system(enlarged(profile), hr, ref, PLACES, _sources(profile))
 
 
 def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, sources: str) -> Figure:
@@ -86,7 +86,7 @@ def zoomed(images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, box: Window, s
     return finish(figure, 1, "The engine of the motorcycle, ×4 by each system", f"{about} {sources}")
 
 
-def comparison(
+def crops_by_system(
     images: Mapping[str, Pixels], hr: Pixels, ref: Pixels, places: Mapping[str, Window], sources: str
 ) -> Figure:
     """The pair at the left, then a row a place and a column a system, PSNR below; the best of a row is bold."""
@@ -138,12 +138,12 @@ def _protocol() -> str:
 
 def _sources(profile: str) -> str:
     """Profile and checkpoints of what is shown, and which systems are missing and why."""
-    here = available_models(profile)
-    cards = {n: shipped_card(n, profile) for n in titles() if n in here and not SYSTEMS[n].card}
+    available = available_models(profile)
+    cards = {n: shipped_card(n, profile) for n in titles() if n in available and not SYSTEMS[n].card}
     marks = ", ".join(f"{SYSTEMS[n].title} {c['sha256'][:8]}" for n, c in cards.items())
-    gone = [title for name, title in titles().items() if name not in here]
+    missing = [title for name, title in titles().items() if name not in available]
     lines = [f"Profile {profile}; checkpoints: {marks or 'none'}."]
-    lines += [f"No checkpoint of this profile yet: {', '.join(gone)}."] if gone else []
+    lines += [f"No checkpoint of this profile yet: {', '.join(missing)}."] if missing else []
     return " ".join(lines)
 
 
@@ -165,22 +165,27 @@ def save(figure: Figure | Drawing, name: str, folder: Path) -> list[Path]:
         path = Path(folder) / f"{name}.{kind}"
         with whole_file(path) as temporary:
             if isinstance(figure, Drawing):
-                temporary.write_bytes(figure.render(kind))
+                temporary.write_bytes(render(figure.svg, kind))
             else:
                 figure.savefig(temporary, dpi=150, metadata=metadata)
         paths.append(path)
     return paths
 
 
-def draw_all(profile: str, folder: Path, progress: bool = True) -> list[Path]:
-    """Draw every figure of ``FIGURES`` into ``folder`` (made if missing); returns the files."""
+def draw(figure: Callable[[], Figure | Drawing], name: str, folder: Path) -> list[Path]:
+    """Draw a figure in the style of all and ``save`` it; the folder is made."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = []
     with plt.rc_context():
         use_style()
-        for number, draw in (bar := tqdm(FIGURES.items(), unit="figure", disable=not progress)):
-            bar.set_description(f"drawing Fig. {number}")
-            figure = draw(profile)
-            paths += save(figure, f"fig{number}", Path(folder))
-            plt.close("all")
+        paths = save(figure(), name, folder)
+        plt.close("all")
+    return paths
+
+
+def draw_all(profile: str, folder: Path, progress: bool = True) -> list[Path]:
+    """Draw every figure of ``FIGURES`` into ``folder`` (made if missing); returns the files."""
+    paths = []
+    for number, figure in (bar := tqdm(FIGURES.items(), unit="figure", disable=not progress)):
+        bar.set_description(f"drawing Fig. {number}")
+        paths += draw(partial(figure, profile), f"fig{number}", folder)
     return paths

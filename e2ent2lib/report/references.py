@@ -1,6 +1,7 @@
 """What the reference is worth, image by image, and how that falls with its similarity. Notebook 06."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from e2ent2lib.data.pairs import UNRELATED
+from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.report.figures import save
-from e2ent2lib.report.plots import COLOURS, use_style
-from e2ent2lib.runs.files import whole_file
+from e2ent2lib.measure.results import write_text
+from e2ent2lib.report import figures
+from e2ent2lib.report.plots import COLOURS
 from e2ent2lib.systems import SYSTEMS
 
 USUAL = Protocol().reference
@@ -47,10 +48,10 @@ def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr
 
 def levels(results: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
     """A line a RefSR system, a column a reference level of CUFED5 and the unrelated reference; means over images."""
-    here = results[(results["dataset"] == "cufed5") & results["in_tables"].astype(bool)]
-    several = here.loc[here["reference"] != USUAL, "model"].unique()
-    here = here[here["model"].isin(several)]
-    return here.pivot_table(index="model", columns="reference", values=metric, aggfunc="mean").reindex(several)
+    group = results[results["dataset"] == "cufed5"]
+    several = group.loc[group["reference"] != USUAL, "model"].unique()
+    group = group[group["model"].isin(several)]
+    return group.pivot_table(index="model", columns="reference", values=metric, aggfunc="mean").reindex(several)
 
 
 def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure:
@@ -92,28 +93,34 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(results: pd.DataFrame) -> str:
-    """``summary`` as a Markdown table; "" if nothing was measured with both references."""
+    """``summary`` as three Markdown tables, a column a data set; "" if nothing was measured with both references."""
     table = summary(results)
-    return table.to_markdown(index=False, floatfmt=("", "", ".0f", *[".2f"] * 4, *["+.2f"] * 2)) if len(table) else ""
+    if table.empty:
+        return ""
+    titles = {name: data.title for name, data in DATASETS.items()}
+    table["data set"] = table["data set"].replace(titles) + table["images"].map(" ({})".format)
+    columns, networks = table["data set"].unique(), table["network"].unique()
+
+    def gains(kind: str, title: str) -> str:
+        wide = table.pivot(index="network", columns="data set", values=f"{kind} − SISR").loc[networks, columns]
+        return wide.rename_axis(f"{title}, gain over SISR / dB").to_markdown(floatfmt="+.2f")
+
+    first = table[table["network"] == networks[0]].set_index("data set")
+    names = {"bicubic": "bicubic", "sisr": "SISR"}
+    names |= {kind: f"{networks[0]}, {kind} reference" for kind in (UNRELATED, "related")}
+    psnr = first[list(names)].rename(columns=names).T.rename_axis("PSNR / dB")
+    tables = gains("related", "related reference"), gains(UNRELATED, "unrelated reference")
+    return "\n\n".join([*tables, psnr.to_markdown(floatfmt=".2f")])
 
 
 def save_summary(results: pd.DataFrame, folder: Path) -> Path:
     """Write ``reference_effect.md``, whole or not at all; returns its path."""
-    path = folder / "reference_effect.md"
-    with whole_file(path) as temporary:
-        temporary.write_text(markdown(results) + "\n", encoding="utf-8")
-    return path
+    write_text(folder / "reference_effect.md", markdown(results) + "\n")
+    return folder / "reference_effect.md"
 
 
 def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
     """Write ``reference_effect.png`` and ``.pdf``: ``effect_figure`` of the networks that were measured with both."""
     tables = {title: effect(results, model) for model, title in networks().items()}
     tables = {title: table for title, table in tables.items() if len(table)}
-    if not tables:
-        return []
-    with plt.rc_context():
-        use_style()
-        figure = effect_figure(tables, EFFECT)
-        paths = save(figure, "reference_effect", folder)
-        plt.close(figure)
-    return paths
+    return figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder) if tables else []

@@ -66,14 +66,13 @@ def _training(name: str, model: nn.Module) -> dict[str, str]:
 
 
 def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile: str) -> Figure:
-    """A crop of the picture by each system that is here, with the crop's PSNR; the whole of ``hr`` is enlarged.
+    """A crop of the picture by each available system, with the crop's PSNR; the whole of ``hr`` is enlarged.
 
     The truth stands last. A name without a checkpoint is left out.
     """
-    here = [name for name in names if name in available_models(profile)]
-    lr = downscale(hr)
+    lr, available = downscale(hr), available_models(profile)
     images = {}
-    for name in here:
+    for name in (name for name in names if name in available):
         crop = cut(super_resolve(lr, ref, model=name, profile=profile), box)
         images[f"{system_of(name).title}\n{psnr(crop, cut(hr, box)):.2f} dB"] = crop
     return show(images | {"HR\n(truth)": cut(hr, box)}, columns=4, width=10)

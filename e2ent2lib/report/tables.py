@@ -6,38 +6,40 @@ import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.measure.results import write_text
 from e2ent2lib.report.ablations import budget
 from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
-from e2ent2lib.runs.files import whole_file
 from e2ent2lib.systems import SYSTEMS, system_of
 
-METRICS = ("psnr", "ssim")
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
+GROUPS = {"PSNR / SSIM": ("psnr", "ssim"), "distance / scale-free": ("feature_distance", "feature_distance_relative")}
+"""The metrics that share a cell, "24.24 / 0.724"; the second group is Table 3's."""
 
 
 def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Table ``number`` in long form: a line a method and data set, the paper's sets first, then what was measured.
 
     Measured numbers are means over images, with the usual reference (``report.references`` shows others). A difference
-    stands only where both are of the same whole data set. Scores of checkpoints whose card bars them (``in_tables``)
-    are left out.
+    stands only where both are of the same whole data set.
     """
     results = results[results["reference"] == Protocol().reference]
     printed = [p for p in PRINTED if p.table == number]
-    systems = systems_of(number)
-    of_paper = {(p.model, p.dataset): p for p in printed}
-    whole = {d: DATASET_TITLES[d] for d in dict.fromkeys(p.dataset for p in printed)}
-    held_out_first = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", x))
-    labels = dict(held_out_first)
-    others = {label: data for label, data in labels.items() if label not in whole.values()}
-    columns = [(title, data) for data, title in whole.items()] + list(others.items())
-    metrics = METRICS + (("feature_distance", "feature_distance_relative") if number == 3 else ())
+    of_paper = {(p.model, DATASET_TITLES[p.dataset]): p for p in printed}
+    whole = list(dict.fromkeys(DATASET_TITLES[p.dataset] for p in printed))
+    labels = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", x))
+    columns = whole + [label for label, _ in labels if label not in whole]
+    metrics = [metric for group in groups(number) for metric in GROUPS[group]]
     lines = [
-        _line(method, model, title, of_paper.get((model, data)) if title in whole.values() else None, results, metrics)
-        for title, data in columns
-        for method, model in systems
+        _line(method, model, title, of_paper.get((model, title)), results, metrics)
+        for title in columns
+        for method, model in systems_of(number)
     ]
     return pd.DataFrame(lines).assign(profile=profile)
+
+
+def groups(number: int) -> list[str]:
+    """The groups of metrics of a table: only Table 3 has feature distances."""
+    return list(GROUPS) if number == 3 else ["PSNR / SSIM"]
 
 
 def systems_of(number: int) -> list[tuple[str, str]]:
@@ -47,9 +49,9 @@ def systems_of(number: int) -> list[tuple[str, str]]:
 
 
 def _line(
-    method: str, model: str, title: str, paper: Printed | None, results: pd.DataFrame, metrics: tuple[str, ...]
+    method: str, model: str, title: str, paper: Printed | None, results: pd.DataFrame, metrics: list[str]
 ) -> dict:
-    rows = results[(results["label"] == title) & (results["model"] == model) & results["in_tables"].astype(bool)]
+    rows = results[(results["label"] == title) & (results["model"] == model)]
     line = {"method": method, "model": model, "data set": title, "images": len(rows)}
     for metric in metrics:
         printed = getattr(paper, metric, None)
@@ -58,13 +60,12 @@ def _line(
         line[f"paper {metric}"] = printed
         line[f"measured {metric}"] = mean
         line[f"difference {metric}"] = round(mean - printed, DIGITS[metric]) if both else None
-    one = rows.iloc[0] if len(rows) else None
+    first = rows.iloc[0] if len(rows) else None
     line["why empty"] = "" if len(rows) else _reason(model, title, results)
-    line["provisional"] = bool(one["provisional"]) if one is not None else ""
     for column in ("protocol", "data_fingerprint", "checkpoint_sha256", "seed", "commit", "machine", "file"):
-        line[column] = one[column] if one is not None else None
-    if one is not None:
-        line["protocol"] = str(Protocol(**one["protocol"]))
+        line[column] = first[column] if first is not None else None
+    if first is not None:
+        line["protocol"] = str(Protocol(**first["protocol"]))
     return line
 
 
@@ -75,104 +76,92 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
     if system_of(model).references == "stereo" and data and not data.stereo:
         return "takes rectified stereo pairs only"
-    mine = results[results["model"] == model]
-    if len(mine) and not mine["in_tables"].any():
-        return "its checkpoint had minutes of training, too little for a table; e2ent2 train makes it at full length"
-    if system_of(model).card or len(mine):
+    if system_of(model).card or model in set(results["model"]):
         return f"not measured on it yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"
 
 
-def wide(long: pd.DataFrame) -> pd.DataFrame:
-    """The table as the paper lays it out: a line a method, a pair of columns (paper, measured) a data set."""
-    metrics = [c.removeprefix("paper ") for c in long if c.startswith("paper ")]
-    out = {}
+def layout(long: pd.DataFrame, group: str = "PSNR / SSIM") -> pd.DataFrame:
+    """The table to be read: a line a method, a column a data set and source, the metrics of a group in one cell."""
+    columns = {}
     for title, part in long.groupby("data set", sort=False):
-        part = part.set_index("method")
-        for metric in metrics:
-            short = {"psnr": "PSNR", "ssim": "SSIM", "feature_distance": "distance"}.get(metric, "distance, relative")
-            for who in ("paper", "measured", "difference"):
-                values = part[f"{who} {metric}"]
-                if who != "measured" and values.isna().all():
-                    continue
-                out[title, short, who] = [_cell(v, metric) for v in values]
-    frame = pd.DataFrame(out, index=pd.Index(long["method"].unique(), name="method"))
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns, names=["data set", "metric", ""])
-    return frame
+        for source in ("paper", "measured", "difference"):
+            values = part[[f"{source} {metric}" for metric in GROUPS[group]]]
+            if source == "measured" or values.notna().any(axis=None):
+                columns[f"{title}, {source}"] = [_cell(row, GROUPS[group]) for row in values.itertuples(index=False)]
+    return pd.DataFrame(columns, index=pd.Index(long["method"].unique(), name=group))
 
 
-def flat(long: pd.DataFrame) -> pd.DataFrame:
-    """``wide`` to be read on a screen: the metrics of a number in one cell, "24.24 / 0.724"."""
-    layout = wide(long)
-    shown = {}
-    for title in layout.columns.get_level_values(0).unique():
-        for who in ("paper", "measured", "difference"):
-            part = [layout[c] for c in layout.columns if (c[0], c[2]) == (title, who)]
-            if part:
-                cells = (" / ".join(cell) for cell in zip(*part))
-                shown[f"{title}, {who}"] = ["–" if set(cell) <= set("–/ ") else cell for cell in cells]
-    metrics = " / ".join(layout.columns.get_level_values(1).unique())
-    return pd.DataFrame(shown, index=layout.index).rename_axis(metrics)
+def _cell(values: tuple[float | None, ...], metrics: tuple[str, ...]) -> str:
+    shown = ["–" if pd.isna(v) else f"{v:.{DIGITS[m]}f}" for v, m in zip(values, metrics)]
+    return "–" if set(shown) == {"–"} else " / ".join(shown)
 
 
-def _cell(value: float | None, metric: str) -> str:
-    return "–" if value is None or pd.isna(value) else f"{value:.{DIGITS[metric]}f}"
+def parts(number: int, long: pd.DataFrame) -> list[pd.DataFrame]:
+    """``layout`` in parts that fit a page: the paper's data sets, then those that are here, group by group.
+
+    A row that has no number in a part is left out of it.
+    """
+    whole = {DATASET_TITLES[p.dataset] for p in PRINTED if p.table == number}
+    of_paper = long["data set"].isin(whole)
+    tables = [layout(long[of_paper], group) for group in groups(number)]
+    for group in groups(number) if not of_paper.all() else ():
+        part = layout(long[~of_paper], group)
+        part.columns = part.columns.str.removesuffix(", measured")
+        tables.append(part.rename_axis(f"{group}, measured"))
+    return [part[(part != "–").any(axis=1)] for part in tables]
+
+
+def markdown(number: int, long: pd.DataFrame) -> str:
+    """``parts`` in Markdown."""
+    return "\n\n".join(part.to_markdown(disable_numparse=True) for part in parts(number, long))
 
 
 def notes(long: pd.DataFrame) -> list[str]:
-    """What must be read with the table: protocol, profile, data, and why cells are empty."""
-    measured = long[long["images"] > 0]
-    lines = [
-        f"Profile {long['profile'].iloc[0]}; 'paper' columns are the paper's, 'measured' are ours, means over images."
-    ]
+    """What must be read with this table: profile, training, and why cells are empty."""
+    profile, measured, empty = long["profile"].iloc[0], long[long["images"] > 0], long[long["images"] == 0]
+    lines = [f"Profile {profile}; 'paper' columns are the paper's, 'measured' are ours, means over images."]
     if any(system_of(model).ablation for model in measured["model"]):
-        lines.append(budget(long["profile"].iloc[0]))
-    lines += [f"Protocol: {p}." for p in measured["protocol"].unique()]
-    for title, part in measured.groupby("data set", sort=False):
-        lines.append(f"{title}: {part['images'].max()} image(s), pixels {part['data_fingerprint'].iloc[0][:12]}.")
-    rough = list(dict.fromkeys(measured.loc[measured["provisional"].astype(bool), "method"]))
-    if rough:
-        lines.append(f"Provisional checkpoints (at most 20 minutes of training): {', '.join(rough)}.")
-    empty = long[long["images"] == 0]
+        lines.append(budget(profile))
     for why, part in empty.groupby("why empty", sort=False):
-        named = list(dict.fromkeys(part["method"]))
-        cells = "all" if len(named) == long["method"].nunique() else ", ".join(named)
+        methods = list(dict.fromkeys(part["method"]))
+        cells = "all" if len(methods) == long["method"].nunique() else ", ".join(methods)
         lines.append(f"Empty ({cells}): {why}.")
     return lines
 
 
-def _latex(body: str, footnotes: list[str]) -> str:
-    """The table in plain LaTeX, the notes below it; needs the package booktabs."""
+def conditions(long: pd.DataFrame) -> list[str]:
+    """How the numbers were measured, and on which pictures."""
+    measured = long[long["images"] > 0]
+    lines = [f"Protocol: {p}." for p in measured["protocol"].unique()]
+    for title, part in measured.groupby("data set", sort=False):
+        lines.append(f"{title}: {part['images'].max()} image(s), pixels {part['data_fingerprint'].iloc[0][:12]}.")
+    return lines
+
+
+_LATEX = str.maketrans(
+    {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
+)
+
+
+def _latex(number: int, long: pd.DataFrame, footnotes: list[str]) -> str:
+    """``parts`` in plain LaTeX, the notes below the last one; needs the package booktabs."""
+    text = "\n".join(
+        part.reset_index().to_latex(index=False, escape=True, caption=TITLES[number]) for part in parts(number, long)
+    )
     escaped = "\n".join(r"\par " + n.replace("_", r"\_").replace("%", r"\%") for n in footnotes)
-    text = body.replace(r"\end{table}", "{\\footnotesize\n" + escaped + "\n}\n\\end{table}")
-    for letter, command in (
-        ("α", r"$\alpha$"),
-        ("²", "$^2$"),
-        ("×", r"$\times$"),
-        ("–", "--"),
-        ("−", "$-$"),
-        ("φ", r"$\phi$"),
-        ("↓", r"$\downarrow$"),
-    ):
-        text = text.replace(letter, command)
-    return text
+    text = text.removesuffix("\\end{table}\n") + f"{{\\footnotesize\n{escaped}\n}}\n\\end{{table}}\n"
+    return text.translate(_LATEX)
 
 
 def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str = "") -> list[Path]:
-    """Write table1 … table4 as CSV (long form), Markdown and LaTeX (as the paper lays them out); returns the CSVs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for number, title in TITLES.items():
+    """Write table1 … table4 as CSV (long form), Markdown and LaTeX; returns the CSVs."""
+    for number in TITLES:
         long = table(number, results, profile)
-        footnotes = [*([remark] if remark else []), *notes(long)]
-        markdown = f"**{title}**\n\n{flat(long).to_markdown(disable_numparse=True)}\n\n" + "\n".join(
-            f"- {n}" for n in footnotes
-        )
-        latex = _latex(wide(long).to_latex(escape=True, caption=title, multicolumn_format="c"), footnotes)
-        if remark:
-            long = long.assign(remark=remark)
-        for suffix, text in ((".csv", long.to_csv(index=False)), (".md", markdown + "\n"), (".tex", latex)):
-            with whole_file(folder / f"table{number}{suffix}") as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        paths.append(folder / f"table{number}.csv")
-    return paths
+        footnotes = [*([remark] if remark else []), *notes(long), *conditions(long)]
+        listed = "\n".join(f"- {note}" for note in footnotes)
+        write_text(folder / f"table{number}.md", f"**{TITLES[number]}**\n\n{markdown(number, long)}\n\n{listed}\n")
+        write_text(folder / f"table{number}.tex", _latex(number, long, footnotes))
+        long = long.assign(remark=remark) if remark else long
+        write_text(folder / f"table{number}.csv", long.to_csv(index=False))
+    return [folder / f"table{number}.csv" for number in TITLES]

@@ -108,7 +108,7 @@ def _svg(width: int, height: int, title: str, body: str) -> str:
 
 def raster(svg: str) -> Pixels:
     """A drawing or chart as a picture, for a static face."""
-    return np.asarray(Image.open(io.BytesIO(render(svg, "png", dpi=50))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(render(svg, "png", dpi=50))))
 
 
 def face(panels: Sequence[Panel], text: str, columns: int, width: float = 10) -> Figure:

@@ -6,12 +6,11 @@ programs' kernels are here too, for numbers that were measured with them (notebo
 
 import math
 import os
-from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Real, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -51,7 +50,7 @@ def downscale(image: Pixels, r: int = 4, kernel: Kernel = "pillow-bicubic") -> U
     height, width = image.shape[:2]
     if height % r or width % r:
         raise ValueError(f"size {width}×{height} is not a multiple of {r}; use crop_to_multiple first")
-    return _resize_8_bits(image, height // r, width // r, kernel)
+    return resize(image, height // r, width // r, kernel, rounded=True)
 
 
 def upscale_bicubic(
@@ -61,13 +60,13 @@ def upscale_bicubic(
 
     Raises ValueError for an unknown kernel.
     """
-    return _resize_8_bits(image, image.shape[0] * r, image.shape[1] * r, kernel)
+    return resize(image, image.shape[0] * r, image.shape[1] * r, kernel, rounded=True)
 
 
 def resize(
-    image: Pixels, height: int, width: int, kernel: Kernel = "pillow-bicubic"
-) -> Float[np.ndarray, "{height} {width} 3"]:
-    """The picture in a new size, values clipped to [0, 255] and not rounded.
+    image: Pixels, height: int, width: int, kernel: Kernel = "pillow-bicubic", *, rounded: bool = False
+) -> Real[np.ndarray, "{height} {width} 3"]:
+    """The picture in a new size: float64 clipped to [0, 255], or, ``rounded``, uint8.
 
     - "pillow-bicubic": Keys' cubic with a = −0.5; shrinking widens it by the scale (antialiasing), at the border the
       weights that remain are scaled to sum to 1.
@@ -76,47 +75,29 @@ def resize(
       pictures with integers, which may differ by 1.
     - "pillow-bicubic-bilinear": Pillow's bicubic to shrink, its bilinear to enlarge.
 
+    Pillow and MATLAB round 8-bit pictures between their two passes as well (MATLAB's first is along columns).
     Raises ValueError for an unknown kernel.
     """
-    _check_kernel(kernel)
-    if not kernel.startswith("pillow"):
-        return _by_matrices(image, height, width, kernel).clip(0, 255)
-    method = _pillow_method(image, width, kernel)
-    bands = [Image.fromarray(band.astype(np.float32)) for band in np.moveaxis(image, 2, 0)]
-    values = np.stack([np.asarray(band.resize((width, height), method), np.float64) for band in bands], axis=2)
-    return values.clip(0, 255)
-
-
-def _resize_8_bits(image: np.ndarray, height: int, width: int, kernel: Kernel) -> np.ndarray:
-    """Pillow and MATLAB round 8-bit pictures between their two passes as well (MATLAB's first is along columns)."""
-    _check_kernel(kernel)
-    if kernel == "matlab-bicubic":
-        return _round(_by_matrices(image, height, width, kernel, between=_round))
-    if kernel == "opencv-bicubic":
-        return _round(_by_matrices(image, height, width, kernel))
-    return np.asarray(Image.fromarray(image).resize((width, height), _pillow_method(image, width, kernel)))
-
-
-def _check_kernel(kernel: str) -> None:
     if kernel not in get_args(Kernel):
         raise ValueError(f"unknown kernel {kernel!r}; choose one of {', '.join(get_args(Kernel))}")
+    if kernel.startswith("pillow"):
+        bilinear = kernel.endswith("bilinear") and width > image.shape[1]
+        method = Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+        if rounded:
+            return np.asarray(Image.fromarray(image).resize((width, height), method))
+        bands = [Image.fromarray(band.astype(np.float32)) for band in np.moveaxis(image, 2, 0)]
+        values = np.stack([np.asarray(band.resize((width, height), method), np.float64) for band in bands], axis=2)
+        return values.clip(0, 255)
+    # Own code, for no library that is installed mirrors the border as imresize does.
+    values = np.tensordot(_cubic(image.shape[0], height, kernel), image.astype(np.float64), axes=1)
+    if rounded and kernel == "matlab-bicubic":
+        values = _round(values)
+    values = np.matmul(_cubic(image.shape[1], width, kernel), values)
+    return _round(values).astype(np.uint8) if rounded else values.clip(0, 255)
 
 
-def _pillow_method(image: np.ndarray, width: int, kernel: Kernel) -> Image.Resampling:
-    bilinear = kernel.endswith("bilinear") and width > image.shape[1]
-    return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
-
-
-def _round(values: np.ndarray) -> Pixels:
-    return np.floor(values.clip(0, 255) + 0.5).astype(np.uint8)  # halves go up, as in MATLAB
-
-
-def _by_matrices(
-    image: np.ndarray, height: int, width: int, kernel: Kernel, between: Callable[[np.ndarray], np.ndarray] = np.asarray
-) -> Float[np.ndarray, "{height} {width} 3"]:
-    """Columns first, then rows. Own code, for no library that is installed mirrors the border as ``imresize`` does."""
-    columns = np.tensordot(_cubic(image.shape[0], height, kernel), image.astype(np.float64), axes=1)
-    return np.matmul(_cubic(image.shape[1], width, kernel), between(columns).astype(np.float64))
+def _round(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    return np.floor(values.clip(0, 255) + 0.5)  # halves go up, as in MATLAB
 
 
 def _cubic(length: int, new: int, kernel: Kernel) -> Float[np.ndarray, "{new} {length}"]:

@@ -5,6 +5,7 @@ Transparency, colour profile and grey are kept; what could not be kept is among 
 
 import io
 import os
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +23,8 @@ LONGEST = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 """Pixels of the longer side that a format can hold, where that may be too few."""
 OPAQUE = (".jpg", ".jpeg", ".bmp")
 """Formats without transparency."""
-JPEG = {"quality": 95, "subsampling": 0}
-QUALITY = {".jpg": JPEG, ".jpeg": JPEG, ".webp": {"quality": 95}}
-"""What Pillow is told beside the picture: what was made sharp must not be blurred by a codec."""
+QUALITY = {"quality": 95, "subsampling": 0}
+"""What Pillow is told beside the picture, where a format knows it: no codec may blur what was made sharp."""
 Pixels = UInt8[np.ndarray, "h w 3"]
 Picture = str | os.PathLike | io.IOBase | Image.Image | np.ndarray
 """A path, an open file, a PIL image, or an array: uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
@@ -59,17 +59,11 @@ def read_photograph(picture: Picture, name: str = "image") -> Photograph:
     The camera's EXIF rotation is applied, CMYK and Lab are converted to sRGB, 16 bits divided by 257; of an animation
     it is the first frame. Raises FileNotFoundError or ValueError, which give the path (else ``name``) and what to do.
     """
-    if isinstance(picture, Image.Image):
-        return _photograph(picture, name)
-    if isinstance(picture, io.IOBase):
-        with _opened(picture, name) as image:
-            return _photograph(image, name)
-    if isinstance(picture, (str, os.PathLike)):
-        path = Path(picture)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; check the name")
-        with _opened(path, str(path)) as image:
-            return _photograph(image, str(path))._replace(path=path)
+    path = Path(picture) if isinstance(picture, (str, os.PathLike)) else None
+    if path and not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the name")
+    if path or isinstance(picture, (io.IOBase, Image.Image)):
+        return _photograph(path or picture, str(path or name))._replace(path=path)
     array = np.asarray(picture)
     channels = array.shape[2:]
     if array.dtype != np.uint8 or array.ndim < 2 or 0 in array.shape or channels not in ((), (1,), (3,), (4,)):
@@ -79,43 +73,40 @@ def read_photograph(picture: Picture, name: str = "image") -> Photograph:
     return _photograph(Image.fromarray(array.squeeze(2) if channels == (1,) else array), name)
 
 
-def _opened(source: Path | io.IOBase, name: str) -> Image.Image:
-    """Pillow's image, not decoded yet. Raises ValueError that gives its ``name``."""
+def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> tuple[Image.Image, bytes | None, int]:
+    """The picture upright, its colour profile, and of how many it is the first. Raises ValueError with its ``name``."""
     Image.init()
+    formats = [kind for kind in Image.ID if kind not in NEVER_OPENED]
     try:
-        return Image.open(source, formats=[kind for kind in Image.ID if kind not in NEVER_OPENED])
+        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source, formats=formats) as image:
+            frames = image.n_frames if getattr(image, "is_animated", False) else 1
+            return ImageOps.exif_transpose(image), image.info.get("icc_profile"), frames
     except UnidentifiedImageError as error:
         known = ", ".join(extension[1:] for extension in EXTENSIONS)
         raise ValueError(f"{name}: not an image this project can read; expected one of {known}") from error
-    except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
-        raise _damaged(name, error) from error
-
-
-def _damaged(name: str, error: Exception) -> ValueError:
-    if isinstance(error, Image.DecompressionBombError):
+    except Image.DecompressionBombError as error:
         most = 2 * Image.MAX_IMAGE_PIXELS // 1_000_000
-        return ValueError(f"{name}: more than {most} megapixels, which may be a trap; save it smaller first")
-    return ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again")
+        raise ValueError(f"{name}: more than {most} megapixels, which may be a trap; save it smaller first") from error
+    except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
+        raise ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again") from error
 
 
-def _photograph(image: Image.Image, name: str) -> Photograph:
+def _photograph(source: Path | io.IOBase | Image.Image, name: str) -> Photograph:
     """Decoded and converted. Raises ValueError that gives its ``name`` if that cannot be done."""
+    image, profile, frames = _decoded(source, name)
+    alpha, warnings = None, []
     if 0 in image.size:
         raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
-    try:
-        frames = image.n_frames if getattr(image, "is_animated", False) else 1
-        upright = ImageOps.exif_transpose(image)  # decodes first
-        profile = image.info.get("icc_profile")
-    except Exception as error:
-        raise _damaged(name, error) from error
-    image, alpha, warnings = upright, None, []
     if frames > 1:
         warnings.append(f"{name}: the first of {frames} pictures is taken")
     if image.mode == "F":
         raise ValueError(f"{name}: a float image has no agreed range; save it as 8 or 16 bit first")
     if image.mode.startswith("I"):
         warnings.append(f"{name}: 16 bits are reduced to 8")
-        image = _eight_bits(image, name)
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"{name}: values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit")
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
         alpha = np.array(image.getchannel("A"))
@@ -135,24 +126,13 @@ def _photograph(image: Image.Image, name: str) -> Photograph:
     return Photograph(pixels, alpha, profile, grey, warnings=tuple(warnings))
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """An image of integers from 0 to 65535 as mode "L", divided by 257."""
-    grey = np.asarray(image).astype(np.int64)
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ValueError(f"{name}: values {grey.min()} to {grey.max()} do not fit 16 bit; save it as 8 or 16 bit")
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
-
-
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """By the picture's own profile where that works, else by Pillow's plain formula, which it has for all but Lab."""
-    srgb = ImageCms.createProfile("sRGB")
     if image.mode == "LAB":
-        return ImageCms.profileToProfile(image, ImageCms.createProfile("LAB"), srgb, outputMode="RGB")
+        return ImageCms.profileToProfile(image, ImageCms.createProfile("LAB"), _parsed(None), outputMode="RGB")
     if profile and image.mode == "CMYK":
-        try:
-            return ImageCms.profileToProfile(image, _parsed(profile), srgb, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass
+        with suppress(ImageCms.PyCMSError, OSError, ValueError):
+            return ImageCms.profileToProfile(image, _parsed(profile), _parsed(None), outputMode="RGB")
     return image.convert("RGB")
 
 
@@ -164,10 +144,9 @@ def _parsed(profile: bytes | None) -> ImageCms.ImageCmsProfile:
 def _fits(profile: bytes, grey: bool) -> bool:
     """Whether a colour profile can be read and is for grey or for RGB pictures."""
     try:
-        space = _parsed(profile).profile.xcolor_space.strip()
+        return _parsed(profile).profile.xcolor_space.strip() == ("GRAY" if grey else "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return False
-    return space == ("GRAY" if grey else "RGB")
 
 
 def in_colours_of(photo: Photograph, like: Photograph) -> Pixels:
@@ -177,9 +156,9 @@ def in_colours_of(photo: Photograph, like: Photograph) -> Pixels:
     """
     if photo.profile == like.profile or photo.grey or like.grey:
         return photo.pixels
-    image, given, wanted = Image.fromarray(photo.pixels), _parsed(photo.profile), _parsed(like.profile)
+    given, wanted = _parsed(photo.profile), _parsed(like.profile)
     try:
-        return np.array(ImageCms.profileToProfile(image, given, wanted, outputMode="RGB"))
+        return np.array(ImageCms.profileToProfile(Image.fromarray(photo.pixels), given, wanted, outputMode="RGB"))
     except ImageCms.PyCMSError:  # a profile for display only, which nothing can be converted to
         return photo.pixels
 
@@ -195,9 +174,9 @@ def check_output(path: str | os.PathLike, size: tuple[int, int]) -> None:
         raise FileNotFoundError(f"{path.parent}: no such folder; create it, then try again")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"{path.parent}: cannot be written to; choose another folder for {path.name}")
+    height, width = size
     longest = LONGEST.get(extension, max(size))
     if max(size) > longest:
-        height, width = size
         raise ValueError(f"{path}: {extension} holds at most {longest} pixels a side, not {width}×{height}; use .png")
 
 
@@ -216,7 +195,6 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
         warnings.append(f"{path}: {extension} has no transparency, so white is behind the picture; .png keeps it")
     elif photo.alpha is not None:
         image.putalpha(Image.fromarray(photo.alpha))
-    options = QUALITY.get(extension, {}) | ({"icc_profile": photo.profile} if photo.profile else {})
     with whole_file(path) as temporary:
-        image.save(temporary, **options)
+        image.save(temporary, **QUALITY, icc_profile=photo.profile)
     return warnings

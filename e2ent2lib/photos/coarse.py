@@ -49,7 +49,8 @@ def match_coarse(
     look = Lookup(query, keys, norm)
     places = look.best(_doubled(first(small[0], small[1:], norm), small[1:], query.shape[2:]), AROUND)
     for axis, step in bar(ROUNDS * [(0, 1), (0, -1), (1, 1), (1, -1)]):
-        places = _better(places, look.best(_from_neighbour(places, axis, step), NEAR))
+        other = look.best(_from_neighbour(places, axis, step), NEAR)
+        places = Places(*(torch.where(other.score > places.score, *pair) for pair in zip(other, places)))
     index = places.row * (look.widths[places.source] - 2) + places.column
     return Matches(index[None], places.score[None], places.source[None], look.query_norm[None])
 
@@ -57,9 +58,10 @@ def match_coarse(
 def _doubled(matches: Matches, small: Sequence[Map], size: tuple[int, int]) -> Places:
     """The places in the full maps: the cell of the query lies in its half-size cell as the match's does."""
     y, x = (torch.arange(n, device=matches.index.device) for n in size)
-    source, index = (field[0][y[:, None] // HALF, x // HALF] for field in (matches.source, matches.index))
+    y = y[:, None]
+    source, index = (field[0][y // HALF, x // HALF] for field in (matches.source, matches.index))
     width = torch.tensor([key.shape[3] - 2 for key in small], device=index.device)[source]
-    row = HALF * (index // width + 1) + y[:, None] % HALF - 1  # by the patch's middle cell
+    row = HALF * (index // width + 1) + y % HALF - 1  # by the patch's middle cell
     column = HALF * (index % width + 1) + x % HALF - 1
     return Places(source, row, column, torch.full(size, -torch.inf, device=index.device))
 
@@ -70,11 +72,6 @@ def _from_neighbour(places: Places, axis: int, step: int) -> Places:
     at = torch.arange(-step, length - step, device=places.row.device).clamp(0, length - 1)
     source, row, column, score = (field.index_select(axis, at) for field in places)
     return Places(source, row + step * (axis == 0), column + step * (axis == 1), score)
-
-
-def _better(one: Places, other: Places) -> Places:
-    taken = other.score > one.score
-    return Places(*(torch.where(taken, b, a) for a, b in zip(one, other)))
 
 
 class Lookup:
@@ -88,12 +85,9 @@ class Lookup:
         self.keys = torch.cat([key[0].float().flatten(1).T for key in keys])
         lengths = [patch_norm(key.float(), norm)[0] for key in keys]
         self.inverse = torch.cat([torch.where(one > 0, 1 / one, 0).flatten() for one in lengths])
-        cells, patches = ([x.shape[-2] * x.shape[-1] for x in maps] for maps in (keys, lengths))
-        sizes = torch.tensor([key.shape[2:] for key in keys], device=query.device)
-        self.heights, self.widths = sizes.T
-        self.first_cell, self.first_patch = (
-            torch.tensor([0, *counts[:-1]], device=query.device).cumsum(0) for counts in (cells, patches)
-        )
+        self.heights, self.widths = torch.tensor([key.shape[2:] for key in keys], device=query.device).T
+        self.first_cell = _starts(self.heights * self.widths)
+        self.first_patch = _starts((self.heights - 2) * (self.widths - 2))
 
     def best(self, places: Places, around: int) -> Places:
         """The best patch of those up to ``around`` rows and columns from each place; −∞ if none is in the key."""
@@ -107,21 +101,22 @@ class Lookup:
     def _best(self, source: Tensor, row: Tensor, column: Tensor, corner: Tensor, around: int) -> tuple[Tensor, ...]:
         three = torch.arange(3, device=row.device)
         patch = self.query[corner[:, None] + (three[:, None] * self.padded_width + three).flatten()]  # (n, 9, C)
-        heights, widths = self.heights[source], self.widths[source]
-        side = torch.arange(-around, around + 1, device=row.device)
-        rows = torch.minimum((row[:, None] + side).clamp(min=0), heights[:, None] - 3)
-        columns = torch.minimum((column[:, None] + side).clamp(min=0), widths[:, None] - 3)
-        span = torch.arange(-around, around + 3, device=row.device)  # of the cells of all those patches
-        cell_rows = torch.minimum((row[:, None] + span).clamp(min=0), heights[:, None] - 1)
-        cell_columns = torch.minimum((column[:, None] + span).clamp(min=0), widths[:, None] - 1)
-        start = self.first_cell[source, None, None]
-        cells = self.keys[start + cell_rows[:, :, None] * widths[:, None, None] + cell_columns[:, None, :]]
+        side = torch.arange(-around, around + 3, device=row.device)  # of the cells of all patches; these start at k
+        k = len(side) - 2
+        wanted = row[:, None, None] + side[:, None], column[:, None, None] + side
+        heights, widths = self.heights[source, None, None], self.widths[source, None, None]
+        rows, columns = (at.clamp(min=0).minimum(n - 1) for at, n in zip(wanted, (heights, widths)))
+        cells = self.keys[self.first_cell[source, None, None] + rows * widths + columns]
         products = torch.einsum("nabc,npc->npab", cells, patch).unflatten(1, (3, 3))
-        k = len(side)
         total = sum(products[:, i, j, i : i + k, j : j + k] for i in range(3) for j in range(3))
-        across = (widths - 2)[:, None, None]
-        patches = self.first_patch[source, None, None] + rows[:, :, None] * across + columns[:, None, :]
-        inside = (rows == row[:, None] + side)[:, :, None] & (columns == column[:, None] + side)[:, None, :]
-        score = torch.where(inside, total * self.inverse[patches], -torch.inf).flatten(1)
-        best, which = score.max(1)
-        return source, rows.gather(1, which[:, None] // k)[:, 0], columns.gather(1, which[:, None] % k)[:, 0], best
+        rows, columns = rows[:, :k].minimum(heights - 3), columns[..., :k].minimum(widths - 3)
+        inside = (rows == wanted[0][:, :k]) & (columns == wanted[1][..., :k])
+        length = self.inverse[self.first_patch[source, None, None] + rows * (widths - 2) + columns]
+        best, which = torch.where(inside, total * length, -torch.inf).flatten(1).max(1)
+        n = torch.arange(len(which), device=which.device)
+        return source, rows[n, which // k, 0], columns[n, 0, which % k], best
+
+
+def _starts(counts: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """Where each of several parts begins that lie one after another."""
+    return counts.cumsum(0) - counts

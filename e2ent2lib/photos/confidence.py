@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -42,22 +41,14 @@ def agreement(matches: Matches, key_widths: Sequence[int]) -> Float[Tensor, "b h
     ``key_widths`` are the keys' widths in cells, W of Eq. 3. In [0, 1]; 0 for a map of one cell.
     """
     across = torch.tensor(key_widths, device=matches.index.device)[matches.source] - 2
-    row, column = matches.index // across, matches.index % across
-    place = torch.stack([matches.source, row, column], dim=1)
-    down = _all_equal(place[:, :, 1:] - place[:, :, :-1], (0, 1, 0))
-    right = _all_equal(place[..., 1:] - place[..., :-1], (0, 0, 1))
-    agreeing = _of_both_ends(down, right)
-    neighbours = _of_both_ends(torch.ones_like(down), torch.ones_like(right))
+    place = torch.stack([matches.source, matches.index // across, matches.index % across])
+    agreeing, neighbours = torch.zeros(2, *matches.index.shape, device=place.device)
+    for axis, step in ((1, (0, 1, 0)), (2, (0, 0, 1))):
+        same = (place.diff(dim=axis + 1) == place.new_tensor(step).view(3, 1, 1, 1)).all(0)
+        for first in (0, 1):  # what holds between two cells counts for both of them
+            agreeing.narrow(axis, first, same.shape[axis]).add_(same)
+            neighbours.narrow(axis, first, same.shape[axis]).add_(1)
     return agreeing / neighbours.clamp(min=1)
-
-
-def _all_equal(step: Tensor, wanted: tuple[int, int, int]) -> Float[Tensor, "b h w"]:
-    return (step == step.new_tensor(wanted)[:, None, None]).all(1).float()
-
-
-def _of_both_ends(down: Tensor, right: Tensor) -> Float[Tensor, "b h w"]:
-    """What holds between two cells counts for both of them."""
-    return F.pad(down, (0, 0, 1, 0)) + F.pad(down, (0, 0, 0, 1)) + F.pad(right, (1, 0)) + F.pad(right, (0, 1))
 
 
 def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdict:
@@ -72,10 +63,7 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdic
         return Verdict(agreement, None, None, text)
     threshold, chosen, tested = known["threshold"], known["chosen on"], known["tested on"]
     related, unrelated = (f"{tested[f'{kind}, right']} of {tested[kind]}" for kind in ("related", "unrelated"))
-    limit = (
-        f"the limit is {100 * threshold:.0f} %, right on {related} related test pairs and on {unrelated} unrelated ones"
-    )
-    share = f"{share} ({limit})"
+    share += f" (the limit is {100 * threshold:.0f} %, right on {related} related test pairs and {unrelated} unrelated ones)"
     # How far apart the two kinds were where the limit was chosen: less than that above the limit is no clear case.
     gap = max(0.0, chosen["agreement, related"][0] - chosen["agreement, unrelated"][-1])
     if agreement > threshold + gap:

@@ -2,17 +2,16 @@
 
 import json
 import os
-from itertools import zip_longest
 from pathlib import Path
 from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from PIL import Image
+from scipy.ndimage import uniform_filter
 
 from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.photos.images import upscale_bicubic
@@ -22,29 +21,23 @@ from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.files import whole_file
 
-SHOWN = 1200
-"""Pixels of the longer side of a picture in a figure; larger ones are shown smaller."""
 DETAIL = 40
 """Side of the detail that is shown enlarged, in pixels of the input; at most a quarter of a small picture's side."""
 MATTERED = 2.0
 """A cell counts as changed by the reference from so many 8-bit steps on."""
-Panel = tuple[str, np.ndarray, dict]
-"""Title, picture or map, and the options of imshow."""
 
 
 def save_report(folder: Path, done: Upscaled) -> list[Path]:
     """Write report.json, side_by_side.png and, where a reference was matched, maps.png; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "report.json", folder / "side_by_side.png"]
+    paths = [folder / "report.json"]
     with whole_file(paths[0]) as temporary:
         temporary.write_text(json.dumps(facts(done), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     use_style()
-    figures = [side_by_side(done)]
-    if done.result.confidence is not None:
-        figures.append(maps(done))
-        paths.append(folder / "maps.png")
-    for path, figure in zip(paths[1:], figures):
-        with whole_file(path) as temporary:
+    for draw in (side_by_side, maps)[: 1 if done.result.confidence is None else 2]:
+        figure = draw(done)
+        paths.append(folder / f"{draw.__name__}.png")
+        with whole_file(paths[-1]) as temporary:
             figure.savefig(temporary)
         plt.close(figure)
     return paths
@@ -59,7 +52,7 @@ def facts(done: Upscaled) -> dict:
         "options": {"precision": done.options.precision, "matching": done.options.matching},
         "input": _file(done.photo),
         "references": [_file(ref) for ref in done.references],
-        "output": {"file": name_of(done.output), "width": result.image.shape[1], "height": result.image.shape[0]},
+        "output": {"file": _name(done.output), "width": result.image.shape[1], "height": result.image.shape[0]},
         "seconds": round(done.seconds, 2),
         "notes": done.notes,
     }
@@ -67,11 +60,8 @@ def facts(done: Upscaled) -> dict:
         quantiles = np.quantile(result.confidence, (0.05, 0.5, 0.95)).round(4).tolist()
         report["confidence"] = {"mean": round(float(result.confidence.mean()), 4), "5, 50, 95 %": quantiles}
     if done.verdict is not None:
-        report["verdict"] = {
-            "agreement": round(done.verdict.agreement, 4),
-            "threshold": done.verdict.threshold,
-            "reference_helps": done.verdict.helps,
-        }
+        agreement, threshold, helps, _ = done.verdict
+        report["verdict"] = {"agreement": round(agreement, 4), "threshold": threshold, "reference_helps": helps}
     if result.changed is not None:
         report["changed"] = {
             "mean, 8-bit steps": round(float(result.changed.mean()), 3),
@@ -81,7 +71,7 @@ def facts(done: Upscaled) -> dict:
         source, index = (field[0].cpu().numpy() for field in (result.matches.source, result.matches.index))
         report["matches"] = [
             {
-                "reference": name_of(ref.path),
+                "reference": _name(ref.path),
                 "share of positions": round(float((source == n).mean()), 4),
                 "patches used": len(np.unique(index[source == n])),
                 "patches": (ref.pixels.shape[0] // SCALE - 2) * (ref.pixels.shape[1] // SCALE - 2),
@@ -93,33 +83,32 @@ def facts(done: Upscaled) -> dict:
 
 def _file(photo: Photograph) -> dict:
     height, width = photo.pixels.shape[:2]
-    digest = fingerprint([photo.pixels])[:12]
-    return {"file": name_of(photo.path), "width": width, "height": height, "pixels": digest}
+    return {"file": _name(photo.path), "width": width, "height": height, "pixels": fingerprint([photo.pixels])[:12]}
 
 
-def name_of(path: Path) -> str:
+def _name(path: Path) -> str:
     """A file's name as text, whatever its bytes are."""
     return os.fsencode(path.name).decode(errors="replace")
 
 
 def side_by_side(done: Upscaled) -> Figure:
     """The input enlarged bicubically, the SISR branch's image where there is one, the result; and a detail of each."""
-    pictures = {"input, bicubic": upscale_bicubic(done.photo.pixels)}
-    if done.result.sisr is not None:
-        pictures["without the reference (SISR)"] = done.result.sisr
-    pictures["result"] = done.result.image
+    pictures = {
+        "input, bicubic": upscale_bicubic(done.photo.pixels),
+        "without the reference (SISR)": done.result.sisr,
+        "result": done.result.image,
+    }
+    pictures = {title: image for title, image in pictures.items() if image is not None}
     y, x, side = detail(done)
-    shape = min(1.6, done.photo.pixels.shape[0] / done.photo.pixels.shape[1])  # of the whole, height to width
+    h, w = done.result.image.shape[:2]
+    shape = min(1.6, h / w)  # of the whole, height to width
     size = (4.2 * len(pictures), 1.3 + 4.1 * (shape + 1))
     figure, axes = plt.subplots(2, len(pictures), figsize=size, height_ratios=(shape, 1), squeeze=False)
     for (title, image), whole, close in zip(pictures.items(), *axes):
         _show(whole, title, image)
-        h, w = image.shape[:2]
-        corner = x / w, 1 - (y + side) / h
-        box = plt.Rectangle(corner, side / w, side / h, transform=whole.transAxes, fill=False, ec="yellow")
-        whole.add_patch(box)
+        whole.add_patch(plt.Rectangle((x - 0.5, y - 0.5), side, side, fill=False, ec="yellow"))
         _show(close, f"detail, {side}×{side} pixels at ({x}, {y})", image[y : y + side, x : x + side])
-    figure.suptitle(f"{_plain(name_of(done.photo.path))}, ×{SCALE}")
+    figure.suptitle(f"{_name(done.photo.path)[:48]}, ×{SCALE}", parse_math=False)
     return figure
 
 
@@ -129,70 +118,47 @@ def detail(done: Upscaled) -> tuple[int, int, int]:
     side = min(DETAIL, max(12, min(h, w) // 4), h, w)
     y, x = (h - side) // 2, (w - side) // 2
     if done.result.changed is not None:
-        total = np.pad(done.result.changed, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
-        sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
-        y, x = np.unravel_index(sums.argmax(), sums.shape)
+        means = uniform_filter(done.result.changed, side, origin=-(side // 2))[: h - side + 1, : w - side + 1]
+        y, x = np.unravel_index(means.argmax(), means.shape)
     return int(y) * SCALE, int(x) * SCALE, side * SCALE
 
 
 def maps(done: Upscaled) -> Figure:
     """How sure the matches are, where the reference mattered, and which reference was taken if there are several."""
-    panels = [(f"input: {name_of(done.photo.path)}", done.photo.pixels, {})]
-    panels += [(f"reference {n}: {name_of(ref.path)}", ref.pixels, {}) for n, ref in enumerate(done.references, 1)]
-    panels += _maps(done)
+    result, references = done.result, done.references
+    panels = [(f"input: {_name(done.photo.path)}", done.photo.pixels, {})]
+    panels += [(f"reference {n}: {_name(ref.path)}", ref.pixels, {}) for n, ref in enumerate(references, 1)]
+    if result.confidence is not None:
+        lowest = np.quantile(result.confidence, 0.02)
+        panels.append(("confidence: cosine of patch and match", result.confidence, {"vmin": lowest, "vmax": 1}))
+    if done.agreement is not None:
+        panels.append(("agreement: neighbours go to neighbours", done.agreement, {"vmin": 0, "vmax": 1}))
+    if result.changed is not None:
+        options = {"vmin": 0, "vmax": max(np.quantile(result.changed, 0.99), MATTERED), "cmap": "magma"}
+        panels.append(("where it mattered: change / 8-bit steps", result.changed, options))
+    if result.matches is not None and len(references) > 1:
+        colours = ListedColormap([COLOURS[n % len(COLOURS)] for n in range(len(references))])
+        options = {"cmap": colours, "vmin": 0.5, "vmax": len(references) + 0.5, "interpolation": "nearest"}
+        panels.append(("which reference was taken", result.matches.source[0].cpu().numpy() + 1, options))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     height, width = done.photo.pixels.shape[:2]
     each = 0.7 + 3.6 * min(1.5, height / width)  # inches
     figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 0.8 + each * rows), squeeze=False)
-    for axis, panel in zip_longest(axes.flat, panels):
-        if panel is None:
-            axis.axis("off")
-        else:
-            _show(axis, *panel)
+    for axis, panel in zip(axes.flat, panels):
+        _show(axis, *panel)
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
     if done.verdict:
         figure.suptitle("\n".join(wrap(done.verdict.text, 36 * columns)), fontsize=10)
     return figure
 
 
-def _maps(done: Upscaled) -> list[Panel]:
-    """Those maps that there are."""
-    result, panels = done.result, []
-    if result.confidence is not None:
-        lowest = float(np.quantile(result.confidence, 0.02))
-        panels.append(("confidence: cosine of patch and match", result.confidence, {"vmin": lowest, "vmax": 1}))
-    if done.agreement is not None:
-        panels.append(("agreement: neighbours go to neighbours", done.agreement, {"vmin": 0, "vmax": 1}))
-    if result.changed is not None:
-        most = max(float(np.quantile(result.changed, 0.99)), MATTERED)
-        options = {"vmin": 0, "vmax": most, "cmap": "magma"}
-        panels.append(("where it mattered: change / 8-bit steps", result.changed, options))
-    count = len(done.references)
-    if result.matches is not None and count > 1:
-        colours = ListedColormap([COLOURS[n % len(COLOURS)] for n in range(count)])
-        options = {"cmap": colours, "vmin": 0.5, "vmax": count + 0.5, "interpolation": "nearest"}
-        panels.append(("which reference was taken", result.matches.source[0].cpu().numpy() + 1, options))
-    return panels
-
-
-def _show(
-    axis: Axes, title: str, image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w"], options: dict | None = None
-) -> None:
-    """A picture, or a map with the scale of its colours; large ones smaller."""
-    largest = max(image.shape[:2])
+def _show(axis: Axes, title: str, image: Num[np.ndarray, "h w *rgb"], options: dict = {}) -> None:
+    """A picture, or, with ``options`` of imshow, a map with the scale of its colours."""
+    shown = axis.imshow(image, **options)
     if options:
-        step = -(-largest // SHOWN)
-        shown = axis.imshow(image[::step, ::step], **options)
         whole_numbers = range(1, int(options["vmax"]) + 1) if image.dtype.kind == "i" else None
         axis.figure.colorbar(shown, ax=axis, shrink=0.8, ticks=whole_numbers)
-    else:
-        if largest > SHOWN:
-            size = tuple(max(1, round(n * SHOWN / largest)) for n in (image.shape[1], image.shape[0]))
-            image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-        axis.imshow(image)
-    axis.set(title=_plain(title), xticks=[], yticks=[])
-
-
-def _plain(title: str) -> str:
-    """A title, shortened, in which a file's name is no formula."""
-    return (title if len(title) < 48 else title[:45] + "…").replace("$", r"\$")
+    axis.set_title(title[:48], parse_math=False)  # a file's name is no formula
+    axis.set(xticks=[], yticks=[])

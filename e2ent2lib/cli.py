@@ -16,6 +16,11 @@ from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS, recipe_of
 
+ProfileName = Annotated[str | None, arg(help="smoke, compact or paper")]
+Weights = Annotated[Path | None, arg(help="the folder of a checkpoint of your own, such as runs/e2ent2-compact")]
+Results = Annotated[Path | None, arg(help="folder of result files; E2ENT2_RESULTS or data/results if not given")]
+TABLES = Path("build/tables")
+
 
 def upscale(
     low: Positional[Path],
@@ -23,8 +28,8 @@ def upscale(
     output: Annotated[Path, arg(aliases=["-o"])],
     ref: UseAppendAction[tuple[Path, ...]] = (),
     model: str = "e2ent2",
-    profile: str | None = None,
-    weights: Path | None = None,
+    profile: ProfileName = None,
+    weights: Weights = None,
     precision: Precision = "float32",
     matching: Matching = "exact",
     report: Path | None = None,
@@ -37,8 +42,6 @@ def upscale(
         output: the file to write, whose extension chooses the format; of a folder the folder to write to.
         ref: a high-resolution reference; repeat for several. Without any, the SISR branch works alone.
         model: a name of the models that ship.
-        profile: smoke, compact or paper.
-        weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
         precision: of the convolutions; bfloat16 is faster where the processor or GPU has it.
         matching: exact, or coarse: much faster for large pictures, and a little less exact.
         report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
@@ -54,14 +57,12 @@ def upscale(
     system = load_model(model, profile, weights) if weights else shipped(model, profile)
     options, failed = Options(precision=precision, matching=matching, progress=True), 0
     for done in upscale_all(low, ref, output, system, options, again=again):
-        if not isinstance(done, Upscaled):
-            print(f"note: {done}", file=sys.stderr)
-            failed += isinstance(done, Exception)
-            continue
-        print(done.output)
-        for note in done.notes:
+        failed += isinstance(done, Exception)
+        if isinstance(done, Upscaled):
+            print(done.output)
+        for note in done.notes if isinstance(done, Upscaled) else [done]:
             print(f"note: {note}", file=sys.stderr)
-        if report:
+        if report and isinstance(done, Upscaled):
             print(*save_report(report / done.photo.path.name if low.is_dir() else report, done), sep="\n")
     if failed:
         raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
@@ -82,23 +83,22 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
 
     if action == "list":
         print(overview())
-        return
-    if name is None:
+    elif name is None:
         known = ", ".join([*DATASETS, *TRAINING_SETS])
         raise ValueError(f"which data set? e2ent2 data {action} NAME, NAME one of {known}")
-    if action == "fetch":
+    elif action == "fetch":
         print("\n".join(fetch(name)))
-        return
-    result = check(name)
-    print("\n".join(result.notes + [f"warning: {line}" for line in result.warnings]))
-    if result.errors:
-        raise ValueError(f"{len(result.errors)} error(s) in {name}:\n  " + "\n  ".join(result.errors))
+    else:
+        result = check(name)
+        print("\n".join(result.notes + [f"warning: {line}" for line in result.warnings]))
+        if result.errors:
+            raise ValueError(f"{len(result.errors)} error(s) in {name}:\n  " + "\n  ".join(result.errors))
 
 
 def train(
     model: Annotated[Positional[str], arg(help="one of " + ", ".join(n for n, s in SYSTEMS.items() if s.recipe))],
     /,
-    profile: str | None = None,
+    profile: ProfileName = None,
     data: str = "embedded",
     out: Path | None = None,
     start_from: Path | None = None,
@@ -114,7 +114,6 @@ def train(
     """Train a row of the tables; also under ``torchrun`` on several devices or machines.
 
     Args:
-        profile: smoke, compact or paper.
         data: "embedded", a name in data/ or in the folder E2ENT2_DATA, or a folder of photographs.
         out: folder of the run and the checkpoint; runs/MODEL-PROFILE if not given.
         start_from: folder of the model that this one starts from; runs/ or the shipped one if not given.
@@ -147,9 +146,9 @@ def train(
 def evaluate(
     models: tuple[str, ...],
     data: str = "motorcycle",
-    profile: str | None = None,
-    results: Path | None = None,
-    weights: Path | None = None,
+    profile: ProfileName = None,
+    results: Results = None,
+    weights: Weights = None,
     protocol: Protocol = Protocol(),
     perceptual: bool = False,
 ) -> None:
@@ -159,9 +158,6 @@ def evaluate(
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
         data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
             the tables and verdicts that can be measured here, but for those that are up to date.
-        profile: smoke, compact or paper.
-        results: folder of result files; E2ENT2_RESULTS or data/results if not given.
-        weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
         protocol: how it is measured; all but the reference of another protocol needs a folder of results of its own.
         perceptual: measure VGG19's feature distance and LPIPS too, where their weights are available.
     """
@@ -189,14 +185,10 @@ def evaluate(
         print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM ({protocol}) -> {path}")
 
 
-def report(
-    profile: str | None = None, results: Path | None = None, out: Path = Path("build/tables"), renew: bool = False
-) -> None:
+def report(profile: ProfileName = None, results: Results = None, out: Path = TABLES, renew: bool = False) -> None:
     """Tables 1 to 4 from stored result files, as CSV, Markdown and LaTeX; what the reference is worth, as Markdown.
 
     Args:
-        profile: smoke, compact or paper.
-        results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder of the tables.
         renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
     """
@@ -216,17 +208,15 @@ def claims(
     names: Positional[tuple[str, ...]] = (),
     /,
     measure: bool = False,
-    profile: str | None = None,
-    results: Path | None = None,
-    out: Path = Path("build/tables"),
+    profile: ProfileName = None,
+    results: Results = None,
+    out: Path = TABLES,
 ) -> None:
     """The paper's claims, each with effect, interval over images, spread over seeds, and verdict.
 
     Args:
         names: of claims, such as alpha or residual; all if none is given.
         measure: measure the shipped checkpoints that they compare again first, on the available data sets.
-        profile: smoke, compact or paper.
-        results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder for claims.csv and claims.md.
     """
     from e2ent2lib.measure import verdicts

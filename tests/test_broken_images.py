@@ -6,8 +6,6 @@ A few of them in every run, all in `make test-all`.
 import contextlib
 import io
 import struct
-import subprocess
-import sys
 import zlib
 
 import numpy as np
@@ -19,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from tiny import picture
 
-import e2ent2lib as e2
 from e2ent2lib.explore.match_explorer import MatchExplorer
 from e2ent2lib.photos.images import read_image
 from e2ent2lib.photos.photograph import read_photograph
@@ -143,18 +140,6 @@ def test_every_broken_one_gives_a_result_or_one_error(monkeypatch, home, explore
         through_the_command_line(monkeypatch, home, name, content)
         through_an_upload(explorer, name, content)
     assert len(found) == 35
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [f"cut 5 of whole.{extension}" for extension in ("png", "jpg", "tif", "webp")])
-def test_as_a_command_of_its_own_the_exit_status_and_the_one_line_are_the_same(home, name):
-    path = home / name
-    path.write_bytes(broken()[name])
-    command = [sys.executable, "-m", "e2ent2lib.cli", "upscale", str(path), "-o", str(home / "out.png")]
-    ran = subprocess.run(command, capture_output=True, text=True)
-    assert ran.returncode == 2 and ran.stdout == ""
-    assert ran.stderr.startswith("e2ent2: ") and len(ran.stderr.strip().splitlines()) == 1
-    assert not (home / "out.png").exists()
 
 
 # ---- single bytes and parts of files ----
@@ -301,21 +286,3 @@ def damaged(draw):
 def test_any_damage_gives_a_picture_or_names_the_file(tmp_path, file):
     name, content = file
     reads_or_names_the_file(tmp_path / name, content)
-
-
-@pytest.mark.slow
-@settings(max_examples=150, **SLOW)
-@given(damaged())
-def test_any_damage_through_super_resolve_gives_a_picture_or_names_the_file(home, file):
-    name, content = file
-    path = home / name
-    path.write_bytes(content)
-    with contextlib.suppress(Exception):
-        if max(Image.open(path).size) > 500:
-            return  # a size that a turned byte made up
-    try:
-        result = e2.super_resolve(path, home / "ref.png")
-    except (ValueError, OSError) as error:
-        assert name in str(error) or not isinstance(error, ValueError)
-    else:
-        assert result.dtype == np.uint8 and result.shape[2] == 3

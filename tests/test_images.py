@@ -90,10 +90,11 @@ def matlab_pass(line, length):
     return np.array(found)
 
 
-def matlab_slowly(picture, height, width, *, rounded):
-    def finish(x):
-        return np.floor(x.clip(0, 255) + 0.5) if rounded else x
+def rounded(x):
+    return np.floor(x.clip(0, 255) + 0.5)
 
+
+def matlab_slowly(picture, height, width, finish=np.asarray):
     rows = finish(np.apply_along_axis(matlab_pass, 0, picture.astype(float), height))
     return finish(np.apply_along_axis(matlab_pass, 1, rows, width))
 
@@ -110,9 +111,9 @@ def test_matlabs_kernel_gives_matlabs_own_values():
 def test_matlabs_kernel_equals_slow_loops_down_and_up(height, width, r, seed):
     large, small = noise(height * r, width * r, seed), noise(height, width, seed)
     for picture, h, w in ((large, height, width), (small, height * r, width * r)):
-        exact = matlab_slowly(picture, h, w, rounded=False).clip(0, 255)
+        exact = matlab_slowly(picture, h, w).clip(0, 255)
         np.testing.assert_allclose(resize(picture, h, w, "matlab-bicubic"), exact, atol=1e-6)
-    down = matlab_slowly(large, height, width, rounded=True)
+    down = matlab_slowly(large, height, width, rounded)
     assert np.abs(downscale(large, r, "matlab-bicubic") - down).max() <= 1  # only where a half is rounded
     assert np.mean(downscale(large, r, "matlab-bicubic") != down) < 0.1
 
@@ -125,7 +126,7 @@ def test_opencvs_kernel_is_four_taps_without_antialiasing(height, width, seed):
     rows = sum(t * picture[k::4].astype(float) for k, t in enumerate(taps))
     exact = sum(t * rows[:, k::4] for k, t in enumerate(taps)).clip(0, 255)
     np.testing.assert_allclose(resize(picture, height, width, "opencv-bicubic"), exact, atol=1e-6)
-    np.testing.assert_array_equal(downscale(picture, 4, "opencv-bicubic"), np.floor(exact + 0.5))
+    np.testing.assert_array_equal(downscale(picture, 4, "opencv-bicubic"), rounded(exact))
 
 
 def test_enlarging_with_opencvs_kernel_has_its_taps_and_repeats_the_border():
@@ -146,14 +147,6 @@ def test_bilinear_is_only_for_enlarging():
 
 
 @few
-@given(st.sampled_from(get_args(Kernel)), st.integers(1, 6), st.integers(1, 6), st.tuples(*[st.integers(0, 255)] * 3))
-def test_every_kernel_keeps_a_constant_picture(kernel, height, width, colour):
-    small, large = (np.full((n * height, n * width, 3), colour, np.uint8) for n in (1, 4))
-    np.testing.assert_array_equal(downscale(large, 4, kernel), small)
-    np.testing.assert_array_equal(upscale_bicubic(small, 4, kernel), large)
-
-
-@few
 @given(st.sampled_from(get_args(Kernel)), st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
 def test_8_bits_are_the_unrounded_values_to_rounding(kernel, height, width, seed):
     picture = np.uint8(64 + noise(height, width, seed) // 2)  # far from 0 and 255, where Pillow clips midway
@@ -169,31 +162,15 @@ def test_an_unknown_kernel_is_refused_by_name(kernel):
 
 
 def test_on_photographs_matlab_and_pillow_are_a_hundredth_of_a_decibel_apart():
-    for picture in (skimage.data.chelsea(), skimage.data.coffee()):
-        hr = crop_to_multiple(picture)
+    for hr in map(crop_to_multiple, (skimage.data.chelsea(), skimage.data.coffee())):
         scores = [psnr(upscale_bicubic(downscale(hr, 4, k), 4, k), hr) for k in ("pillow-bicubic", "matlab-bicubic")]
         assert 0 < abs(scores[0] - scores[1]) <= 0.012
-
-
-def test_downscaling_keeps_left_and_right_apart():
-    picture = np.zeros((8, 16, 3), np.uint8)
-    picture[:, 8:] = 255
-    found = downscale(picture)[..., 0]
-    assert (np.diff(found.astype(int), axis=1) >= 0).all() and found[0, 0] < 10 and found[0, 3] > 245
-    np.testing.assert_array_equal(found, 255 - found[:, ::-1])
 
 
 @pytest.mark.parametrize("size", [(5, 8), (8, 5), (3, 3)])
 def test_a_size_that_the_scale_does_not_divide_is_refused(size):
     with pytest.raises(ValueError, match=rf"{size[1]}×{size[0]}"):
         downscale(np.zeros((*size, 3), np.uint8))
-
-
-@few
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
-def test_bicubic_enlarges_any_size_by_the_scale(height, width, r):
-    found = upscale_bicubic(noise(height, width), r)
-    assert found.shape == (height * r, width * r, 3) and found.dtype == np.uint8
 
 
 @few
@@ -220,23 +197,14 @@ def test_what_is_opaque_stays_opaque_when_enlarged():
 def test_an_image_survives_the_way_to_a_tensor_and_back(height, width, seed):
     picture = noise(height, width, seed)
     tensor = to_tensor(picture)
-    assert tensor.shape == (1, 3, height, width) and tensor.dtype == torch.float32
+    assert tensor.dtype == torch.float32
+    torch.testing.assert_close(tensor[0], torch.tensor(picture).permute(2, 0, 1) / 255)
     np.testing.assert_array_equal(to_image(tensor), picture)
     tensor.zero_()  # shares no memory with the picture
     np.testing.assert_array_equal(picture, noise(height, width, seed))
 
 
-def test_a_tensor_holds_the_channels_first_in_0_to_1():
-    tensor = to_tensor(np.array([[[0, 51, 255]]], np.uint8))
-    torch.testing.assert_close(tensor.flatten(), torch.tensor([0.0, 0.2, 1.0]))
-
-
 def test_a_tensor_is_clipped_then_rounded_to_the_nearest():
-    values = torch.tensor([-0.3, 1.7, 100.4 / 255, 100.6 / 255, 254.7 / 255, 0.4 / 255])
+    values = torch.tensor([-0.3, 1.7, 100.4 / 255, 100.6 / 255, 254.7 / 255, 0.4 / 255], requires_grad=True)
     found = to_image(values.reshape(1, 3, 1, 2))
     np.testing.assert_array_equal(found[0].T.flatten(), [0, 255, 100, 101, 255, 0])
-
-
-def test_a_tensor_with_gradient_or_of_half_precision_becomes_an_image():
-    values = torch.full((1, 3, 2, 2), 0.5, dtype=torch.bfloat16, requires_grad=True)
-    np.testing.assert_array_equal(to_image(values), np.full((2, 2, 3), 128))

@@ -63,15 +63,19 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdic
         return Verdict(agreement, None, None, text)
     threshold, chosen, tested = known["threshold"], known["chosen on"], known["tested on"]
     related, unrelated = (f"{tested[f'{kind}, right']} of {tested[kind]}" for kind in ("related", "unrelated"))
-    share += f" (the limit is {100 * threshold:.0f} %, right on {related} related test pairs and {unrelated} unrelated ones)"
+    limit = f"the limit is {100 * threshold:.0f} %, right on {related} related test pairs and on {unrelated} unrelated"
     # How far apart the two kinds were where the limit was chosen: less than that above the limit is no clear case.
     gap = max(0.0, chosen["agreement, related"][0] - chosen["agreement, unrelated"][-1])
     if agreement > threshold + gap:
-        return Verdict(agreement, threshold, True, f"the reference shows the same things: {share}")
-    if agreement > threshold:
-        return Verdict(agreement, threshold, None, f"it is hard to tell whether the reference helps: {share}")
-    advice = "what it added may be wrong, without --ref nothing is added"
-    return Verdict(agreement, threshold, False, f"the reference does not seem to help: only {share}; {advice}")
+        helps, text = True, "the reference shows the same things: {}"
+    elif agreement > threshold:
+        helps, text = None, "it is hard to tell whether the reference helps: {}"
+    else:
+        helps = False
+        text = (
+            "the reference does not seem to help: only {}; what it added may be wrong, without --ref nothing is added"
+        )
+    return Verdict(agreement, threshold, helps, text.format(f"{share} ({limit} ones)"))
 
 
 @lru_cache(maxsize=1)

@@ -41,7 +41,8 @@ def super_resolve(
     Raises ValueError or FileNotFoundError that name the file, and RuntimeError for an untrained model.
     """
     lr = as_rgb(lr, "the low-resolution picture")
-    refs = [as_rgb(r, f"reference {i}") for i, r in enumerate(_as_list(ref), 1)]
+    given = [] if ref is None else ref if isinstance(ref, (list, tuple)) else [ref]
+    refs = [as_rgb(r, f"reference {i}") for i, r in enumerate(given, 1)]
     options = Options(precision=precision, matching=matching, progress=progress)
     return enlarge(shipped(model, profile) if isinstance(model, str) else model, lr, refs, options).image
 
@@ -144,12 +145,6 @@ def feature_distance(
 def device_of(model: Network) -> torch.device:
     """Where a model's weights are; the CPU if it has none."""
     return next(model.parameters(), torch.empty(0)).device
-
-
-def _as_list(ref: Picture | Sequence[Picture] | None) -> list[Picture]:
-    if ref is None:
-        return []
-    return list(ref) if isinstance(ref, (list, tuple)) else [ref]
 
 
 def shipped(name: str, profile: str | None = None) -> Network:

@@ -105,7 +105,9 @@ def _photograph(source: Path | io.IOBase | Image.Image, name: str) -> Photograph
         warnings.append(f"{name}: 16 bits are reduced to 8")
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"{name}: values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit")
+            raise ValueError(
+                f"{name}: values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit"
+            )
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")

@@ -105,9 +105,9 @@ def side_by_side(done: Upscaled) -> Figure:
     size = (4.2 * len(pictures), 1.3 + 4.1 * (shape + 1))
     figure, axes = plt.subplots(2, len(pictures), figsize=size, height_ratios=(shape, 1), squeeze=False)
     for (title, image), whole, close in zip(pictures.items(), *axes):
-        _show(whole, title, image)
+        _show(whole, title, image, {})
         whole.add_patch(plt.Rectangle((x - 0.5, y - 0.5), side, side, fill=False, ec="yellow"))
-        _show(close, f"detail, {side}×{side} pixels at ({x}, {y})", image[y : y + side, x : x + side])
+        _show(close, f"detail, {side}×{side} pixels at ({x}, {y})", image[y : y + side, x : x + side], {})
     figure.suptitle(f"{_name(done.photo.path)[:48]}, ×{SCALE}", parse_math=False)
     return figure
 
@@ -154,7 +154,7 @@ def maps(done: Upscaled) -> Figure:
     return figure
 
 
-def _show(axis: Axes, title: str, image: Num[np.ndarray, "h w *rgb"], options: dict = {}) -> None:
+def _show(axis: Axes, title: str, image: Num[np.ndarray, "h w *rgb"], options: dict) -> None:
     """A picture, or, with ``options`` of imshow, a map with the scale of its colours."""
     shown = axis.imshow(image, **options)
     if options:

@@ -71,23 +71,38 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
     """The picture ×4 by a network that ``can_tile``; references have sides that are multiples of the scale."""
     model, device = channels_last(model), next(model.parameters()).device
     bar = partial(tqdm, disable=not options.progress, leave=False)
-    r = model.profile.scale
-    image = np.empty((r * lr.shape[0], r * lr.shape[1], 3), np.uint8 if options.rounded else np.float32)
+    r, size, matches = model.profile.scale, lr.shape[:2], None
+    image = np.empty((r * size[0], r * size[1], 3), np.uint8 if options.rounded else np.float32)
     with autocast(device, options.precision):
-        if model.references == "none" or not refs:
-            return Enlarged(_single_image(model.single_image, lr, image, device, bar))
-        phi = partial(in_tiles, model.encoder, device=device)
-        phi_in, *downs = (phi(image) for image in (lr, *(downscale(ref, r) for ref in refs)))
-        saved = SavedMatches(options.saved, identity(model, (lr, *refs), options)) if options.saved else None
-        in_bands = partial(match_in_bands, bar=bar, saved=saved)
-        if options.matching == "coarse":
-            matches = match_coarse(phi_in, downs, model.norm, in_bands, partial(bar, desc="looking around"))
-        else:
-            matches = in_bands(phi_in, downs, model.norm)
-        result = _composed(model, lr, image, phi_in, matches, ReferenceFeatures(model.encoder, refs, r, device), bar)
+        if refs and model.references != "none":
+            phi_in, *downs = (in_tiles(model.encoder, x, device) for x in (lr, *(downscale(ref, r) for ref in refs)))
+            saved = SavedMatches(options.saved, identity(model, (lr, *refs), options)) if options.saved else None
+            matching = partial(match_in_bands, bar=bar, saved=saved)
+            if options.matching == "coarse":
+                matching = partial(match_coarse, first=matching, bar=partial(bar, desc="looking around"))
+            matches = matching(phi_in, downs, model.norm)
+            reference = ReferenceFeatures(model.encoder, refs, r, device)
+            sisr, changed = np.empty(image.shape, np.uint8), np.empty(size, np.float32)
+        around = receptive_field(model.synthesis) if matches else model.single_image.receptive_field
+        for tile in bar(list(tiles(size, TILE)), desc="enlarging", unit="tile"):
+            wide, inner = widened(tile, around, size)
+            inner, where = (..., *_scaled(inner, r)), _scaled(tile, r)
+            if matches:
+                swapped, confidence = swapped_tile(matches, reference, wide), matches.confidence[:, *wide]
+                out = model.compose(swapped, phi_in[..., *wide], _input(lr[wide], device), confidence)
+                if out.sisr is not None:
+                    sisr[where] = to_image(out.sisr[inner])
+                    changed[tile] = moved(out.sr[inner], out.sisr[inner], r)
+            else:
+                out = model.single_image(_input(lr[wide], device))
+            image[where] = to_image(out.sr[inner]) if options.rounded else to_pixels(out.sr[inner])
     if options.saved:
         options.saved.unlink(missing_ok=True)
-    return result
+    if not matches:
+        return Enlarged(image)
+    if out.sisr is None:
+        sisr = changed = None
+    return Enlarged(image, sisr, matches, changed, matches.confidence[0].cpu().numpy())
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -105,13 +120,9 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 def tiles(size: tuple[int, int], side: int) -> Iterator[Tile]:
     """Rows and columns of the tiles that cover ``size``, row by row; of about one size, none larger than ``side``."""
-    yield from product(*(_parts(n, side) for n in size))
-
-
-def _parts(length: int, side: int) -> list[slice]:
-    count = -(-length // side)
-    edges = [length * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(edges)]
+    counts = [-(-n // side) for n in size]
+    edges = ([n * i // count for i in range(count + 1)] for n, count in zip(size, counts))
+    yield from product(*([slice(*ends) for ends in pairwise(part)] for part in edges))
 
 
 def widened(tile: Tile, around: int, size: tuple[int, int]) -> tuple[Tile, Tile]:
@@ -131,10 +142,10 @@ def in_tiles(network: nn.Module, image: Pixels, device: torch.device) -> Float[T
     return result
 
 
-def _tile(network: Callable, image: Pixels, tile: Tile, around: int, device: torch.device, r: int = 1) -> Map:
-    """A network's map, ×r, of one tile of an image."""
+def _tile(network: nn.Module, image: Pixels, tile: Tile, around: int, device: torch.device) -> Map:
+    """A network's map of one tile of an image."""
     wide, inner = widened(tile, around, image.shape[:2])
-    return network(_input(image[wide], device))[..., *_scaled(inner, r)]
+    return network(_input(image[wide], device))[..., *inner]
 
 
 def _input(image: Pixels, device: torch.device) -> Float[Tensor, "1 3 h w"]:
@@ -145,19 +156,6 @@ def _scaled(tile: Tile, r: int) -> Tile:
     return tuple(slice(r * part.start, r * part.stop) for part in tile)
 
 
-def _fill(image: np.ndarray, where: tuple, result: Float[Tensor, "1 3 h w"]) -> None:
-    image[where] = to_image(result) if image.dtype == np.uint8 else to_pixels(result)
-
-
-def _single_image(network: Network, lr: Pixels, image: np.ndarray, device: torch.device, bar: Callable) -> np.ndarray:
-    """Fill ``image`` tile by tile, and return it."""
-    r, around = network.profile.scale, network.receptive_field
-    for tile in bar(list(tiles(lr.shape[:2], TILE)), desc="enlarging", unit="tile"):
-        part = _tile(lambda x: network(x).sr, lr, tile, around, device, r)
-        _fill(image, _scaled(tile, r), part)
-    return image
-
-
 class SavedMatches(NamedTuple):
     """A file with the matches of the first rows, from which an interrupted call resumes."""
 
@@ -165,19 +163,12 @@ class SavedMatches(NamedTuple):
     identity: str
     """What the matches belong to; those of anything else are not used."""
 
-    def read(self, shape: tuple[int, int, int]) -> list[Matches]:
+    def read(self, device: torch.device) -> list[Matches]:
         """The rows matched before, as a list of one; empty if there are none, or of other pictures, or damaged ones."""
-        if not self.path.is_file():
-            return []
-        try:
-            with safe_open(self.path, "pt") as file:
-                matches = Matches(*(file.get_tensor(name) for name in Matches._fields))
-                known = (file.metadata() or {}).get("identity") == self.identity
-        except (SafetensorError, OSError):
-            return []
-        b, h, w = shape
-        rows = matches.index.shape[1]
-        return [matches] if known and rows <= h and all(x.shape == (b, rows, w) for x in matches) else []
+        with suppress(SafetensorError, OSError), safe_open(self.path, "pt") as file:
+            if (file.metadata() or {}).get("identity") == self.identity:
+                return [Matches(*(file.get_tensor(name).to(device) for name in Matches._fields))]
+        return []
 
     def write(self, bands: list[Matches]) -> None:
         """Keep them; where there is no room for that, the call goes on without."""
@@ -202,7 +193,7 @@ def match_in_bands(
     h, w = query.shape[2:]
     patches = sum((key.shape[2] - 2) * (key.shape[3] - 2) for key in keys)
     step = max(1, BAND // max(1, patches * w))
-    bands = saved.read((query.shape[0], h, w)) if saved else []
+    bands = saved.read(query.device) if saved else []
     start = sum(band.index.shape[1] for band in bands)
     with bar(total=h, initial=start, desc="matching", unit="row") as shown:
         for first in range(start, h, step):
@@ -236,13 +227,11 @@ class ReferenceFeatures:
     def rows(self, cells: Int[Tensor, " n"]) -> Float[Tensor, "n wide"]:
         """The features of these cells, counted row by row and one reference after another; each C·r² numbers."""
         which, row = self._tile_of[cells.cpu()], self._row_of[cells.cpu()].long()
-        result = None
-        for number in which.unique().tolist():
-            tile, wanted = self._tile(number), (which == number).nonzero()[:, 0]
-            if result is None:
-                result = tile.new_empty(len(cells), tile.shape[1], dtype=torch.float32)
-            result[wanted.to(tile.device)] = tile[row[wanted].to(tile.device)].float()
-        return result
+        order = which.argsort(stable=True)  # tile by tile
+        numbers, counts = which.unique(return_counts=True)
+        parts = zip(numbers.tolist(), row[order].split(counts.tolist()))
+        values = torch.cat([self._tile(number)[rows].float() for number, rows in parts])
+        return values[order.argsort()]
 
     def _tile(self, number: int) -> Tensor:
         if number not in self._tiles:
@@ -253,32 +242,6 @@ class ReferenceFeatures:
                 del self._tiles[self._random.choice(list(self._tiles))]
             self._tiles[number] = rows.contiguous()
         return self._tiles[number]
-
-
-def _composed(
-    model: Network,
-    lr: Pixels,
-    image: np.ndarray,
-    phi_in: Map,
-    matches: Matches,
-    reference: ReferenceFeatures,
-    bar: Callable,
-) -> Enlarged:
-    """F, ζ and the SISR branch, tile by tile; I_sr fills ``image``."""
-    r, around, size = model.profile.scale, receptive_field(model.synthesis), lr.shape[:2]
-    sisr, changed = np.empty(image.shape, np.uint8), np.empty(size, np.float32)
-    for tile in bar(list(tiles(size, TILE)), desc="synthesis", unit="tile"):
-        wide, inner = widened(tile, around, size)
-        swapped, confidence = swapped_tile(matches, reference, wide), matches.confidence[:, *wide]
-        out = model.compose(swapped, phi_in[..., *wide], _input(lr[wide], phi_in.device), confidence)
-        inner, where = (..., *_scaled(inner, r)), _scaled(tile, r)
-        _fill(image, where, out.sr[inner])
-        if out.sisr is not None:
-            sisr[where] = to_image(out.sisr[inner])
-            changed[tile] = moved(out.sr[inner], out.sisr[inner], r)
-    if out.sisr is None:
-        sisr = changed = None
-    return Enlarged(image, sisr, matches, changed, matches.confidence[0].cpu().numpy())
 
 
 def moved(sr: Map, sisr: Map, r: int) -> Float[np.ndarray, "h w"]:

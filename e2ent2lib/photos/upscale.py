@@ -17,19 +17,11 @@ from jaxtyping import Float
 from PIL import Image
 
 from e2ent2lib.models.network import Network
+from e2ent2lib.photos import photograph
 from e2ent2lib.photos.confidence import Verdict, agreement, judge
 from e2ent2lib.photos.images import upscale_bicubic
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
-from e2ent2lib.photos.photograph import (
-    EXTENSIONS,
-    NEVER_OPENED,
-    Photograph,
-    check_output,
-    in_colours_of,
-    read_photograph,
-    write_photograph,
-)
 from e2ent2lib.photos.tiles import Enlarged
 
 SCALE = 4
@@ -39,9 +31,9 @@ SCALE = 4
 class Upscaled:
     """A photograph that was enlarged and written, with what its report says."""
 
-    photo: Photograph
+    photo: photograph.Photograph
     """The input."""
-    references: list[Photograph]
+    references: list[photograph.Photograph]
     """As they were used: in the input's colours, sides multiples of 4."""
     output: Path
     system: Network
@@ -64,10 +56,14 @@ def upscale_file(
     Raises FileNotFoundError or ValueError, which name the file; if only writing fails, OSError that says where the
     finished picture is.
     """
-    refuse_inputs(output, (low, *refs))
-    photo = read_photograph(low)
-    check_output(output, tuple(SCALE * n for n in photo.pixels.shape[:2]))
-    references = [_reference(ref, photo) for ref in refs]
+    for path in (low, *refs):
+        if output.exists() and path.exists() and os.path.samefile(output, path):
+            raise ValueError(f"{output}: is one of the inputs and would be overwritten; choose another name for -o")
+    photo, references = photograph.read_photograph(low), []
+    photograph.check_output(output, tuple(SCALE * n for n in photo.pixels.shape[:2]))
+    for ref in map(photograph.read_photograph, refs):
+        pixels = usable_reference(photograph.in_colours_of(ref, photo), SCALE, str(ref.path))
+        references.append(ref._replace(pixels=pixels))
     notes = [warning for one in (photo, *references) for warning in one.warnings]
     options, start = replace(options, saved=output.parent / f".{output.name}.matches"), time.perf_counter()
     try:
@@ -88,27 +84,14 @@ def upscale_file(
     return Upscaled(photo, references, output, system, options, result, agreeing, verdict, seconds, notes)
 
 
-def refuse_inputs(output: Path, inputs: Sequence[Path]) -> None:
-    """Raise ValueError if ``output`` is one of ``inputs``, by whatever name."""
-    for path in inputs:
-        if output.exists() and path.exists() and os.path.samefile(output, path):
-            raise ValueError(f"{output}: is one of the inputs and would be overwritten; choose another name for -o")
-
-
-def _reference(path: Path, photo: Photograph) -> Photograph:
-    """A reference as the input needs it. Raises as ``read_photograph`` and ``usable_reference``."""
-    reference = read_photograph(path)
-    return reference._replace(pixels=usable_reference(in_colours_of(reference, photo), SCALE, str(path)))
-
-
-def _write(output: Path, photo: Photograph) -> list[str]:
+def _write(output: Path, photo: photograph.Photograph) -> list[str]:
     """Write the result; if there is no room, write it elsewhere and say where, for it may have taken an hour."""
     try:
-        return write_photograph(output, photo)
+        return photograph.write_photograph(output, photo)
     except (OSError, ValueError) as error:
         elsewhere = Path(tempfile.mkdtemp(prefix="e2ent2-")) / f"{output.stem}.png"
         try:
-            write_photograph(elsewhere, photo)
+            photograph.write_photograph(elsewhere, photo)
         except (OSError, ValueError):
             raise error from None
         reason = getattr(error, "strerror", None) or error
@@ -142,10 +125,10 @@ def upscale_all(
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output.parent}: no such folder; create it, then try again")
     for ref in refs:
-        usable_reference(read_photograph(ref).pixels, SCALE, str(ref))
+        usable_reference(photograph.read_photograph(ref).pixels, SCALE, str(ref))
     output.mkdir(exist_ok=True)
     for number, path in enumerate(photographs, 1):
-        target = output / (path.name if path.suffix.lower() in EXTENSIONS else f"{path.name}.png")
+        target = output / (path.name if path.suffix.lower() in photograph.EXTENSIONS else f"{path.name}.png")
         print(f"{number} of {len(photographs)}: {path.name}", file=sys.stderr)
         if target.exists() and not again:
             yield f"{target} exists and was left; --again replaces it"
@@ -160,7 +143,7 @@ def photographs_in(folder: Path) -> list[Path]:
     """The files of a folder that Pillow may read, by name. Raises ValueError if there are none."""
     Image.init()
     kinds = Image.registered_extensions()
-    readable = {e for e, kind in kinds.items() if kind in Image.OPEN and kind not in NEVER_OPENED}
+    readable = {e for e, kind in kinds.items() if kind in Image.OPEN and kind not in photograph.NEVER_OPENED}
     paths = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in readable]
     if not paths:
         raise ValueError(f"{folder}: holds no photographs; put the low-resolution ones into it")

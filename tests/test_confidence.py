@@ -1,5 +1,6 @@
 """Whether a reference helps (confidence.py): agreement by hand and by slow loops; thresholds that fit what ships."""
 
+import itertools
 import json
 
 import pytest
@@ -24,17 +25,13 @@ def matches(index, source=None):
 
 def slowly(index, source, widths):
     h, w = index.shape
-    found = torch.zeros(h, w)
-    place = [
-        [(int(source[y, x]), *divmod(int(index[y, x]), widths[source[y, x]] - 2)) for x in range(w)] for y in range(h)
-    ]
-    for y in range(h):
-        for x in range(w):
-            beside = [(y + a, x + b) for a, b in ((0, 1), (0, -1), (1, 0), (-1, 0))]
-            beside = [(v, u) for v, u in beside if 0 <= v < h and 0 <= u < w]
-            s, row, column = place[y][x]
-            same = [place[v][u] == (s, row + v - y, column + u - x) for v, u in beside]
-            found[y, x] = sum(same) / max(1, len(same))
+    found, cells = torch.zeros(h, w), list(itertools.product(range(h), range(w)))
+    place = {cell: (int(source[cell]), *divmod(int(index[cell]), widths[source[cell]] - 2)) for cell in cells}
+    for y, x in cells:
+        s, row, column = place[y, x]
+        beside = [cell for cell in ((y, x + 1), (y, x - 1), (y + 1, x), (y - 1, x)) if cell in place]
+        same = [place[v, u] == (s, row + v - y, column + u - x) for v, u in beside]
+        found[y, x] = sum(same) / max(1, len(same))
     return found
 
 
@@ -43,9 +40,7 @@ def test_a_shifted_copy_agrees_everywhere_and_one_place_for_all_nowhere():
     assert (agreement(matches(copy), [10]) == 1).all()
     assert (agreement(matches(torch.full((4, 5), 3)), [10]) == 0).all()
     assert agreement(matches([[5]]), [10]).tolist() == [[[0.0]]]
-
-
-def test_the_end_of_one_row_is_not_beside_the_start_of_the_next():
+    # the end of one row is not beside the start of the next
     assert agreement(matches([[7, 8]]), [10]).tolist() == [[[0.0, 0.0]]]
     assert agreement(matches([[6, 7]]), [10]).tolist() == [[[1.0, 1.0]]]
 

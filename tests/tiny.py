@@ -6,6 +6,7 @@ from torch import nn
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
+from e2ent2lib.photos import tiles
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.systems import SYSTEMS
 from e2ent2lib.systems.parts import shrink
@@ -36,6 +37,20 @@ def maps(*sizes, channels=4, seed=0):
     """Feature maps of batch one and these heights and widths."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(1, channels, h, w, generator=generator) for h, w in sizes]
+
+
+def interrupt_third_band(monkeypatch):
+    """Ctrl-C in the third band of matches from now on; the bands, a list that grows."""
+    original, bands = tiles.match, []
+
+    def stops(*args, **options):
+        bands.append(options["rows"])
+        if len(bands) == 3:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    monkeypatch.setattr(tiles, "match", stops)
+    return bands
 
 
 def network(name, seed=0):

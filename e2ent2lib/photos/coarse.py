@@ -79,44 +79,38 @@ class Lookup:
 
     def __init__(self, query: Map, keys: Sequence[Map], norm: Norm):
         padded = F.pad(query.float(), (1, 1, 1, 1), mode="replicate")
-        self.shape, self.padded_width = query.shape[2:], padded.shape[3]
-        self.query = padded[0].flatten(1).T.contiguous()  # (cells, C)
-        self.query_norm = patch_norm(padded)[0]
-        self.keys = torch.cat([key[0].float().flatten(1).T for key in keys])
-        lengths = [patch_norm(key.float(), norm)[0] for key in keys]
-        self.inverse = torch.cat([torch.where(one > 0, 1 / one, 0).flatten() for one in lengths])
+        self.query, self.query_norm = padded[0].permute(1, 2, 0).contiguous(), patch_norm(padded)[0]
         self.heights, self.widths = torch.tensor([key.shape[2:] for key in keys], device=query.device).T
-        self.first_cell = _starts(self.heights * self.widths)
-        self.first_patch = _starts((self.heights - 2) * (self.widths - 2))
+        # All keys one behind another, each in a corner of a map as large as the largest.
+        size = len(keys), int(self.heights.max()), int(self.widths.max())
+        self.keys, self.inverse = padded.new_zeros(*size, query.shape[1]), padded.new_zeros(size)
+        for s, key in enumerate(keys):
+            length = patch_norm(key.float(), norm)[0]
+            self.keys[s, : key.shape[2], : key.shape[3]] = key[0].permute(1, 2, 0)
+            self.inverse[s, : key.shape[2] - 2, : key.shape[3] - 2] = torch.where(length > 0, 1 / length, 0)
 
     def best(self, places: Places, around: int) -> Places:
         """The best patch of those up to ``around`` rows and columns from each place; −∞ if none is in the key."""
-        h, w = self.shape
-        y, x = torch.arange(h, device=self.query.device)[:, None], torch.arange(w, device=self.query.device)
-        corner = (y * self.padded_width + x).flatten()
-        parts = zip(*(field.flatten().split(CHUNK) for field in places[:3]), corner.split(CHUNK))
+        y, x = torch.ones_like(places.row).nonzero().T
+        parts = zip(*(field.flatten().split(CHUNK) for field in (y, x, *places[:3])))
         best = [self._best(*part, around) for part in parts]
-        return Places(*(torch.cat(fields).view(h, w) for fields in zip(*best)))
+        return Places(*(torch.cat(fields).view(places.row.shape) for fields in zip(*best)))
 
-    def _best(self, source: Tensor, row: Tensor, column: Tensor, corner: Tensor, around: int) -> tuple[Tensor, ...]:
+    def _best(self, y: Tensor, x: Tensor, source: Tensor, row: Tensor, column: Tensor, around: int) -> tuple:
         three = torch.arange(3, device=row.device)
-        patch = self.query[corner[:, None] + (three[:, None] * self.padded_width + three).flatten()]  # (n, 9, C)
+        patch = self.query[y[:, None, None] + three[:, None], x[:, None, None] + three]  # (n, 3, 3, C)
         side = torch.arange(-around, around + 3, device=row.device)  # of the cells of all patches; these start at k
         k = len(side) - 2
+        source = source[:, None, None]
         wanted = row[:, None, None] + side[:, None], column[:, None, None] + side
-        heights, widths = self.heights[source, None, None], self.widths[source, None, None]
-        rows, columns = (at.clamp(min=0).minimum(n - 1) for at, n in zip(wanted, (heights, widths)))
-        cells = self.keys[self.first_cell[source, None, None] + rows * widths + columns]
-        products = torch.einsum("nabc,npc->npab", cells, patch).unflatten(1, (3, 3))
+        sizes = self.heights[source], self.widths[source]
+        cells = self.keys[source, *(at.clamp(min=0).minimum(n - 1) for at, n in zip(wanted, sizes))]
+        products = torch.einsum("nabc,nijc->nijab", cells, patch)
         total = sum(products[:, i, j, i : i + k, j : j + k] for i in range(3) for j in range(3))
-        rows, columns = rows[:, :k].minimum(heights - 3), columns[..., :k].minimum(widths - 3)
-        inside = (rows == wanted[0][:, :k]) & (columns == wanted[1][..., :k])
-        length = self.inverse[self.first_patch[source, None, None] + rows * (widths - 2) + columns]
-        best, which = torch.where(inside, total * length, -torch.inf).flatten(1).max(1)
+        wanted = wanted[0][:, :k], wanted[1][..., :k]
+        rows, columns = (at.clamp(min=0).minimum(n - 3) for at, n in zip(wanted, sizes))
+        inside = (rows == wanted[0]) & (columns == wanted[1])
+        score = torch.where(inside, total * self.inverse[source, rows, columns], -torch.inf)
+        best, which = score.flatten(1).max(1)
         n = torch.arange(len(which), device=which.device)
-        return source, rows[n, which // k, 0], columns[n, 0, which % k], best
-
-
-def _starts(counts: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """Where each of several parts begins that lie one after another."""
-    return counts.cumsum(0) - counts
+        return source.flatten(), rows[n, which // k, 0], columns[n, 0, which % k], best

@@ -78,7 +78,9 @@ def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> tuple[Image.I
     Image.init()
     formats = [kind for kind in Image.ID if kind not in NEVER_OPENED]
     try:
-        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source, formats=formats) as image:
+        # Given its name, Pillow maps an uncompressed TIFF into memory, and garbles one that the camera turned.
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+            image = file if isinstance(file, Image.Image) else Image.open(file, formats=formats)
             frames = image.n_frames if getattr(image, "is_animated", False) else 1
             return ImageOps.exif_transpose(image), image.info.get("icc_profile"), frames
     except UnidentifiedImageError as error:

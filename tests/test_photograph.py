@@ -83,6 +83,7 @@ def pixels_of(mode, *pixels, palette=None):
 )
 def test_every_mode_of_a_png_becomes_rgb_on_white_and_a_transparent_colour_white(tmp_path, image, expected):
     np.testing.assert_array_equal(read_image(saved(tmp_path, image)), [expected])
+    assert read_photograph(tmp_path / "picture.png").grey == (image.mode in ("1", "L", "LA"))
     if image.mode in ("L", "P", "RGB"):
         found = read_image(saved(tmp_path, image, transparency=image.getpixel((0, 0))))
         np.testing.assert_array_equal(found, [[[255] * 3, *expected[1:]]])
@@ -165,8 +166,7 @@ def test_every_kind_of_file_that_pillow_reads_and_writes_is_read(tmp_path, exten
 
 
 def test_a_path_a_string_a_stream_a_pil_image_and_an_array_give_the_same_picture(tmp_path):
-    path = saved(tmp_path, noise())
-    without = path.rename(tmp_path / "no extension")
+    without = saved(tmp_path, noise()).rename(tmp_path / "no extension")
     with open(without, "rb") as stream:
         for given_as in (without, str(without), stream, Image.fromarray(noise()), noise()):
             np.testing.assert_array_equal(as_rgb(given_as), noise())
@@ -190,9 +190,7 @@ def test_uint8_arrays_of_1_3_and_4_channels_become_h_w_3(height, width, channels
     "array",
     [np.zeros((4, 4, 3), kind) for kind in (np.uint16, np.float32, bool)]
     + [np.zeros(size, np.uint8) for size in ((4, 4, 2), (4, 4, 5), (4,), (1, 4, 4, 3), (0, 4, 3), (4, 0, 3))]
-    + [[[1, 2], [3, 4]]]
-    + [Image.new(mode, size) for mode in ("RGB", "RGBA", "I", "P") for size in ((0, 4), (4, 0))],
-    ids=lambda a: f"{a.mode}{a.size}" if isinstance(a, Image.Image) else f"{np.asarray(a).dtype}{np.asarray(a).shape}",
+    + [[[1, 2], [3, 4]], *(Image.new(mode, (0, 4)) for mode in ("RGB", "RGBA", "I", "P"))],
 )
 def test_what_is_no_8_bit_picture_is_refused_by_name(array):
     with pytest.raises(ValueError, match="the holiday picture"):
@@ -234,16 +232,6 @@ def test_a_reference_in_other_colours_is_brought_into_the_inputs():
     assert np.abs(there.astype(int) - plain.pixels).mean() > 5
     inside = np.all((there > 0) & (there < 255), axis=2)
     assert np.abs(back.astype(int) - plain.pixels)[inside].mean() < 3
-
-
-@pytest.mark.parametrize(("mode", "extension"), [("L", ".jpg"), ("L", ".tif"), ("1", ".png"), ("LA", ".png")])
-def test_grey_stays_grey(tmp_path, mode, extension):
-    photo = read_photograph(saved(tmp_path, Image.fromarray(noise(channels=1)).convert(mode), f"a{extension}"))
-    assert photo.grey and (photo.pixels == photo.pixels[..., :1]).all()
-    write_photograph(tmp_path / f"b{extension}", photo)
-    with Image.open(tmp_path / f"b{extension}") as written:
-        assert written.mode == "L"
-        np.testing.assert_allclose(np.asarray(written).astype(int), photo.pixels[..., 0], atol=12)
 
 
 @pytest.mark.parametrize("extension", [".png", ".tif", ".webp"])
@@ -289,9 +277,10 @@ def test_what_is_written_is_read_back(tmp_path, extension, height, width, grey, 
     warnings = write_photograph(tmp_path / f"a{extension}", photo)
     found = read_photograph(tmp_path / f"a{extension}")
     assert found.pixels.shape == pixels.shape
+    assert found.grey == grey or extension == ".webp"  # which has no grey
     if extension in (".png", ".tif", ".tiff"):
         np.testing.assert_array_equal(found.pixels, pixels)
-        assert not warnings and found.grey == grey
+        assert not warnings
         if transparent and photo.alpha.min() < 255:
             np.testing.assert_array_equal(found.alpha, photo.alpha)
 
@@ -315,11 +304,11 @@ def test_an_output_that_cannot_be_written_is_refused_beforehand_by_name(tmp_path
     assert os.listdir(tmp_path) == ["folder.png"] and os.listdir(tmp_path / "folder.png") == []
 
 
-@pytest.mark.parametrize(("extension", "most"), [(".webp", 16383), (".jpg", 65500)])
-def test_a_picture_larger_than_its_format_is_refused_beforehand(tmp_path, extension, most):
-    check_output(tmp_path / f"a{extension}", (4, most))
-    with pytest.raises(ValueError, match=rf"a{extension}.*{most + 1}×4"):
-        check_output(tmp_path / f"a{extension}", (4, most + 1))
+@pytest.mark.parametrize(("name", "most"), [("a.webp", 16383), ("a.jpg", 65500)])
+def test_a_picture_larger_than_its_format_is_refused_beforehand(tmp_path, name, most):
+    check_output(tmp_path / name, (4, most))
+    with pytest.raises(ValueError, match=f"{name}.*{most + 1}×4"):
+        check_output(tmp_path / name, (4, most + 1))
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -15,7 +15,7 @@ from PIL import Image
 from e2ent2lib.explore import inputs
 from e2ent2lib.explore.photos import read_upload
 from e2ent2lib.photos.images import as_rgb, read_image
-from e2ent2lib.photos.photograph import NEVER_OPENED, read_photograph
+from e2ent2lib.photos.photograph import NEVER_OPENED
 from e2ent2lib.runs.provenance import ROOT
 
 SOURCES = sorted(p for folder in ("e2ent2lib", "benchmarks") for p in (ROOT / folder).rglob("*.py"))
@@ -53,35 +53,21 @@ def test_no_code_loads_pickles_runs_text_or_lifts_pillows_limit(path):
 
 
 def test_the_scan_above_would_see_them(tmp_path):
-    for line in (
-        "import pickle",
-        "from joblib import load",
-        "eval('1')",
-        "subprocess.run('ls', shell=True)",
-        "torch.load('x')",
-        "np.load('x', allow_pickle=True)",
-        "Image.MAX_IMAGE_PIXELS = None",
-    ):
+    code = "import pickle|from joblib import load|eval('1')|run('ls', shell=True)|torch.load('x')|"
+    for line in f"{code}np.load('x', allow_pickle=True)|Image.MAX_IMAGE_PIXELS = None".split("|"):
         (tmp_path / "a.py").write_text(line)
         with pytest.raises(AssertionError):
             test_no_code_loads_pickles_runs_text_or_lifts_pillows_limit(tmp_path / "a.py")
 
 
-def postscript(path, trap):
-    path.write_text(
-        f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n({trap}) (w) file closefile\nshowpage\n",
-        encoding="latin-1",
-    )
-
-
 @pytest.mark.parametrize("name", ["a.eps", "a.png"])
 def test_a_program_for_a_printer_is_not_run_whatever_its_name(tmp_path, monkeypatch, name):
     """Pillow would give it to Ghostscript."""
-    postscript(tmp_path / name, tmp_path / "it was run")
+    program = f"({tmp_path / 'it was run'}) (w) file closefile\nshowpage\n"
+    (tmp_path / name).write_text(f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n{program}", encoding="latin-1")
     monkeypatch.setattr(subprocess, "check_call", lambda *a, **k: pytest.fail("Ghostscript was called"))
-    for read in (read_image, read_photograph):
-        with pytest.raises(ValueError, match="not an image this project can read"):
-            read(tmp_path / name)
+    with pytest.raises(ValueError, match=name):
+        read_image(tmp_path / name)
     with pytest.raises(ValueError, match="not an image"):
         read_upload(name, (tmp_path / name).read_bytes())
     assert not (tmp_path / "it was run").exists() and "EPS" in NEVER_OPENED
@@ -89,13 +75,10 @@ def test_a_program_for_a_printer_is_not_run_whatever_its_name(tmp_path, monkeypa
 
 def test_a_header_of_a_huge_picture_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, capsys):
     (tmp_path / "bomb.png").write_bytes(huge_header(60_000, 60_000))
-    for read in (read_image, read_photograph):
-        with pytest.raises(ValueError, match=r"bomb\.png: more than 178 megapixels, which may be a trap"):
-            read(tmp_path / "bomb.png")
     with pytest.raises(ValueError, match="more than 178 megapixels"):
         read_upload("bomb.png", huge_header(60_000, 60_000))
     assert call(monkeypatch, "upscale", tmp_path / "bomb.png", "-o", tmp_path / "out.png", "--model", "bicubic") == 2
-    assert "more than 178 megapixels" in capsys.readouterr().err and not (tmp_path / "out.png").exists()
+    assert "bomb.png: more than 178 megapixels" in capsys.readouterr().err and not (tmp_path / "out.png").exists()
 
 
 def send(control, *parts, last=True):

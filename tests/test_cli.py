@@ -145,9 +145,9 @@ def test_train_writes_a_checkpoint_that_upscale_then_uses(monkeypatch, capsys, t
 
 def test_claims_prints_and_writes_those_named_or_all(monkeypatch, capsys, tmp_path):
     assert call(monkeypatch, "claims", "mse", "levels", "--profile", "compact", "--out", tmp_path) == 0
-    said = capsys.readouterr().out
-    assert "-> REPRODUCED" in said and "-> NOT TESTABLE HERE" in said and "n = 19" in said
-    assert "odd in the numbers" not in said and (tmp_path / "claims.csv").is_file()
+    printed = capsys.readouterr().out
+    assert "`mse`): reproduced" in printed and "`levels`): not testable here" in printed and "n = 19" in printed
+    assert "notebook 11" not in printed and (tmp_path / "claims.csv").is_file()
     assert call(monkeypatch, "claims", "--profile", "compact", "--out", tmp_path) == 0
-    said = capsys.readouterr().out
-    assert "odd in the numbers" in said and said.count("  -> ") > 15
+    printed = capsys.readouterr().out
+    assert "notebook 11" in printed and printed.count("`): ") > 15

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from tiny import network
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.data.pairs import Pair
@@ -323,6 +324,7 @@ def test_every_printed_number_has_a_source_and_a_protocol_of_known_fields():
         assert p.source in SOURCES and p.why and 15 < p.psnr < 35
         assert p.ssim is None or 0.5 < p.ssim < 0.9
         Protocol(**p.known)  # raises for a field or a value that does not exist
+        assert isinstance(p.known.get("border", 0), int)
         assert p.how in ("said", "measured", "inferred", "unknown") and bool(p.known) == (p.how != "unknown")
 
 
@@ -337,6 +339,9 @@ def test_printed_numbers_repeat_the_papers_tables():
 # ---- evaluate under a protocol ----
 
 
+BICUBIC = build_model("bicubic", SMOKE)
+
+
 @pytest.fixture
 def pair():
     """Odd sizes and three references."""
@@ -347,9 +352,9 @@ def pair():
 def test_the_row_bicubic_follows_kernel_and_rounding(pair):
     hr = crop_to_multiple(pair.hr())
     for kernel in get_args(Kernel):
-        found = measure("bicubic", pair, Protocol(resize=kernel))["psnr"]
+        found = measure(BICUBIC, pair, Protocol(resize=kernel))["psnr"]
         assert found == psnr(upscale_bicubic(downscale(hr, 4, kernel), 4, kernel), hr)
-        exact = measure("bicubic", pair, Protocol(resize=kernel, rounding="none"))["psnr"]
+        exact = measure(BICUBIC, pair, Protocol(resize=kernel, rounding="none"))["psnr"]
         assert exact == pytest.approx(found, abs=0.03) and exact != found
 
 
@@ -369,11 +374,11 @@ def test_all_levels_use_every_reference_and_the_default_only_the_first(pair):
 
 
 def test_a_model_is_measured_with_and_without_rounding(pair):
-    model = build_model("e2ent2-mse", SMOKE).eval()
+    model = network("e2ent2-mse")
     rounded, exact = (measure(model, pair, Protocol(rounding=how)) for how in ("8 bits", "none"))
     assert rounded["psnr"] == pytest.approx(exact["psnr"], abs=0.05) and rounded["psnr"] != exact["psnr"]
     alone = replace(pair, ref_sources=())
-    assert measure("bicubic", alone, Protocol())["psnr"] == measure("bicubic", pair, Protocol())["psnr"]
+    assert measure(BICUBIC, alone, Protocol())["psnr"] == measure(BICUBIC, pair, Protocol())["psnr"]
     with pytest.raises(ValueError, match="toy: no reference"):
         measure(model, alone, Protocol())
 

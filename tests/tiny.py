@@ -5,12 +5,25 @@ import torch
 from torch import nn
 
 from e2ent2lib.config import SMOKE
+from e2ent2lib.crops import Crops
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.systems import SYSTEMS
+from e2ent2lib.systems.parts import shrink
 
 RECIPES = {name: system.recipe for name, system in SYSTEMS.items() if system.recipe}
 MODELS = [name for name, system in SYSTEMS.items() if system.trained_as]
 """The systems that have weights."""
+
+
+def images(*shape, seed=0, dtype=torch.float32):
+    """Noise in [0, 1]."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def crops(h, w, batch=2, seed=0):
+    """A batch of noise as training gives it, of inputs of h×w: each photograph, and another one as its reference."""
+    hr, ref = images(2, batch, 3, 4 * h, 4 * w, seed=seed)
+    return Crops(hr, *(x.clamp(0, 1) for x in (shrink(hr, 4), ref, shrink(ref, 4))))
 
 
 def picture(height, width, seed=0):

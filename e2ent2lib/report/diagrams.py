@@ -98,6 +98,7 @@ class Drawing:
         caption: str,
         facts: Mapping[str, object],
     ):
+        self.name = name
         template = (SVG / f"{name}.svg").read_text(encoding="utf-8")
         self.svg = jinja2.Template(template, autoescape=True, undefined=jinja2.StrictUndefined).render(
             facts,
@@ -105,6 +106,9 @@ class Drawing:
             shape={key: written(shape) for key, shape in shapes.items()},
             caption=textwrap.wrap(caption, 165),
         )
+
+    def __repr__(self) -> str:
+        return f"Drawing({self.name!r})"  # a notebook keeps it: an address in memory would change with every run
 
     def _repr_jpeg_(self) -> bytes:
         image, buffer = Image.open(io.BytesIO(render(self.svg, "png", dpi=70))), io.BytesIO()

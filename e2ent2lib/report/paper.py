@@ -22,7 +22,7 @@ class Printed(NamedTuple):
 
 def literals(name: str) -> pd.DataFrame:
     """A CSV file of this folder as Python values; None where a cell is empty."""
-    frame = pd.read_csv(Path(__file__).with_name(name)).astype(object)
+    frame = pd.read_csv(Path(__file__).with_name(name)).convert_dtypes().astype(object)
     return frame.where(frame.notna(), None)
 
 

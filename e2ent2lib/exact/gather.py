@@ -1,8 +1,8 @@
 """Swap (Eq. 4) and its adjoint as gathers: each cell of F is a weighted sum of reference cells, and the reverse.
 
 ``plain_swap`` copies whole patches, each value nine times. But the mean over overlapping patches needs, for a cell of
-F, only the nine cells of the reference that lie on it: ``torch``'s ``embedding_bag`` sums them, one bag a cell, without
-a copy. A cell is one row of r²·C numbers.
+F, only the nine cells of the reference that lie on it: ``torch``'s ``embedding_bag`` sums them, one bag per cell,
+without a copy. A cell is one row of r²·C numbers.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 from e2ent2lib.matching import Map, Matches, index_and_source
 
 SHIFTS = [(oy, ox) for oy in (-1, 0, 1) for ox in (-1, 0, 1)]
-"""Where a cell lies in the nine patches over it, seen from their middles."""
+"""Where a cell lies in the nine patches over it, seen from their centres."""
 
 
 def swap(values: list[Map], index: Int[Tensor, "b h w"] | Matches, scale: int = 4) -> Map:
@@ -59,9 +59,9 @@ def swap_plan(
 ) -> tuple[Int[Tensor, "b h w 9"], Float[Tensor, "b h w 9"]]:
     """For each cell of F the 9 cells it averages, of references of these sizes in cells, and their weights.
 
-    Reference cells are counted row by row, one reference after another. Raises ValueError for an index out of them.
+    Reference cells are counted row by row, one reference after another. Raises ValueError for an index outside them.
     The patch at query position (y, x) covers the cells (y+oy, x+ox), oy, ox in −1..1, with its own cells
-    (v+1+oy, u+1+ox); so cell (y, x) collects from the neighbours (y−oy, x−ox). Out of the map: weight 0.
+    (v+1+oy, u+1+ox); so cell (y, x) collects from the neighbours (y−oy, x−ox). Outside the map, the weight is 0.
     """
     index, source = index_and_source(index)
     heights, widths = (torch.tensor(n, device=index.device)[source] for n in zip(*sizes))
@@ -71,12 +71,12 @@ def swap_plan(
     v, u = index // (widths - 2), index % (widths - 2)
     oy, ox = torch.tensor(SHIFTS, device=index.device).T
     cells = of_neighbours(starts + v * widths + u) + (1 + oy) * of_neighbours(widths) + 1 + ox
-    # outside of the map a neighbour's values are 0; its weight is 0, but its cell must exist
+    # outside the map a neighbour's values are 0; its weight is 0, but its cell must exist
     return cells.clamp_(max=sum(h * w for h, w in sizes) - 1), overlap_weights(index)
 
 
 def of_neighbours(values: Shaped[Tensor, "b h w"]) -> Shaped[Tensor, "b h w 9"]:
-    """For each cell (y, x) the values at (y−oy, x−ox), (oy, ox) of ``SHIFTS``; 0 outside of the map."""
+    """For each cell (y, x) the values at (y−oy, x−ox), (oy, ox) of ``SHIFTS``; 0 outside the map."""
     padded = F.pad(values, (1, 1, 1, 1))
     h, w = values.shape[1:]
     return torch.stack([padded[:, 1 - oy : 1 - oy + h, 1 - ox : 1 - ox + w] for oy, ox in SHIFTS], dim=-1)
@@ -101,5 +101,5 @@ def from_rows(rows: Float[Tensor, "b cells wide"], size: tuple[int, int], scale:
 
 
 def _in_batch(cells: Int[Tensor, "b h w 9"], total: int) -> Int[Tensor, "b h w 9"]:
-    """Numbers of cells that go on from sample to sample, each of ``total`` reference cells."""
+    """Cell numbers that continue from sample to sample, each of ``total`` reference cells."""
     return cells + total * torch.arange(len(cells), device=cells.device).view(-1, 1, 1, 1)

@@ -39,7 +39,7 @@ def upscale(
         model: a name of the models that ship.
         profile: smoke, compact or paper.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
-        precision: of the convolutions; bfloat16 is faster where the processor or GPU supports it.
+        precision: of the convolutions; bfloat16 is faster where the processor or GPU has it.
         matching: exact, or coarse: much faster for large pictures, and a little less exact.
         report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
         again: in a folder, also enlarge photographs whose result exists.
@@ -118,7 +118,7 @@ def train(
         data: "embedded", a name in data/ or in the folder E2ENT2_DATA, or a folder of photographs.
         out: folder of the run and the checkpoint; runs/MODEL-PROFILE if not given.
         start_from: folder of the model that this one starts from; runs/ or the shipped one if not given.
-        steps: how many, instead of the profile's number.
+        steps: instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
         lr: Adam's learning rate, instead of the profile's.
         checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
@@ -158,11 +158,11 @@ def evaluate(
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
         data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
-            the tables and verdicts that can be measured here, except those that are up to date.
+            the tables and verdicts that can be measured here, but for those that are up to date.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         weights: the folder of a checkpoint of your own, such as runs/e2ent2-compact.
-        protocol: how to measure; one that differs in more than the reference needs a results folder of its own.
+        protocol: how it is measured; all but the reference of another protocol needs a folder of results of its own.
         perceptual: measure VGG19's feature distance and LPIPS too, where their weights are available.
     """
     from e2ent2lib.data.pairs import dataset
@@ -224,7 +224,7 @@ def claims(
 
     Args:
         names: of claims, such as alpha or residual; all if none is given.
-        measure: first measure again the shipped checkpoints that they compare, on the available data sets.
+        measure: measure the shipped checkpoints that they compare again first, on the available data sets.
         profile: smoke, compact or paper.
         results: folder of result files; E2ENT2_RESULTS or data/results if not given.
         out: folder for claims.csv and claims.md.

@@ -59,7 +59,7 @@ def swap_plan(
 ) -> tuple[Int[Tensor, "b h w 9"], Float[Tensor, "b h w 9"]]:
     """For each cell of F the 9 cells it averages, of references of these sizes in cells, and their weights.
 
-    Reference cells are counted row by row, one reference after another. Raises ValueError for an index outside them.
+    Reference cells are counted row by row, one reference after another. Raises ValueError for an index out of them.
     The patch at query position (y, x) covers the cells (y+oy, x+ox), oy, ox in −1..1, with its own cells
     (v+1+oy, u+1+ox); so cell (y, x) collects from the neighbours (y−oy, x−ox). Outside the map, the weight is 0.
     """
@@ -71,7 +71,7 @@ def swap_plan(
     v, u = index // (widths - 2), index % (widths - 2)
     oy, ox = torch.tensor(SHIFTS, device=index.device).T
     cells = of_neighbours(starts + v * widths + u) + (1 + oy) * of_neighbours(widths) + 1 + ox
-    # outside the map a neighbour's values are 0; its weight is 0, but its cell must exist
+    # outside of the map a neighbour's values are 0; its weight is 0, but its cell must exist
     return cells.clamp_(max=sum(h * w for h, w in sizes) - 1), overlap_weights(index)
 
 
@@ -101,5 +101,5 @@ def from_rows(rows: Float[Tensor, "b cells wide"], size: tuple[int, int], scale:
 
 
 def _in_batch(cells: Int[Tensor, "b h w 9"], total: int) -> Int[Tensor, "b h w 9"]:
-    """Cell numbers that continue from sample to sample, each of ``total`` reference cells."""
+    """Numbers of cells that go on from sample to sample, each of ``total`` reference cells."""
     return cells + total * torch.arange(len(cells), device=cells.device).view(-1, 1, 1, 1)

@@ -6,14 +6,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
+JOBS ?= 2
 EXPLORE_PORT ?= 8866
 STUDY_PORT ?= 8867
 # notebooks/voila.json binds to the loopback only and leaves out what is for readers of the notebook. Threads that wait without spinning
 # keep a page quick while the next one is made ready.
 VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
-NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
+# JOBS files of tests at a time, each on one core
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+NBVAL := $(PYTEST) -p no:python --nbval-current-env --nbval-cell-timeout=300
 
-.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks lint lock
+.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks measures lint lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,13 +29,13 @@ $(READY): pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install $(if $(LOCK),-c $(LOCK)) -e '.[test]'
 	@touch $@
 
-reproduce: $(READY)  ## measure, compare with the committed scores, run all notebooks, draw; all in build/ (ALL=1: all data here)
+reproduce: $(READY)  ## measure, compare with the committed scores, run all notebooks, draw; all in build/ (ALL=1: all data available)
 	$(BIN)/e2ent2 reproduce $(if $(QUICK),--quick) $(if $(ALL),--all-data)
 
 quick: $(READY)  ## tables and figures in build/ from the stored scores, nothing measured; every table says so
 	$(BIN)/e2ent2 reproduce --quick
 
-scores: $(READY)  ## measure the committed scores again, on all data sets that are here; those that are up to date stay
+scores: $(READY)  ## measure the committed scores again, on all data sets available; those that are up to date stay
 	$(BIN)/e2ent2 evaluate --models all --data all
 
 results: $(READY)  ## write RESULTS.md, the tables in README.md and MODEL_CARD.md, from the committed scores and cards
@@ -42,7 +45,7 @@ figures: $(READY)  ## draw the committed figures/ again, from the committed scor
 	$(BIN)/e2ent2 reproduce --quick --figures figures
 
 test: $(READY) lint  ## unit tests, and every notebook once (nbval; strict for the table notebooks)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 	$(NBVAL) --nbval-lax $(filter-out $(TABLES),$(NOTEBOOKS))
 	$(NBVAL) --nbval --nbval-sanitize-with tests/nbval.cfg $(TABLES)
 
@@ -53,6 +56,9 @@ test-lowest:  ## the unit tests with the lowest versions that pyproject.toml all
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install -c requirements-lowest.txt -e '.[test]'
 	.venv-lowest/bin/python -m pytest
+
+measures: $(READY)  ## how thin the project is: each measure's limit, and what it is today
+	$(BIN)/python benchmarks/measures.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

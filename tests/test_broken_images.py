@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin
 from tiny import picture
 
 import e2ent2lib as e2
-from e2ent2lib.explore.match_explorer import MatchExplorer
+from e2ent2lib.explore.match import MatchExplorer
 from e2ent2lib.photos.images import read_image
 from e2ent2lib.photos.photograph import read_photograph
 

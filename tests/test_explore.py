@@ -112,7 +112,7 @@ def test_the_norm_changes_the_match_and_l1_has_no_cosine(pictures):
 
 def test_what_does_not_fit_is_refused(pictures):
     lr, ref = pictures
-    with pytest.raises(ValueError, match="SIFT"):
+    with pytest.raises(KeyError, match="SIFT"):
         MatchedPair(lr, ref, "SIFT")
     with pytest.raises(ValueError, match="too small"):
         MatchedPair(lr, ref[:8])

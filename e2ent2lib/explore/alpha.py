@@ -21,7 +21,7 @@ from e2ent2lib.crops import Crops
 from e2ent2lib.data import pairs, training
 from e2ent2lib.explore.distance import layer_name
 from e2ent2lib.explore.explorer import CHART, Explorer, Job, choice, row
-from e2ent2lib.explore.view import Panel, Picture, Triangle, bars, curves, face
+from e2ent2lib.explore.view import Picture, Triangle, bars, curves, face, raster
 from e2ent2lib.measure import metrics, results
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.photos.images import to_image, to_tensor
@@ -180,10 +180,8 @@ class AlphaExplorer(Explorer):
         known = "nothing was trained at this α, and nothing is interpolated"
         for p in self.points.itertuples():
             if np.allclose(p.alphas, self.alphas, atol=0.005):
-                known = (
-                    f"trained so: {p.psnr:.2f} dB, mean of seeds with a spread of {p.spread:.2f}, on {p.images:.0f} "
-                )
-                known += f"pictures (Table 4's protocol; the paper's, on CUFED5: {p.paper:.2f} dB)"
+                known = f"trained so: {p.psnr:.2f} dB on {p.images:.0f} pictures, mean of seeds with a spread of "
+                known += f"{p.spread:.2f} (Table 4's protocol; the paper's, on CUFED5: {p.paper:.2f} dB)"
         return (
             f"α = {_said(self.alphas)}: the encoder's gradient through F is {length / true:.2f} times as long as the "
             f"true one's, cosine to it {cosine:.2f}; beside Res1 and the SISR branch "
@@ -191,15 +189,13 @@ class AlphaExplorer(Explorer):
         )
 
     def figure(self) -> Figure:
-        """Triangle, error maps, gradient by layer."""
+        """Error maps, triangle, gradient by layer."""
         points = [(*place(p.alphas), f"{p.psnr:.2f} dB") for p in self.points.itertuples()]
         facts = {"points": points, "alpha": place(self.alphas)}
-        drawings = {
-            "α; measured points of Table 4": diagrams.Drawing("triangle", {}, {}, "", facts).svg,
-            "": self.layers.value,
-        }
-        panels = [Panel(title, diagrams.render(svg, "png", dpi=50)) for title, svg in drawings.items()]
-        return face([*panels, *self.maps.values()], {}, self.summary(), 3)
+        triangle, chart = diagrams.Drawing("triangle", {}, {}, "", facts).svg, self.layers.value
+        drawings = {"α; measured points of Table 4": triangle, "gradients by layer": chart}
+        rasters = {title: raster(diagrams.render(svg, "png", dpi=50)) for title, svg in drawings.items()}
+        return face(list(self.maps.values()), rasters, self.summary(), 3)
 
     def go(self, alphas: Alphas) -> None:
         """Show an α; all controls follow. Raises ValueError for what is no α."""

@@ -193,16 +193,15 @@ class Comparer(PairExplorer):
             self.ready = wanted
             self._show()
             return
-        seconds = [expected_seconds(name, self.comparison.hr.size // 3) for name in missing]
-        what = f"{' and '.join(map(called, missing))} enlarge" + ("s" if len(missing) == 1 else "")
-        estimate = "" if np.isnan(seconds).any() else f", about {sum(seconds):.0f} s"
+        seconds = sum(expected_seconds(name, self.comparison.hr.size // 3) for name in missing)
+        estimate = "" if np.isnan(seconds) else f", about {seconds:.0f} s"
 
         def show(_: Pixels) -> None:
             if missing[-1] in self.comparison.images:
                 self._choose()
 
         work = map(self.comparison.image, missing)
-        self.job.run(work, len(missing), show, f"{what} {self.pair.value}{estimate}")
+        self.job.run(work, len(missing), show, f"{self.pair.value} by {' and '.join(map(called, missing))}{estimate}")
 
     def _follow(self) -> None:
         """The work was stopped: the lists say again what is shown."""

@@ -129,11 +129,11 @@ class DistanceExplorer(PlaceExplorer):
     def summary(self) -> str:
         """The picture's distance, and that of the place."""
         here, mean = self.values[self.row.value, self.column.value], self.values.mean(dtype=float)
-        distance = (
-            f"feature distance {mean:.3g} over the picture ({self.form.value}); {here:.3g} at row {self.row.value}, "
-            f"column {self.column.value}, {here / mean:.1f} times the mean" if mean else "no distance anywhere"
-        )  # fmt: skip
-        return f"{self.features.value}, {self.layer.value}: {distance}"
+        return (
+            f"{self.features.value}, {self.layer.value}: feature distance {mean:.3g} over the picture "
+            f"({self.form.value}); {here:.3g} at row {self.row.value}, column {self.column.value}, "
+            f"{here / (mean or 1):.1f} times the mean"
+        )
 
     def figure(self) -> Figure:
         """The three pictures, and the places with the largest distances."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
 from torch import nn
 
 from e2ent2lib.exact.place import similarity_map, top_matches
@@ -55,7 +56,7 @@ class Place(NamedTuple):
 class MatchedPair:
     """A low-resolution picture and a reference, matched by one kind of features and one norm.
 
-    ``features`` is one of ``FEATURES``. Raises ValueError for another, and for a reference that is too small.
+    ``features`` is one of ``FEATURES``. Raises KeyError for another, and ValueError for a reference that is too small.
     """
 
     def __init__(self, lr: Pixels, ref: Pixels, features: str = "end-to-end", norm: Norm = "l2"):
@@ -101,8 +102,6 @@ class MatchedPair:
 @lru_cache(maxsize=len(FEATURES))
 def encoder(features: str) -> nn.Module:
     """The encoder of a kind of features, from the shipped models; loaded once."""
-    if features not in FEATURES:
-        raise ValueError(f"unknown features {features!r}; choose one of {', '.join(FEATURES)}")
     name = FEATURES[features]
     return nn.Identity() if name is None else load_model(name, "compact").encoder
 
@@ -121,7 +120,6 @@ class MatchExplorer(PlaceExplorer):
     ):
         self.features = choice("features", list(FEATURES), features, "what is compared in Eq. 3")
         self.norm = choice("norm", {"L2": "l2", "L1 (the paper's text)": "l1"}, norm, "the norm of Eq. 3")
-        self.reset = w.Button(description="reset")
         self.input = Picture(title="I_in, the input: point at a place", pointable=True, width=540)
         self.reference = Picture(title="I_ref, the reference: point to see who chose it", pointable=True, width=540)
         self.similarity = Picture(title="Eq. 3: similarity of every patch of I_ref↓", width=540)
@@ -132,15 +130,13 @@ class MatchExplorer(PlaceExplorer):
             "Every 3×3 patch of the low-resolution input's features looks for the most similar patch of the reduced "
             "reference (Eq. 3); the 12×12 patch at the same place of the reference is swapped in (Eq. 4).",
             pair,
-            [self.features, self.norm, *self.choose_place(place, self.input), self.reset],
+            [self.features, self.norm, *self.choose_place(place, self.input)],
             [row(self.input, self.reference), self.strip, row(self.similarity, self.piled)],
         )
         self._own["reference"] = self._pairs["motorcycle"]().ref  # until the reader gives one
         self.load()
-        self._first = self.state()
         self.on(self.load, self.pair, self.features, self.norm)
         self.on(self.show_choosers, self.reference)
-        self.on(self._reset, self.reset)
         self._muted = False
 
     def summary(self) -> str:
@@ -217,18 +213,9 @@ class MatchExplorer(PlaceExplorer):
             patches[f"no. {i}: {score:.3g}"] = cut(self.matched.ref, (4 * u - 4, 4 * v - 4, 12, 12))
         return patches
 
-    def _reset(self) -> None:
-        for name in self.choices:
-            getattr(self, name).value = self._first[name]
-        self.load()
-        self.go(*self._first["place"])
-
 
 def _framed(image: Pixels, y: int, x: int, reach: int = 40) -> Pixels:
     """The surroundings of a cell, a frame around its patch."""
-    framed = around(image, y, x, reach).copy()
-    outer, inner = slice(reach - 6, reach + 10), slice(reach - 4, reach + 8)
-    kept = framed[inner, inner].copy()
-    framed[outer, outer] = (213, 94, 0)
-    framed[inner, inner] = kept
-    return framed
+    framed = Image.fromarray(around(image, y, x, reach))
+    ImageDraw.Draw(framed).rectangle((reach - 6, reach - 6, reach + 9, reach + 9), outline=(213, 94, 0), width=2)
+    return np.asarray(framed)

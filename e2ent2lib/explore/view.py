@@ -8,7 +8,6 @@ import io
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import anywidget
 import jinja2
@@ -22,7 +21,7 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from e2ent2lib.report.examples import Pixels
-from e2ent2lib.report.plots import COLOURS, data_uri, png
+from e2ent2lib.report.plots import COLOURS, data_uri
 
 _JS = Path(__file__).parent / "js"
 _TEMPLATES = jinja2.Environment(
@@ -149,15 +148,6 @@ class File(anywidget.AnyWidget):
         self.on_msg(receive)
 
 
-class Panel(NamedTuple):
-    """A picture of a static face that is no ``Picture`` of the page; its traits' names and meanings."""
-
-    title: str
-    data: bytes
-    grid: Sequence[int] = (1, 1)
-    marks: Sequence[Mapping] = ()
-
-
 def mark(kind: str, x: float, y: float, size: float = 3, text: str = "") -> dict:
     """A mark for a ``Picture``: a square of ``size`` cells, by default a patch, around the cell (x, y)."""
     corner = (1 - size) / 2
@@ -193,10 +183,15 @@ def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: 
     return _TEMPLATES.get_template("curves.svg").render(facts)
 
 
-def face(pictures: Sequence[Picture | Panel], patches: Mapping[str, Pixels], text: str, columns: int) -> Figure:
+def raster(data: bytes) -> Pixels:
+    """A PNG's pixels."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def face(pictures: Sequence[Picture], patches: Mapping[str, Pixels], text: str, columns: int) -> Figure:
     """Pictures with their marks, patches by caption, a text below: an explorer as a page without a kernel shows it."""
-    panels = [*pictures, *(Panel(caption, png(patch)) for caption, patch in patches.items())]
-    images = [np.asarray(Image.open(io.BytesIO(panel.data)).convert("RGB")) for panel in panels]
+    images = [*(raster(picture.data) for picture in pictures), *patches.values()]
+    titles = [*(picture.title.split(": point")[0] for picture in pictures), *patches]  # nobody can point at these
     width = 10 if columns < 6 else 12  # inches
     shapes = [max(i.shape[0] / i.shape[1] for i in images[k : k + columns]) for k in range(0, len(images), columns)]
     size = (width, sum(width / columns * shape + 0.45 for shape in shapes) + 0.5)
@@ -204,12 +199,14 @@ def face(pictures: Sequence[Picture | Panel], patches: Mapping[str, Pixels], tex
     figure, axes = plt.subplots(len(shapes), columns, **layout)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, panel, image in zip(axes.flat, panels, images):
-        height, across = panel.grid if tuple(panel.grid) != (1, 1) else image.shape[:2]
-        axis.imshow(image, extent=(0, across, height, 0), interpolation="antialiased")
-        lines = panel.title.split(": point")[0].splitlines()  # nobody can point at this one
-        axis.set_title("\n".join(textwrap.fill(line, int(13 * width / columns)) for line in lines), fontsize=9)
-        for m in panel.marks:
+    for axis, title, image in zip(axes.flat, titles, images):
+        axis.imshow(image, interpolation="antialiased")
+        lines = [textwrap.fill(line, int(13 * width / columns)) for line in title.splitlines()]
+        axis.set_title("\n".join(lines), fontsize=9)
+    for axis, picture in zip(axes.flat, pictures):
+        if picture.marks:
+            axis.images[0].set_extent((0, picture.grid[1], picture.grid[0], 0))
+        for m in picture.marks:
             look = {"fc": MARKS[m["kind"]], "ec": "white", "lw": 1}
             if m["kind"] != "chooser":
                 outline = [withStroke(linewidth=3.5, foreground="white")]

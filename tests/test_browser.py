@@ -190,13 +190,14 @@ def test_alpha_moves_by_drag_keys_and_numbers_and_sums_to_one(page):
         before = triangle.get_attribute("aria-label")
         triangle.press(key)
         assert triangle.get_attribute("aria-label") != before
-    page.wait_for_function(  # what is on its way has arrived, else it would come after the choice below
+    page.wait_for_function(  # what is on its way has arrived, else it would come after the number below
         """e => { const label = e.getAttribute('aria-label').match(/[\\d.]+/g).map(Number);
         const boxes = [...e.closest('.e2-explorer').querySelectorAll('input[type=number]')].map(b => Number(b.value));
         return label.every((a, i) => Math.abs(a - boxes[i]) < 0.006); }""",
         arg=triangle.element_handle(),
     )
-    part.get_by_label("of Table 4").select_option("(1, 0, 0)")
+    part.get_by_label("α1").fill("1")
+    part.get_by_label("α1").press("Enter")
     assert "trained so" in until_says(part, r"α = \(1, 0, 0\)")
     part.get_by_label("α3").fill("0.5")
     part.get_by_label("α3").press("Enter")

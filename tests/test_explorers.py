@@ -115,19 +115,17 @@ def test_a_photograph_that_is_refused_does_not_take_the_place_of_a_good_one(name
     assert "too small" in explorer.status.value and explorer._own["photograph"] is good
 
 
-def test_alphas_from_triangle_numbers_and_presets_agree(explorers):
+def test_alphas_from_triangle_and_numbers_agree(explorers):
     alpha = explorers["alpha"]
     alpha.triangle.alphas = [0.2, 0.3, 0.5]
     assert [box.value for box in alpha.numbers] == [0.2, 0.3, 0.5]
     alpha.numbers[2].value = 0.0  # the other two make room in their proportion
     assert alpha.alphas == pytest.approx((0.4, 0.6, 0.0)) and sum(alpha.triangle.alphas) == pytest.approx(1)
-    alpha.preset.value = (0.0, 0.0, 1.0)
+    alpha.triangle.alphas = [0.0, 0.0, 1.0]
     assert alpha.alphas == (0, 0, 1) and "trained so" in alpha.summary()
-    alpha.triangle.alphas = [0.2, 0.3, 0.5]
-    assert alpha.preset.value is None  # the list says no more than what is shown
-    alpha.preset.value = (1.0, 1.0, 1.0)
-    assert alpha.alphas == (1, 1, 1) and not alpha.sum_to_one.value
-    alpha.numbers[0].value = 0.5
+    alpha.sum_to_one.value = False
+    for i, a in enumerate((0.5, 1.0, 1.0)):
+        alpha.numbers[i].value = a
     assert alpha.alphas == (0.5, 1, 1)
     alpha.sum_to_one.value = True
     assert sum(alpha.alphas) == pytest.approx(1, abs=2e-3)

@@ -20,7 +20,7 @@ from e2ent2lib.config import get_profile
 from e2ent2lib.crops import Crops
 from e2ent2lib.data import pairs, training
 from e2ent2lib.explore.distance import layer_name
-from e2ent2lib.explore.explorer import CHART, Explorer, Job, choice, row
+from e2ent2lib.explore.explorer import CHART, Explorer, Job, row
 from e2ent2lib.explore.view import Picture, Triangle, bars, curves, face, raster
 from e2ent2lib.measure import metrics, results
 from e2ent2lib.models import E2ENT2
@@ -141,24 +141,23 @@ class AlphaExplorer(Explorer):
             w.BoundedFloatText(a, min=0, max=1, step=0.05, description=f"α{i}", layout=layout, style=style)
             for i, a in enumerate(alphas, 1)
         ]
-        presets = {_said(a) + (" the paper's" if a == PAPER else ""): a for a in POINTS.values()}
-        self.preset = choice("of Table 4", {"choose": None} | presets | {"(1, 1, 1) Fig. 5": (1.0, 1.0, 1.0)})
         self.sum_to_one = w.Checkbox(True, description="sum to 1", indent=False, layout=w.Layout(width="auto"))
         pins = [{"alphas": list(p.alphas), "text": f"{p.psnr:.2f}"} for p in self.points.itertuples()]
-        self.triangle = Triangle(pins=pins)
+        left, right = (w.Layout(flex=flex, min_width="0") for flex in ("1 1 320px", "2 1 480px"))
+        self.triangle = Triangle(pins=pins, layout=left)
         self.maps = {way: Picture(title=title, width=212) for way, title in WAYS.items()}
         self.layers, self.steps = w.HTML(layout=CHART), w.HTML()
         tip = "train the first steps of stage 2 under this α"
         self.train, self.job = w.Button(description=f"train {FIRST_STEPS} steps", tooltip=tip), Job(self)
         charts = row(self.layers, w.VBox([self.steps, row(self.train, self.job)], layout=CHART))
-        left, right = (w.Layout(flex=flex, min_width="0") for flex in ("1 1 320px", "2 1 480px"))
-        box = row(w.VBox([self.triangle], layout=left), w.VBox([row(*self.maps.values()), charts], layout=right))
+        box = row(self.triangle, w.VBox([row(*self.maps.values()), charts], layout=right))
         box.layout.align_items = "flex-start"
         super().__init__(
             "α explorer",
             "Eq. 5 sends the error at F back on three ways, weighed by α1, α2, α3. Drag the point: the maps show how "
-            "much error reaches each image's features, the bars how long the gradient of each layer of the encoder is.",
-            [row(*self.numbers, self.sum_to_one, self.preset), box],
+            "much error reaches each image's features, the bars how long the gradient of each layer of the encoder is. "
+            "The four pins are the α of Table 4, the only ones that were trained.",
+            [row(*self.numbers, self.sum_to_one), box],
         )
         self.go(tuple(alphas))
         self._draw_steps()
@@ -166,7 +165,6 @@ class AlphaExplorer(Explorer):
         for i, number in enumerate(self.numbers):
             self.on(lambda i=i: self._typed(i), number)
         self.on(lambda: self._typed(0), self.sum_to_one)
-        self.on(self._preset, self.preset)
         self.on(self._train, self.train)
         self._muted = False
 
@@ -202,8 +200,6 @@ class AlphaExplorer(Explorer):
         place(alphas)
         self.alphas = tuple(round(float(a), 3) for a in alphas)
         self.triangle.alphas = list(self.alphas)
-        if self.preset.value != self.alphas:
-            self.preset.value = None
         for number, a, (way, picture) in zip(self.numbers, self.alphas, self.maps.items()):
             number.value, strength = a, self.gradients.errors[way] * a
             # one scale for all three, so that they can be compared; the root, for most of the error is in few places
@@ -223,11 +219,6 @@ class AlphaExplorer(Explorer):
             for i in others:
                 alphas[i] = alphas[i] / rest * room if rest else room / 2
         self.go(tuple(alphas))
-
-    def _preset(self) -> None:
-        if self.preset.value is not None:
-            self.sum_to_one.value = abs(sum(self.preset.value) - 1) < 0.01
-            self.go(self.preset.value)
 
     def _train(self) -> None:
         """The first steps under this α, and under the paper's if they have not been trained yet."""

@@ -112,10 +112,13 @@ class Explorer(w.VBox):
 
     def guarded(self, call: Callable[..., None], *arguments: object) -> None:
         """Call it, errors told. Controls that it changes follow what is shown: until it returns, none is heard."""
-        if not self._muted:
-            self._muted = True
+        if self._muted:
+            return
+        self._muted = True
+        try:
             with self.errors_told():
                 call(*arguments)
+        finally:
             self._muted = False
 
     @contextmanager
@@ -242,24 +245,25 @@ class Job(w.HBox):
         """Begin; each item goes to ``show`` at once. ``total`` is how many there will be, ``what`` the work's name."""
         self._current = mine = object()
         self.bar.value, self.left.value, self.layout.display = 0, what, "flex"
-        self.thread = threading.Thread(target=self._work, args=(mine, items, total, show, what), daemon=True)
+        start = time.monotonic()
+
+        def work() -> None:
+            with self._explorer.errors_told():
+                for done, item in enumerate(items, 1):
+                    if self._current is not mine:
+                        return
+                    show(item)
+                    left = (time.monotonic() - start) / done * (total - done)
+                    self.bar.value, self.left.value = done / total, f"{what}, about {left:.0f} s left"
+            if self._current is mine:
+                self.layout.display = "none"
+
+        self.thread = threading.Thread(target=work, daemon=True)
         self.thread.start()
 
     def cancel(self) -> None:
         """Stop; the item that is being made is not shown any more."""
         self._current, self.layout.display = object(), "none"
-
-    def _work(self, mine: object, items: Iterator, total: int, show: Callable[[object], None], what: str) -> None:
-        start = time.monotonic()
-        with self._explorer.errors_told():
-            for done, item in enumerate(items, 1):
-                if self._current is not mine:
-                    return
-                show(item)
-                left = (time.monotonic() - start) / done * (total - done)
-                self.bar.value, self.left.value = done / total, f"{what}, about {left:.0f} s left"
-        if self._current is mine:
-            self.layout.display = "none"
 
 
 def row(*children: w.Widget) -> w.Box:

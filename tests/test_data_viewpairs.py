@@ -16,7 +16,7 @@ from e2ent2lib.data.fetch import fetch
 from e2ent2lib.data.leaks import mark
 from e2ent2lib.data.viewpairs import View, pixel_hash, reduced
 from e2ent2lib.measure.claims import EVERY
-from e2ent2lib.measure.evaluate import can_measure
+from e2ent2lib.measure.everything import can_measure
 
 PICTURES = {"honest": [noise(48, 64, 0), noise(48, 64, 1)], "lying": [noise(64, 48, 2), noise(40, 64, 3)]}
 PATHS = {r: [f"/{r}/{r}/raw/abc/photos/a%20{i}.png" for i in (0, 1)] for r in PICTURES}

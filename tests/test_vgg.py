@@ -1,4 +1,4 @@
-"""VGG19's layers (baselines/vgg.py) against torchvision's own network, and where its weights come from."""
+"""VGG19's layers (systems/vgg.py) against torchvision's own network, and where its weights come from."""
 
 import pytest
 import torch

@@ -112,16 +112,19 @@ class Drawing:
 
     def _repr_jpeg_(self) -> bytes:
         image, buffer = Image.open(io.BytesIO(render(self.svg, "png", dpi=70))), io.BytesIO()
-        image.convert("RGB").save(buffer, "jpeg", quality=60, optimize=True, progressive=True)
+        image.save(buffer, "jpeg", quality=60, optimize=True, progressive=True)
         return buffer.getvalue()
 
 
 def render(svg: str, kind: Literal["png", "pdf"], dpi: float = 150) -> bytes:
     """An SVG as a file of ``WIDTH``: the same bytes each time, without dates and without the fonts of the machine."""
-    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return typst.compile(
-        _PAGE.encode(), format=kind, ppi=dpi, font_paths=[fonts], ignore_system_fonts=True, sys_inputs={"svg": svg}
-    )
+    fonts = {"font_paths": [Path(matplotlib.get_data_path(), "fonts", "ttf")], "ignore_system_fonts": True}
+    file = typst.compile(_PAGE.encode(), format=kind, ppi=2 * dpi, sys_inputs={"svg": svg}, **fonts)
+    if kind == "pdf":
+        return file
+    buffer = io.BytesIO()  # drawn twice as large, since Typst makes photographs smaller by leaving pixels out
+    Image.open(io.BytesIO(file)).convert("RGB").reduce(2).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
 
 
 def _sharp(image: Pixels) -> Pixels:

@@ -2,6 +2,9 @@
 
 Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015, configuration
 E, with torchvision's ImageNet weights.
+
+Own layers in place of torchvision's feature extractor: its network would need names for the keys of the shipped
+weights and for the short file of five layers all the same, and torchvision to load a model.
 """
 
 import os

@@ -175,7 +175,7 @@ class DistanceExplorer(PlaceExplorer):
         every = {n: float(d.maps[self.form.value][OUTPUT].mean(dtype=float)) for n, d in self._distances.items()}
         self.by_encoder.value = bars(every, "by encoder, φ", legend)
         patches = strip(self._patches(SHOWN), 120)
-        self.worst.value = f"<b>largest distances</b>: HR beside what was swapped in{patches}"
+        self.worst.value = f"<b>largest distances</b>: HR above what was swapped in{patches}"
         self.go(self.row.value, self.column.value)
 
     def _next(self) -> None:

@@ -192,7 +192,7 @@ def face(pictures: Sequence[Picture], patches: Mapping[str, Pixels], text: str, 
     """Pictures with their marks, patches by caption, a text below: an explorer as a page without a kernel shows it."""
     images = [*(raster(picture.data) for picture in pictures), *patches.values()]
     titles = [*(picture.title.split(": point")[0] for picture in pictures), *patches]  # nobody can point at these
-    width = 10 if columns < 6 else 12  # inches
+    width = 6 + columns  # inches
     shapes = [max(i.shape[0] / i.shape[1] for i in images[k : k + columns]) for k in range(0, len(images), columns)]
     size = (width, sum(width / columns * shape + 0.45 for shape in shapes) + 0.5)
     layout = {"figsize": size, "squeeze": False, "layout": "constrained", "height_ratios": shapes}

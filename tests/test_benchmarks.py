@@ -1,8 +1,6 @@
 """The benchmark compares like with like, and what it stored is what README says."""
 
 import json
-import re
-import statistics
 from pathlib import Path
 
 import pytest
@@ -52,4 +50,4 @@ def test_the_stored_figures_are_whole_and_meet_the_aim():
 
 def test_explorers_answered_within_150_ms():
     times = json.loads((ROOT / "benchmarks" / "explorers.json").read_text())["gestures"].values()
-    assert all(len(one) == 10 for one in times) and max(map(max, times)) <= 150
+    assert all(len(gesture) == 10 for gesture in times) and max(map(max, times)) <= 150

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from tiny import picture
 
-from e2ent2lib.explore.match_explorer import MatchExplorer
+from e2ent2lib.explore.match import MatchExplorer
 from e2ent2lib.photos.images import read_image
 from e2ent2lib.photos.photograph import read_photograph
 

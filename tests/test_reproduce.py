@@ -99,7 +99,7 @@ def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_
         ("data/pairs.py", True),
         ("measure/verdicts.py", False),
         ("report/tables.py", False),
-        ("explore/drawing.py", False),
+        ("explore/view.py", False),
         ("train.py", False),
         ("cli.py", False),
     ],

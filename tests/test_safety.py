@@ -1,6 +1,7 @@
 """Nothing unsafe: no file's content is run as code, and what a stranger sends is bounded."""
 
 import ast
+import io
 import json
 import re
 import subprocess
@@ -12,8 +13,7 @@ import pytest
 from data_files import call, huge_header
 from PIL import Image
 
-from e2ent2lib.explore import inputs
-from e2ent2lib.explore.photos import read_upload
+from e2ent2lib.explore import view
 from e2ent2lib.photos.images import as_rgb, read_image
 from e2ent2lib.photos.photograph import NEVER_OPENED
 from e2ent2lib.runs.provenance import ROOT
@@ -69,14 +69,14 @@ def test_a_program_for_a_printer_is_not_run_whatever_its_name(tmp_path, monkeypa
     with pytest.raises(ValueError, match=name):
         read_image(tmp_path / name)
     with pytest.raises(ValueError, match="not an image"):
-        read_upload(name, (tmp_path / name).read_bytes())
+        as_rgb(io.BytesIO((tmp_path / name).read_bytes()), name)
     assert not (tmp_path / "it was run").exists() and "EPS" in NEVER_OPENED
 
 
 def test_a_header_of_a_huge_picture_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, capsys):
     (tmp_path / "bomb.png").write_bytes(huge_header(60_000, 60_000))
     with pytest.raises(ValueError, match="more than 178 megapixels"):
-        read_upload("bomb.png", huge_header(60_000, 60_000))
+        as_rgb(io.BytesIO(huge_header(60_000, 60_000)), "bomb.png")
     assert call(monkeypatch, "upscale", tmp_path / "bomb.png", "-o", tmp_path / "out.png", "--model", "bicubic") == 2
     assert "bomb.png: more than 178 megapixels" in capsys.readouterr().err and not (tmp_path / "out.png").exists()
 
@@ -88,8 +88,8 @@ def send(control, *parts, last=True):
 
 
 def test_an_upload_is_bounded_by_the_kernel_whatever_the_page_sends(monkeypatch):
-    monkeypatch.setattr(inputs, "LARGEST", 1000)
-    control, heard = inputs.File(), []
+    monkeypatch.setattr(view, "LARGEST", 1000)
+    control, heard = view.File(), []
     control.on_file(lambda name, content: heard.append(content))
     control.largest = 10**9  # as a page could
     send(control, bytes(600), bytes(600), bytes(600), bytes(10))

@@ -13,23 +13,23 @@ def check(attempt: Callable, cases: Sequence[tuple[tuple, object]], tolerance: f
     exercise does) is "not solved yet"; nothing is raised, so that a notebook runs through unsolved.
     """
     for number, (arguments, expected) in enumerate(cases, 1):
+        case = f"case {number} of {len(cases)}:"
         try:
-            result = attempt(*arguments)
+            answer = attempt(*arguments)
         except Exception as error:
-            return f"case {number} of {len(cases)}: your function raised {type(error).__name__}: {error}"
-        if result is None:
+            return f"{case} your function raised {type(error).__name__}: {error}"
+        if answer is None:
             return "not solved yet: your function returned None"
         try:
-            result, wanted = _as_array(result), _as_array(expected)
+            result, wanted = _as_array(answer), _as_array(expected)
             if result.dtype.kind not in "biufc":
                 raise TypeError
         except (ValueError, TypeError):
-            return f"case {number} of {len(cases)}: expected numbers, your function returned {type(result).__name__}"
+            return f"{case} expected numbers, your function returned {type(answer).__name__}"
         if result.shape != wanted.shape:
-            return f"case {number} of {len(cases)}: expected shape {wanted.shape}, got {result.shape}"
+            return f"{case} expected shape {wanted.shape}, got {result.shape}"
         if not np.allclose(result, wanted, rtol=tolerance, atol=tolerance):
-            worst = np.abs(result.astype(float) - wanted.astype(float)).max()
-            return f"case {number} of {len(cases)}: right shape, but off by up to {worst:.3g}"
+            return f"{case} right shape, but off by up to {np.abs(result.astype(float) - wanted).max():.3g}"
     return f"solved: all {len(cases)} cases pass"
 
 

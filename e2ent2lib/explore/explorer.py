@@ -1,56 +1,131 @@
-"""What all explorers have in common: a heading, a readout, a line for errors, and a face without a kernel."""
+"""What all explorers have in common: photographs, readout, line for errors, work beside the page, static face."""
 
 import base64
 import io
+import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
+from typing import NamedTuple
 
 import ipywidgets as w
 import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
 
-from e2ent2lib.explore.inputs import File, Picture
-from e2ent2lib.explore.photos import LONGEST, Photos, available_pairs, fitted, photos, read_upload
-from e2ent2lib.report.examples import Pixels
+from e2ent2lib.data.pairs import DATASETS, dataset
+from e2ent2lib.explore.view import File, Picture
+from e2ent2lib.measure.evaluate import prepared
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple
+from e2ent2lib.report.examples import Pixels, cut
 
 OWN = "photographs of your own"
+LONGEST = 760
+"""Pixels of the longer side of what is shown; larger photographs are reduced."""
+SMALLEST = 48
+"""Pixels of the shorter side: twelve cells, with room for a few patches."""
+PART = (208, 172, 320, 240)
+"""Of the motorcycle's left view, x, y, width, height; small enough that all four encoders answer at once."""
+PART_OF_REFERENCE = (160, 160, 384, 272)
+CHART = w.Layout(flex="1 1 320px", max_width="440px", min_width="0")
+"""Of a chart in a row."""
+
+
+class Photos(NamedTuple):
+    """A truth and its reference, sides multiples of 4."""
+
+    hr: Pixels
+    ref: Pixels
+    stereo: bool = False
+    """Whether the two are a rectified pair of one size."""
+    note: str = ""
+    """What was done to them, to be shown."""
+
+
+def available_pairs() -> dict[str, Callable[[], Photos]]:
+    """{title: function that gives the ``Photos``}: the motorcycle, a part of it, the pairs of available data sets."""
+    available = {}
+    for data in DATASETS.values():
+        for pair in data.lister():
+            if pair.ref_sources and data.in_tables:
+                title = data.title if data.total == 1 else f"{data.title} {pair.name}"
+                available[title] = lambda pair=pair, stereo=data.stereo: photos(*prepared(pair), stereo=stereo)
+    return {"motorcycle": available.pop("motorcycle"), "motorcycle, a part": part} | available
+
+
+def part() -> Photos:
+    """The engine and what is around it, with a larger box of the right view as reference."""
+    pair = dataset("motorcycle").pairs()[0]
+    return Photos(cut(pair.hr(), PART), cut(pair.refs()[0], PART_OF_REFERENCE))
+
+
+def photos(hr: Pixels, ref: Pixels, *, stereo: bool = False) -> Photos:
+    """Two pictures ready to be shown. Raises ValueError for one with a side under ``SMALLEST``."""
+    (hr, note), (ref, more) = fitted(hr, "the photograph"), fitted(ref, "the reference")
+    note = f"{note} {more} Scores of it differ from the tables'." if note or more else ""
+    return Photos(hr, ref, stereo and hr.shape == ref.shape, note.strip())
+
+
+def fitted(image: Pixels, name: str, longest: int = LONGEST) -> tuple[Pixels, str]:
+    """The picture with its longer side reduced to ``longest``, sides cropped to multiples of 4; and what was done.
+
+    Raises ValueError with ``name`` for one with a side under ``SMALLEST`` then.
+    """
+    reduced, (height, width) = Image.fromarray(image), image.shape[:2]
+    reduced.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=None)
+    if min(reduced.size) < SMALLEST:
+        raise ValueError(
+            f"{name} of {width}×{height} is too small or too narrow here: with a longer side of at most {longest} "
+            f"pixels the other needs {SMALLEST}; e2ent2 upscale takes it"
+        )
+    note = f"{name} was reduced from {width}×{height} to {reduced.width}×{reduced.height}."
+    return crop_to_multiple(np.array(reduced)), note if max(height, width) > longest else ""
 
 
 class Explorer(w.VBox):
-    """Controls (the first of ``children``), a readout, pictures.
+    """Controls (the first of ``children``), a status line, a readout, pictures.
 
     An explorer gives ``figure()``, its static face, and ``summary()``, which says in words what it shows.
     No ``Output`` and no ``interact``: what they print a page does not keep.
     """
 
-    uploads: tuple[File, ...] = ()
-    """The controls for photographs of the reader's own."""
-    _quiet = False
+    _muted = True
+    """Whether controls are not heard: while the explorer is made, and while it answers one of them."""
 
     def __init__(self, title: str, what: str, children: list[w.Widget]):
         self.readout, self.status = w.HTML(), w.HTML()
         head = w.HTML(f"<h3 style='margin:0'>{escape(title)}</h3><p style='margin:2px 0 6px'>{escape(what)}</p>")
-        super().__init__([_style(), head, *children[:1], self.status, self.readout, *children[1:]])
+        super().__init__([head, *children[:1], self.status, self.readout, *children[1:]])
         self.add_class("e2-explorer")
 
-    def on(self, control: w.Widget, call: Callable[[], None], trait: str = "value") -> None:
-        """Call ``call`` when a control's trait changes; an error goes to the status line, for it is shown nowhere."""
-        control.observe(lambda _: None if self._quiet else self.guarded(call), trait)
-
-    @contextmanager
-    def quietly(self) -> Iterator[None]:
-        """While controls follow what is shown already, their changes are not heard."""
-        before, self._quiet = self._quiet, True
-        try:
-            yield
-        finally:
-            self._quiet = before
+    def on(self, call: Callable[[], None], *controls: w.Widget, trait: str = "value") -> None:
+        """Call ``call()``, guarded: a button is clicked, a picture pointed at, the trait of another control changes."""
+        for control in controls:
+            if isinstance(control, w.Button):
+                control.on_click(lambda _: self.guarded(call))
+            elif isinstance(control, Picture):
+                control.on_point(lambda: self.guarded(call))
+            else:
+                control.observe(lambda _: self.guarded(call), trait)
 
     def guarded(self, call: Callable[..., None], *arguments: object) -> None:
-        """Call it; what it raises is told in the status line, and the explorer stays as it was."""
+        """Call it, errors told. Controls that it changes follow what is shown: until it returns, none is heard."""
+        if self._muted:
+            return
+        self._muted = True
         try:
-            call(*arguments)
+            with self.errors_told():
+                call(*arguments)
+        finally:
+            self._muted = False
+
+    @contextmanager
+    def errors_told(self) -> Iterator[None]:
+        """What is raised inside goes to the status line, since a callback's errors are shown nowhere else."""
+        try:
+            yield
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             self.say(str(error) or type(error).__name__, problem=True)
         except Exception as error:
@@ -68,27 +143,6 @@ class Explorer(w.VBox):
         text = escape(text or self.summary())
         self.readout.value = f'<p role="status" aria-live="polite" style="margin:6px 0">{text}</p>'
 
-    @contextmanager
-    def busy(self, what: str) -> Iterator[None]:
-        """Say that something takes longer while it does."""
-        self.say(f"working: {what} …")
-        yield
-        self.say("")
-
-    def file(self, label: str, take: Callable[[Pixels], None]) -> File:
-        """A control for a photograph of the reader's own; ``take`` gets its pixels."""
-        control = File(label=label)
-
-        def receive(name: str, content: bytes) -> None:
-            control.said = "not taken"
-            image = read_upload(name, content)
-            control.said = f"{name}: {image.shape[1]}×{image.shape[0]}"
-            take(image)
-
-        control.on_file(lambda name, content: self.guarded(receive, name, content))
-        self.uploads += (control,)
-        return control
-
     def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
         bundle = super()._repr_mimebundle_(**kwargs)
         figure, buffer = self.figure(), io.BytesIO()
@@ -98,70 +152,118 @@ class Explorer(w.VBox):
 
 
 class PairExplorer(Explorer):
-    """An explorer of two photographs, an available pair or the reader's own; its ``_load()`` shows them."""
+    """An explorer of two photographs, an available pair or the reader's own; its ``load()`` shows them.
 
-    parts: Mapping[str, int] = {"photograph": LONGEST, "reference": LONGEST}
-    """What the two are called, and how long their longer side may be."""
+    ``choices`` are its lists, as its arguments are called; ``parts`` what the reader's own two are called, and how long
+    their longer side may be.
+    """
 
-    def choose_photographs(self, pair: str) -> w.Box:
-        """Make the list ``self.pair``; returns the buttons for the reader's own."""
+    choices: tuple[str, ...] = ("pair",)
+    parts: tuple[tuple[str, int], ...] = (("photograph", LONGEST), ("reference", LONGEST))
+
+    def __init__(self, title: str, what: str, pair: str, controls: list[w.Widget], children: list[w.Widget]):
         self._pairs, self._own = available_pairs(), {}
         self.pair = choice("photographs", [*self._pairs, OWN], pair)
-        return row(*(self.file(f"your {part}", lambda x, part=part: self._take(part, x)) for part in self.parts))
+        self.uploads = [File(label=f"your {part}") for part, _ in self.parts]
+        for control, (part, longest) in zip(self.uploads, self.parts):
+            control.on_file(lambda *file, to=(control, part, longest): self.guarded(self._take, *to, *file))
+        super().__init__(title, what, [w.VBox([row(self.pair, *controls), row(*self.uploads)]), *children])
 
     def chosen(self) -> Photos:
         """The photographs of the list. Raises ValueError for one's own while one is missing."""
         if self.pair.value != OWN:
             return self._pairs[self.pair.value]()
-        if len(self._own) < len(self.parts):
-            raise ValueError("choose your photograph and your reference, with the two buttons below")
-        return photos(*(self._own[part] for part in self.parts))
+        missing = [f"your {part}" for part, _ in self.parts if part not in self._own]
+        if missing:
+            raise ValueError(f"choose {' and '.join(missing)}, with the buttons below the list")
+        (hr, note), (ref, more) = (fitted(self._own[part], f"your {part}", longest) for part, longest in self.parts)
+        return Photos(hr, ref, note=f"{note} {more}".strip())
 
-    def _take(self, part: str, image: Pixels) -> None:
-        """A photograph of the reader's own."""
-        fitted(image, f"your {part}", self.parts[part])  # refuses what is too small before anything changes
-        self._own[part] = image
-        if self.pair.value == OWN:
-            self._load()
-        else:
-            self.pair.value = OWN
+    def state(self) -> dict:
+        """What it takes to make this one again: ``type(explorer)(**explorer.state())`` is its twin."""
+        return {name: getattr(self, name).value for name in self.choices}
+
+    def _take(self, control: File, part: str, longest: int, name: str, content: bytes) -> None:
+        """A photograph of the reader's own; what cannot be read or is too small changes nothing."""
+        control.said = "not taken"
+        image = as_rgb(io.BytesIO(content), name)
+        control.said = f"{name}: {image.shape[1]}×{image.shape[0]}"
+        fitted(image, f"your {part}", longest)
+        self._own[part], self.pair.value = image, OWN
+        self.load()
 
 
 class PlaceExplorer(PairExplorer):
-    """A pair explorer with a place, (row, column) in cells, typed or pointed at; its ``_go(row, column)`` shows it."""
+    """A pair explorer with a place, (row, column) in cells, typed or pointed at; its ``show_place()`` shows it."""
 
-    choices: tuple[str, ...] = ()
-    """The lists that, with the place, make its state."""
-
-    def choose_place(self, place: tuple[int, int] = (0, 0)) -> tuple[w.BoundedIntText, w.BoundedIntText]:
-        """Make the numbers ``self.row`` and ``self.column``; returns both."""
-        layout, style = w.Layout(width="130px"), {"description_width": "auto"}
+    def choose_place(self, place: tuple[int, int], *pictures: Picture) -> tuple[w.BoundedIntText, w.BoundedIntText]:
+        """Make the numbers ``self.row`` and ``self.column``, which the place in the pictures follows; returns both."""
+        layout, style, self._pointed = w.Layout(width="130px"), {"description_width": "auto"}, pictures
         self.row, self.column = (
             w.BoundedIntText(value, 0, 999, description=name, layout=layout, style=style)
             for name, value in zip(("row", "column"), place)
         )
+        self.on(lambda: self.go(self.row.value, self.column.value), self.row, self.column)
+        for picture in pictures:
+            self.on(lambda picture=picture: self.go(*picture.place), picture)
         return self.row, self.column
 
-    def on_place(self, *pictures: Picture) -> None:
-        """Show the place that is typed, or pointed at in a picture."""
-        for picture in pictures:
-            self.on(picture, lambda picture=picture: self._go(*picture.place), "place")
-        for control in (self.row, self.column):
-            self.on(control, lambda: self._go(self.row.value, self.column.value))
-
     def limit_place(self, height: int, width: int) -> None:
-        """Keep the numbers inside photographs of that many cells."""
-        with self.quietly():
-            self.row.max, self.column.max = height - 1, width - 1
+        """Give photographs of that many cells to the numbers and the pictures."""
+        self.row.max, self.column.max = height - 1, width - 1
+        for picture in self._pointed:
+            picture.grid = [height, width]
+
+    def go(self, row: int, column: int) -> None:
+        """Show a place, or the one nearest to it inside the photographs."""
+        self.row.value, self.column.value = row, column
+        for picture in self._pointed:
+            picture.place = [self.row.value, self.column.value]
+        self.show_place()
+        self.tell()
 
     def state(self) -> dict:
-        """What it takes to make this one again."""
-        chosen = {name: getattr(self, name).value for name in self.choices}
-        return chosen | {"place": (self.row.value, self.column.value)}
+        """As of every ``PairExplorer``, with the place."""
+        return super().state() | {"place": (self.row.value, self.column.value)}
 
 
-CHART = w.Layout(flex="1 1 320px", max_width="440px", min_width="0")
-"""Of a chart in a row."""
+class Job(w.HBox):
+    """Work of several seconds beside an explorer that stays alive: a bar with an estimate, a button that stops it.
+
+    It goes through an iterator in a thread. One at a time: a new one stops the last.
+    """
+
+    def __init__(self, explorer: Explorer):
+        self._explorer, self._current, self.thread = explorer, object(), threading.Thread()
+        self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="160px"))
+        self.left, self.stop = w.Label(), w.Button(description="stop", tooltip="stop this work; what is done stays")
+        layout = w.Layout(display="none", flex_flow="row wrap", grid_gap="4px 12px")
+        super().__init__([self.bar, self.left, self.stop], layout=layout)
+        self.stop.on_click(lambda _: self.cancel())
+
+    def run(self, items: Iterator, total: int, show: Callable[[object], None], what: str) -> None:
+        """Begin; each item goes to ``show`` at once. ``total`` is how many there will be, ``what`` the work's name."""
+        self._current = mine = object()
+        self.bar.value, self.left.value, self.layout.display = 0, what, "flex"
+        start = time.monotonic()
+
+        def work() -> None:
+            with self._explorer.errors_told():
+                for done, item in enumerate(items, 1):
+                    if self._current is not mine:
+                        return
+                    show(item)
+                    left = (time.monotonic() - start) / done * (total - done)
+                    self.bar.value, self.left.value = done / total, f"{what}, about {left:.0f} s left"
+            if self._current is mine:
+                self.layout.display = "none"
+
+        self.thread = threading.Thread(target=work, daemon=True)
+        self.thread.start()
+
+    def cancel(self) -> None:
+        """Stop; the item that is being made is not shown any more."""
+        self._current, self.layout.display = object(), "none"
 
 
 def row(*children: w.Widget) -> w.Box:
@@ -170,20 +272,7 @@ def row(*children: w.Widget) -> w.Box:
 
 
 def choice(label: str, options: list | dict, value: object = None, tip: str = "") -> w.Dropdown:
-    """A labelled list to choose from."""
+    """A labelled list to choose from, at first its first option or ``value``."""
     layout, style = w.Layout(width="auto", max_width="100%", min_width="0"), {"description_width": "auto"}
-    options = list(options.items()) if isinstance(options, dict) else options
-    made = w.Dropdown(description=label, options=options, tooltip=tip or label, layout=layout, style=style)
-    if value is not None:
-        made.value = value
-    return made
-
-
-def _style() -> w.HTML:
-    """Keeps pictures inside a phone's width."""
-    return w.HTML(
-        "<style>.e2-explorer{max-width:1200px}.e2-explorer,.e2-explorer .widget-box{overflow:visible;min-width:0}"
-        ".e2-explorer .widget-html-content{line-height:1.4;white-space:normal}.e2-explorer .widget-html{height:auto;"
-        "max-width:100%}.e2-explorer .jupyter-widgets{margin:2px 0}.e2-explorer select{min-width:0;max-width:100%}"
-        ".e2-explorer .widget-dropdown{max-width:100%}</style>"
-    )
+    chosen = {} if value is None else {"value": value}
+    return w.Dropdown(description=label, options=options, tooltip=tip or label, layout=layout, style=style, **chosen)

@@ -2,26 +2,34 @@
 
 The paper says who was compared and that respondents preferred its images; how it asked, how many, and how often is not
 said. Ours: two pictures of one scene side by side, one by E2ENT² and one by another system, no names, "which looks
-better?". No widgets here. Notebook 13.
+better?". No system is named anywhere on the page. Notebook 13.
 """
 
 import csv
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from html import escape
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
+import ipywidgets as w
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from e2ent2lib.report.plots import COLOURS
+from e2ent2lib.explore.comparer import SHIPPED, Comparison
+from e2ent2lib.explore.explorer import Explorer, available_pairs, row
+from e2ent2lib.explore.view import Question, face
+from e2ent2lib.report.examples import Pixels, Window, cut
+from e2ent2lib.report.plots import COLOURS, png
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
 
@@ -30,14 +38,25 @@ CATCH = ("hr", "bicubic")
 """A trial whose answer is plain: the photograph itself beside its bicubic enlargement."""
 FEWEST_RIGHT = 2 / 3
 """A participant who answers fewer of the catch trials rightly is left out; fixed before any answer was given."""
+OTHERS = ("bicubic", "enhancenet", "srgan", "sisr-gan", "landmark", "srntt")
+"""With E2ENT² seven algorithms, as many as the paper asked about; which ones it does not say."""
+CROPS: dict[str, Window] = {
+    "engine": (320, 236, 176, 132),
+    "handlebar": (440, 60, 176, 132),
+    "shelf": (344, 20, 176, 132),
+    "wheel": (112, 228, 176, 132),
+}
+"""Of the motorcycle, x, y, width and height."""
+QUESTION = "Which of the two pictures looks better to you?"
+SECONDS = 9
+"""About how long an answer takes."""
 CONSENT = """You will see pairs of pictures of the same scene and choose the one that looks better to you. It takes
 about {minutes} minutes. Taking part is voluntary; you may stop at any moment, and what you answered until then is kept.
 Stored are your choices, how long each took, and a number that stands for you; nothing else about you. By continuing you
 agree."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
+class Trial(NamedTuple):
     """One question: an image, the two systems, and which of them is at the left."""
 
     number: int
@@ -47,23 +66,8 @@ class Trial:
     catch: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A line of a participant's file."""
-
-    participant: str
-    seed: int
-    number: int
-    image: str
-    left: str
-    right: str
-    catch: bool
-    choice: str
-    """"left" or "right"."""
-    milliseconds: int
-
-
-COLUMNS = [field.name for field in fields(Answer)]
+COLUMNS = {"participant": str, "seed": int, **Trial.__annotations__, "choice": str, "milliseconds": int}
+"""Of a participant's file, with their types; a choice is one of ``SIDES``."""
 SIDES = ("left", "right")
 
 
@@ -82,7 +86,7 @@ def trials(images: Sequence[str], others: Sequence[str], seed: int, ours: str = 
     for number, i in enumerate(rng.permutation(len(pairs) + len(catches))):
         image, *systems = (pairs + catches)[i]
         left, right = systems if left_first[i] else reversed(systems)
-        plan.append(Trial(number=number, image=image, left=left, right=right, catch=bool(i >= len(pairs))))
+        plan.append(Trial(number, image, left, right, catch=bool(i >= len(pairs))))
     return plan
 
 
@@ -96,28 +100,25 @@ def study_folder() -> Path:
     return Path(os.environ.get("E2ENT2_STUDY") or ROOT / "data" / "study")
 
 
-def answer_file(folder: Path, participant: str) -> Path:
-    """Where a participant's answers go. Raises ValueError for a name that could leave the folder."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", participant):
-        raise ValueError(f"participant {participant!r}: use up to 40 letters, digits, - and _")
-    return folder / f"{participant}.csv"
-
-
 class Session:
     """One participant's way through the trials; each answer is on disk before the next question is asked.
 
     A file of the same participant and seed is continued. One of another seed is refused with FileExistsError, so that
-    no answers are overwritten.
+    no answers are overwritten; a participant whose name could leave the folder with ValueError.
     """
 
     def __init__(self, folder: Path, participant: str, plan: Sequence[Trial], seed: int):
-        self.path, self.participant, self.plan, self.seed = answer_file(folder, participant), participant, plan, seed
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", participant):
+            raise ValueError(f"participant {participant!r}: use up to 40 letters, digits, - and _")
+        self.path, self.participant, self.plan = folder / f"{participant}.csv", participant, plan
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), self.path.open("x", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(COLUMNS)
         self.answers = read_answers(self.path)
-        due = [self._answer_to(trial) for trial in plan[: len(self.answers)]]
-        if [replace(answer, choice="", milliseconds=0) for answer in self.answers] != due:
+        """A line each, as ``COLUMNS``."""
+        self._due = [[participant, seed, *trial] for trial in plan]
+        given = self.answers[list(COLUMNS)[:-2]].to_numpy(object).tolist()
+        if given != self._due[: len(given)]:
             raise FileExistsError(
                 f"{self.path}: holds answers to another order of questions; choose another participant number"
             )
@@ -141,38 +142,28 @@ class Session:
             )
         if choice not in SIDES:
             raise ValueError(f"choice {choice!r}: 'left' or 'right'")
-        given = self._answer_to(self.trial, choice, milliseconds)
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS).writerow(asdict(given))
+            csv.writer(file).writerow([*self._due[len(self.answers)], choice, milliseconds])
             file.flush()
             os.fsync(file.fileno())
-        self.answers.append(given)
-
-    def _answer_to(self, trial: Trial, choice: str = "", milliseconds: int = 0) -> Answer:
-        mine = {"participant": self.participant, "seed": self.seed, "choice": choice, "milliseconds": milliseconds}
-        return Answer(**asdict(trial), **mine)
+        self.answers = read_answers(self.path)
 
 
-def read_answers(path: Path) -> list[Answer]:
-    """The answers of one file. Raises ValueError that names a file and line that is no answer."""
-    answers = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), 2):
-            try:
-                numbers = {name: int(row[name]) for name in ("seed", "number", "milliseconds")}
-                catch = {"True": True, "False": False}[row["catch"]]
-                answers.append(Answer(**row | numbers | {"catch": catch}))
-                if None in row.values() or row["choice"] not in SIDES:
-                    raise ValueError
-            except (KeyError, TypeError, ValueError):
-                raise ValueError(f"{path}, line {line}: not an answer of this study; move the file elsewhere") from None
+def read_answers(path: Path) -> pd.DataFrame:
+    """The answers of one file, a line each. Raises ValueError that names a file with anything else in it."""
+    try:
+        answers = pd.read_csv(path, dtype=COLUMNS, keep_default_na=False)
+        if list(answers) != list(COLUMNS) or not answers["choice"].isin(SIDES).all():
+            raise ValueError("another column or choice")
+    except ValueError as error:
+        raise ValueError(f"{path}: not answers of this study ({error}); move the file elsewhere") from None
     return answers
 
 
 def read_study(folder: Path) -> pd.DataFrame:
     """All answers of a folder, a line each; empty if there are none."""
-    answers = [asdict(a) for path in sorted(folder.glob("*.csv")) for a in read_answers(path)]
-    return pd.DataFrame(answers, columns=[f.name for f in fields(Answer)])
+    files = [read_answers(path) for path in sorted(folder.glob("*.csv"))]
+    return pd.concat(files, ignore_index=True) if files else pd.DataFrame(columns=list(COLUMNS))
 
 
 def attentive(answers: pd.DataFrame) -> pd.DataFrame:
@@ -214,3 +205,82 @@ def figure8(shares: pd.DataFrame, participants: int) -> Figure:
     title = f"User study: ours against each system, {participants} participants"
     axis.set(xlim=(0, 100), xlabel="ours preferred / % of comparisons; bars are 95 % intervals", title=title)
     return figure
+
+
+@lru_cache
+def _pictures() -> Comparison:
+    return Comparison(available_pairs()["motorcycle"](), SHIPPED)
+
+
+class StudyPage(Explorer):
+    """Asks one participant after another; answers go to ``folder``, a file each, and are never overwritten.
+
+    A participant who comes back with the same number goes on where they stopped.
+    """
+
+    def __init__(self, folder: Path | None = None, others: tuple[str, ...] = OTHERS):
+        self.folder, self.others = folder or study_folder(), others
+        self.session: Session | None = None
+        count = len(trials(list(CROPS), others, 0))
+        consent = CONSENT.format(minutes=max(1, round(count * SECONDS / 60)))
+        layout, style = w.Layout(width="320px", max_width="100%"), {"description_width": "auto"}
+        number = f"p{secrets.token_hex(3)}"
+        self.participant = w.Text(number, description="your number", layout=layout, style=style)
+        self.agree = w.Checkbox(False, description="I agree", indent=False)
+        self.begin = w.Button(description="begin", disabled=True, button_style="primary")
+        hint = "Note the number: with it you can continue later where you stopped."
+        text = w.HTML(f"<p>{escape(consent)}</p><p>{hint}</p>")
+        self.start = w.VBox([text, self.participant, row(self.agree, self.begin)])
+        self.question, self.end = Question(text=QUESTION), w.HTML()
+        super().__init__("Which looks better?", f"{count} questions.", [self.start, self.question, self.end])
+        w.dlink((self.agree, "value"), (self.begin, "disabled"), lambda agreed: not agreed)
+        self.on(self._begin, self.begin)
+        self.question.on_answer(lambda *answer: self.guarded(self._answered, *answer))
+        self._muted = False
+
+    def summary(self) -> str:
+        """How far it is."""
+        if self.session is None:
+            return "nobody has begun on this page yet"
+        return f"{len(self.session.answers)} of {len(self.session.plan)} questions answered"
+
+    def figure(self) -> Figure:
+        """A question as participants see it, without their buttons."""
+        trial = trials(list(CROPS), self.others, 1)[0]
+        pictures = dict(zip(SIDES, self.pictures(trial)))
+        return face([], pictures, f"{QUESTION}   (← or →; static picture of one question, {self.summary()})", 2)
+
+    def pictures(self, trial: Trial) -> tuple[Pixels, Pixels]:
+        """What a question shows at the left and at the right."""
+        left, right = (cut(_pictures().image(system), CROPS[trial.image]) for system in (trial.left, trial.right))
+        return left, right
+
+    def _begin(self) -> None:
+        if not self.agree.value:
+            raise ValueError("please tick “I agree” first; without it nothing is asked or stored")
+        participant = self.participant.value.strip()
+        seed = seed_of(participant)
+        self.session = Session(self.folder, participant, trials(list(CROPS), self.others, seed), seed)
+        self.start.layout.display = "none"
+        continued = len(self.session.answers) and self.session.trial
+        self.say(f"Welcome back: you continue at question {len(self.session.answers) + 1}." if continued else "")
+        self._ask()
+
+    def _ask(self) -> None:
+        """Show the next question, or the thanks."""
+        trial, total = self.session.trial, len(self.session.plan)
+        if trial is None:
+            self.question.number, self.begin.disabled = -1, True
+            self.end.value = (
+                f"<p role='status'><b>Thank you!</b> All {total} questions are answered, under the number "
+                f"{escape(self.session.participant)}. The page can be closed.</p>"
+            )
+            return
+        with self.question.hold_sync():  # pictures and number arrive together
+            self.question.left, self.question.right = map(png, self.pictures(trial))
+            self.question.total, self.question.number = total, trial.number
+
+    def _answered(self, choice: str, milliseconds: int) -> None:
+        self.session.answer(choice, milliseconds)
+        self.say("")
+        self._ask()

@@ -1,0 +1,250 @@
+"""The α explorer (Eq. 5 and 6, Table 4): what (α1, α2, α3) does to the error maps and to the encoder's gradient.
+
+The gradient is linear in α (Eq. 6), so the three gradients at unit α and their dot products say all: of a layer with
+Gram matrix G it is √(αᵀGα) long. So nothing is computed again when α moves. Notebook 12.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+
+import ipywidgets as w
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch.utils.data import DataLoader
+
+from e2ent2lib.config import get_profile
+from e2ent2lib.crops import Crops
+from e2ent2lib.data import pairs, training
+from e2ent2lib.explore.distance import layer_name
+from e2ent2lib.explore.explorer import CHART, Explorer, Job, row
+from e2ent2lib.explore.view import Picture, Triangle, bars, curves, face, raster
+from e2ent2lib.measure import metrics, results
+from e2ent2lib.models import E2ENT2
+from e2ent2lib.photos.images import to_image, to_tensor
+from e2ent2lib.report import ablations, diagrams, examples, match_figures, paper, plots
+from e2ent2lib.runs import probes, run
+from e2ent2lib.runs.checkpoints import load_model
+from e2ent2lib.systems import SYSTEMS, recipe_of
+from e2ent2lib.train import training_step
+
+Alphas = tuple[float, float, float]
+CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]])
+"""Of the triangle: where α1, α2 and α3 are 1; its sides are 1 long."""
+WAYS = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2", "ref": "E at φ(I_ref), × α3"}
+PAPER: Alphas = (0.25, 0.25, 0.5)
+FIRST_STEPS = 20
+"""Steps that are trained live; six seconds on two cores."""
+POINTS: dict[str, Alphas] = {
+    name: SYSTEMS[name].options.get("alphas", PAPER)
+    for name in ("e2ent2-ablation", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
+}
+"""Table 4's columns: the only α that were trained."""
+
+
+class AlphaGradients:
+    """A network on one example: everything that α scales, at unit α. Leaves the network as it is."""
+
+    def __init__(self, model: E2ENT2, example: examples.Example, rec: str = "l1"):
+        model = deepcopy(model)
+        model.encoder.requires_grad_(True)
+        images = (to_tensor(x) for x in (example.hr, example.lr, example.ref, example.ref_down))
+        by_way = probes.gradients(model, Crops(*images), rec)
+        self._unit = torch.stack([by_way[way] for way in WAYS]).double()
+        self.direct = (by_way["res1"] + by_way["sisr"]).double().norm().item()
+        """How long what reaches the encoder through Res1 and the SISR branch is, which no α weighs."""
+        sizes = [(name.rsplit(".", 1)[0], weight.numel()) for name, weight in model.encoder.named_parameters()]
+        parts = self._unit.split([size for _, size in sizes], dim=1)
+        self.grams: dict[str, Float[np.ndarray, "3 3"]] = {}
+        for (layer, _), part in zip(sizes, parts):  # a convolution's weight and bias count as one
+            layer = layer_name(layer)
+            self.grams[layer] = self.grams.get(layer, 0) + (part @ part.T).numpy()
+        errors = match_figures.error_maps(model, example)._asdict()
+        self.errors = {way: errors[f"at_{way}"][0].norm(dim=0).numpy() for way in WAYS}
+        """Length over channels of the three error maps of Eq. 5, each α at 1."""
+
+    def layers(self, alphas: Alphas) -> dict[str, float]:
+        """The length of the encoder's gradient through F in each convolution, in units of the loss."""
+        a = np.array(alphas, dtype=float)
+        return {name: float(np.sqrt(max(0.0, a @ gram @ a))) for name, gram in self.grams.items()}
+
+    def whole(self, alphas: Alphas) -> tuple[float, float]:
+        """The whole gradient's length, and its cosine to the true one, which is that of α = (0, 0, 1)."""
+        gradient = torch.tensor(alphas, dtype=torch.float64) @ self._unit
+        return gradient.norm().item(), torch.cosine_similarity(gradient, self._unit[2], dim=0).item()
+
+
+def place(alphas: Alphas) -> tuple[float, float]:
+    """Where an α lies in the triangle; it is scaled to a sum of 1. Raises ValueError for (0, 0, 0) or below 0."""
+    a = np.array(alphas, dtype=float)
+    if a.min() < 0 or a.sum() <= 0:
+        raise ValueError(f"α = {alphas}: none may be below 0, and not all may be 0")
+    x, y = a / a.sum() @ CORNERS
+    return float(x), float(y)
+
+
+def first_steps(alphas: Alphas, example: examples.Example) -> Iterator[float]:
+    """PSNR in dB of I_sr on an example before and after each of the first steps of stage 2 under an α.
+
+    From the shipped ``sisr-pretrained``, as all models of stage 2, with the recipe of ``e2ent2-mse`` at the compact
+    profile's full learning rate; four crops of 64 pixels of the photographs in scikit-image's wheel a step, the same
+    for every α.
+    """
+    small = replace(get_profile("compact"), crop=64, batch=4, workers=0, precision="32-true")
+    crops = training.CropTwice(list(pairs.embedded_photographs().values()), small, length=small.batch * FIRST_STEPS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = E2ENT2(small, alphas=alphas)
+        batches = [Crops(*batch) for batch in DataLoader(crops, small.batch)]
+    model.sisr.load_state_dict(load_model("sisr-pretrained", "compact").state_dict())
+    model.synthesis.start_from(model.sisr)
+    fabric = run.make_fabric(small, "cpu")
+    players = run.players_for(fabric, model, recipe_of("e2ent2-mse"), small)
+
+    @torch.no_grad()
+    def score() -> float:
+        return metrics.psnr(to_image(model(*example.tensors()).sr), example.hr)
+
+    yield score()
+    for step, batch in enumerate(batches):
+        training_step(fabric, players, batch, step, small.steps_joint)
+        yield score()
+
+
+def trained_points() -> pd.DataFrame:
+    """The measured columns of Table 4: "alphas", "psnr" in dB (the mean over seeds), its "spread", how many "images".
+
+    With "paper", the PSNR that the paper prints (CUFED5). Indexed by our models' names; empty if none was measured.
+    """
+    printed = {p.model: p.psnr for p in paper.PRINTED if p.table == 4}
+    points = ablations.over_seeds(results.read_seeds(results.results_folder(), "compact"), POINTS)
+    points = points.reindex(columns=["model", "mean", "spread", "images"]).rename(columns={"mean": "psnr"})
+    return points.assign(alphas=points["model"].map(POINTS), paper=points["model"].map(printed)).set_index("model")
+
+
+class AlphaExplorer(Explorer):
+    """A triangle of α; nothing is computed again when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
+
+    def __init__(self, alphas: Alphas = PAPER):
+        self.example = examples.engine()
+        self.gradients = AlphaGradients(examples.example_model("compact"), self.example)
+        self._paper = self.gradients.layers(PAPER)
+        self._high = max(np.quantile(e, 0.995) for e in self.gradients.errors.values())
+        self.curves: dict[Alphas, list[float]] = {}
+        """PSNR by training step of each α that was trained here."""
+        self.points = trained_points()
+        layout, style = w.Layout(width="110px"), {"description_width": "auto"}
+        self.numbers = [
+            w.BoundedFloatText(a, min=0, max=1, step=0.05, description=f"α{i}", layout=layout, style=style)
+            for i, a in enumerate(alphas, 1)
+        ]
+        self.sum_to_one = w.Checkbox(True, description="sum to 1", indent=False, layout=w.Layout(width="auto"))
+        pins = [{"alphas": list(p.alphas), "text": f"{p.psnr:.2f}"} for p in self.points.itertuples()]
+        left, right = (w.Layout(flex=flex, min_width="0") for flex in ("1 1 320px", "2 1 480px"))
+        self.triangle = Triangle(pins=pins, layout=left)
+        self.maps = {way: Picture(title=title, width=212) for way, title in WAYS.items()}
+        self.layers, self.steps = w.HTML(layout=CHART), w.HTML()
+        tip = "train the first steps of stage 2 under this α"
+        self.train, self.job = w.Button(description=f"train {FIRST_STEPS} steps", tooltip=tip), Job(self)
+        charts = row(self.layers, w.VBox([self.steps, row(self.train, self.job)], layout=CHART))
+        box = row(self.triangle, w.VBox([row(*self.maps.values()), charts], layout=right))
+        box.layout.align_items = "flex-start"
+        super().__init__(
+            "α explorer",
+            "Eq. 5 sends the error at F back on three ways, weighed by α1, α2, α3. Drag the point: the maps show how "
+            "much error reaches each image's features, the bars how long the gradient of each layer of the encoder is. "
+            "The four pins are the α of Table 4, the only ones that were trained.",
+            [row(*self.numbers, self.sum_to_one), box],
+        )
+        self.go(tuple(alphas))
+        self._draw_steps()
+        self.on(lambda: self.go(tuple(self.triangle.alphas)), self.triangle, trait="alphas")
+        for i, number in enumerate(self.numbers):
+            self.on(lambda i=i: self._typed(i), number)
+        self.on(lambda: self._typed(0), self.sum_to_one)
+        self.on(self._train, self.train)
+        self._muted = False
+
+    def state(self) -> dict:
+        """What it takes to make this one again."""
+        return {"alphas": self.alphas}
+
+    def summary(self) -> str:
+        """The α in one sentence; whether it was trained."""
+        (length, cosine), (true, _) = self.gradients.whole(self.alphas), self.gradients.whole((0, 0, 1))
+        known = "nothing was trained at this α, and nothing is interpolated"
+        for p in self.points.itertuples():
+            if np.allclose(p.alphas, self.alphas, atol=0.005):
+                known = f"trained so: {p.psnr:.2f} dB on {p.images:.0f} pictures, mean of seeds with a spread of "
+                known += f"{p.spread:.2f} (Table 4's protocol; the paper's, on CUFED5: {p.paper:.2f} dB)"
+        return (
+            f"α = {_said(self.alphas)}: the encoder's gradient through F is {length / true:.2f} times as long as the "
+            f"true one's, cosine to it {cosine:.2f}; beside Res1 and the SISR branch "
+            f"{length / self.gradients.direct:.2f} times theirs; {known}"
+        )
+
+    def figure(self) -> Figure:
+        """Error maps, triangle, gradient by layer."""
+        points = [(*place(p.alphas), f"{p.psnr:.2f} dB") for p in self.points.itertuples()]
+        facts = {"points": points, "alpha": place(self.alphas)}
+        triangle, chart = diagrams.Drawing("triangle", {}, {}, "", facts).svg, self.layers.value
+        drawings = {"α; measured points of Table 4": triangle, "gradients by layer": chart}
+        rasters = {title: raster(diagrams.render(svg, "png", dpi=50)) for title, svg in drawings.items()}
+        return face(list(self.maps.values()), rasters, self.summary(), 3)
+
+    def go(self, alphas: Alphas) -> None:
+        """Show an α; all controls follow. Raises ValueError for what is no α."""
+        place(alphas)
+        self.alphas = tuple(round(float(a), 3) for a in alphas)
+        self.triangle.alphas = list(self.alphas)
+        for number, a, (way, picture) in zip(self.numbers, self.alphas, self.maps.items()):
+            number.value, strength = a, self.gradients.errors[way] * a
+            # one scale for all three, so that they can be compared; the root, for most of the error is in few places
+            picture.data = plots.png(plots.heat(np.sqrt(strength), float(np.sqrt(self._high))))
+            picture.description = f"{WAYS[way]}: lengths of the error add up to {strength.sum():.3g}"
+        lengths, title = self.gradients.layers(self.alphas), "length of each layer's gradient"
+        self.layers.value = bars(lengths, title, "this α", self._paper, "the paper's α")
+        self.say("")
+        self.tell()
+
+    def _typed(self, changed: int) -> None:
+        """A number was typed; where they sum to 1 the other two make room, in their proportion."""
+        alphas = [number.value for number in self.numbers]
+        if self.sum_to_one.value and abs(sum(alphas) - 1) > 0.002:
+            others = [i for i in range(3) if i != changed]
+            rest, room = sum(alphas[i] for i in others), 1 - alphas[changed]
+            for i in others:
+                alphas[i] = alphas[i] / rest * room if rest else room / 2
+        self.go(tuple(alphas))
+
+    def _train(self) -> None:
+        """The first steps under this α, and under the paper's if they have not been trained yet."""
+        wanted = [a for a in dict.fromkeys((PAPER, self.alphas)) if len(self.curves.get(a, ())) <= FIRST_STEPS]
+        self.curves |= {alphas: [] for alphas in wanted}
+        shown = self.alphas
+
+        def show(item: tuple[Alphas, float]) -> None:
+            self.curves[item[0]].append(item[1])
+            self._draw_steps(shown)
+
+        items = ((a, value) for a in wanted for value in first_steps(a, self.example))
+        self.job.run(items, len(wanted) * (FIRST_STEPS + 1), show, "training")
+        self._draw_steps(shown)
+
+    def _draw_steps(self, shown: Alphas | None = None) -> None:
+        title = "first training steps of stage 2, PSNR of this example"
+        if shown is None:
+            wait = "press “train”: live, with the MSE, 5 s for each of 2 curves, this α and the paper's"
+            self.steps.value = f"<b>{title}</b><br>{wait}"
+            return
+        series = {f"α = {_said(shown)}": self.curves[shown]} | {"the paper's α": self.curves[PAPER]}
+        if shown == PAPER:
+            del series["the paper's α"]
+        self.steps.value = curves(series, title, "PSNR / dB", FIRST_STEPS)
+
+
+def _said(alphas: Alphas) -> str:
+    return f"({', '.join(f'{a:g}' for a in alphas)})"

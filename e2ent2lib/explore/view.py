@@ -1,0 +1,219 @@
+"""What a reader touches, and what is drawn again while they drag. Nothing here knows of the paper.
+
+Each input is a small anywidget: traits here, looks and gestures in ``js/``. Strips and charts are ``templates/``;
+matplotlib takes a tenth of a second and more for each, so it draws only the explorers' static faces.
+"""
+
+import io
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import anywidget
+import jinja2
+import matplotlib.pyplot as plt
+import numpy as np
+import traitlets as t
+from ipywidgets import Layout
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from PIL import Image
+
+from e2ent2lib.report.examples import Pixels
+from e2ent2lib.report.plots import COLOURS, data_uri
+
+_JS = Path(__file__).parent / "js"
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_JS.with_name("templates")), autoescape=True, undefined=jinja2.StrictUndefined
+)
+MARKS = {"here": "#111111", "best": COLOURS[1], "rival": COLOURS[0], "chooser": COLOURS[4]}
+"""Colours of marks, as in js/explore.css."""
+LARGEST = 100_000_000
+"""Bytes of a file that are held at most."""
+
+
+class Picture(anywidget.AnyWidget):
+    """A picture divided in cells, with marks on it; if ``pointable``, a click, drag or arrow key moves ``place``."""
+
+    _esm = _JS / "picture.js"
+    _css = _JS / "explore.css"
+    data = t.Bytes().tag(sync=True)
+    """PNG or WebP."""
+    title = t.Unicode().tag(sync=True)
+    description = t.Unicode().tag(sync=True)
+    """For those who do not see it."""
+    grid = t.List(t.Int(), [1, 1]).tag(sync=True)
+    """Rows and columns of cells."""
+    place = t.List(t.Int(), [0, 0]).tag(sync=True)
+    """Row and column of the cell that is pointed at."""
+    pointable = t.Bool(False).tag(sync=True)
+    marks = t.List().tag(sync=True)
+    """Each {x, y, w, h, kind, text} in cells; kind "here", "best", "rival" or "chooser"."""
+
+    def __init__(self, width: int = 320, **traits: object):
+        """``width`` in CSS pixels, at most; pictures in a row shrink to 0.7 of it before one goes below."""
+        room = {"flex": f"1 1 {0.7 * width:.0f}px", "max_width": f"min({width}px, 100%)", "min_width": "0"}
+        super().__init__(layout=Layout(**room), **traits)
+
+    def on_point(self, heard: Callable[[], None]) -> None:
+        """Call ``heard()`` when ``place`` changes, or is pointed at once more."""
+        self.observe(lambda _: heard(), "place")
+        self.on_msg(lambda _, content, buffers: heard() if content.get("again") else None)
+
+
+class Triangle(anywidget.AnyWidget):
+    """The triangle of all (α1, α2, α3) that sum to 1, with pinned points."""
+
+    _esm = _JS / "triangle.js"
+    _css = _JS / "explore.css"
+    alphas = t.List(t.Float(), [0.25, 0.25, 0.5]).tag(sync=True)
+    pins = t.List().tag(sync=True)
+    """Each {alphas, text}."""
+
+
+class Wipe(anywidget.AnyWidget):
+    """Two pictures of one size over each other with a line to drag, side by side, or their difference; one zoom."""
+
+    _esm = _JS / "wipe.js"
+    _css = _JS / "explore.css"
+    left = t.Bytes().tag(sync=True)
+    right = t.Bytes().tag(sync=True)
+    difference = t.Bytes().tag(sync=True)
+    names = t.List(t.Unicode(), ["", ""]).tag(sync=True)
+    size = t.List(t.Int(), [1, 1]).tag(sync=True)
+    """Width and height in pixels."""
+    mode = t.Enum(("wipe", "side by side", "difference"), "wipe").tag(sync=True)
+    share = t.Float(0.5).tag(sync=True)
+    """Where the line is, from 0 to 1 of what is seen."""
+    box = t.List(t.Int(), [0, 0, 1, 1]).tag(sync=True)
+    """What is seen: x, y, width and height in pixels."""
+
+
+class Question(anywidget.AnyWidget):
+    """Two pictures and the question which looks better, answered by button or arrow key; ``on_answer`` hears it."""
+
+    _esm = _JS / "question.js"
+    _css = _JS / "explore.css"
+    left = t.Bytes().tag(sync=True)
+    right = t.Bytes().tag(sync=True)
+    text = t.Unicode().tag(sync=True)
+    number = t.Int(-1).tag(sync=True)
+    """Which question is shown; an answer to another one is not heard."""
+    total = t.Int(0).tag(sync=True)
+
+    def __init__(self, **traits: object):
+        super().__init__(**traits)
+        self._anywidget_id = "question"  # else the page would name this library, and with it our system
+
+    def on_answer(self, heard: Callable[[str, int], None]) -> None:
+        """Call ``heard(choice, milliseconds)`` for each answer to the question that is shown."""
+
+        def receive(_: object, content: dict, buffers: list) -> None:
+            if content.get("number") == self.number:
+                heard(str(content.get("choice")), int(content.get("milliseconds", 0)))
+
+        self.on_msg(receive)
+
+
+class File(anywidget.AnyWidget):
+    """A file of the reader's, chosen or dropped; it comes in parts, so its size is not limited by the connection's."""
+
+    _esm = _JS / "file.js"
+    _css = _JS / "explore.css"
+    label = t.Unicode("choose a photograph").tag(sync=True)
+    largest = t.Int(LARGEST).tag(sync=True)
+    """Bytes; the page refuses larger files."""
+    said = t.Unicode().tag(sync=True)
+    """What became of it, beside the button."""
+
+    def on_file(self, heard: Callable[[str, bytes], None]) -> None:
+        """Call ``heard(name, content)`` when a file has come whole."""
+        held: bytearray | None = None
+
+        def receive(_: object, content: dict, buffers: list) -> None:
+            nonlocal held
+            if content.get("part") == 0:
+                held = bytearray()
+            if held is None:
+                return
+            for part in buffers:
+                held.extend(part)
+            if len(held) > LARGEST:  # the page may have been altered, so it is counted here too
+                held, self.said = None, f"larger than {LARGEST // 1_000_000} MB, nothing was kept"
+            elif content.get("last"):
+                whole, held = bytes(held), None
+                heard(str(content.get("name")), whole)
+
+        self.on_msg(receive)
+
+
+def mark(kind: str, x: float, y: float, size: float = 3, text: str = "") -> dict:
+    """A mark for a ``Picture``: a square of ``size`` cells, by default a patch, around the cell (x, y)."""
+    corner = (1 - size) / 2
+    return {"kind": kind, "x": x + corner, "y": y + corner, "w": size, "h": size, "text": text}
+
+
+def around(image: Pixels, y: int, x: int, reach: int, cell: int = 4) -> Pixels:
+    """A cell and what lies up to ``reach`` pixels around it; beyond the border the image is repeated."""
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    return padded[cell * y : cell * (y + 1) + 2 * reach, cell * x : cell * (x + 1) + 2 * reach]
+
+
+def strip(patches: Mapping[str, Pixels], size: int = 84) -> str:
+    """Small patches in a row, each enlarged to ``size`` CSS pixels with its caption below; HTML."""
+    uris = {caption: data_uri(patch) for caption, patch in patches.items()}
+    return _TEMPLATES.get_template("strip.html").render(patches=uris, size=size)
+
+
+def bars(
+    values: Mapping[str, float], title: str, legend: str, beside: Mapping[str, float] | None = None, tick: str = ""
+) -> str:
+    """Horizontal bars with a tick where the compared value lies; SVG. ``legend`` names the bars, ``tick`` the ticks."""
+    beside = beside or {}
+    high = max([*values.values(), *beside.values(), 1e-12])
+    facts = {"values": values, "title": title, "legend": legend, "beside": beside, "tick": tick, "high": high}
+    return _TEMPLATES.get_template("bars.svg").render(facts)
+
+
+def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: int) -> str:
+    """One or two lines against training steps, the first value at step 0; SVG."""
+    values = [v for line in series.values() for v in line] or [0.0, 1.0]
+    facts = {"series": series, "title": title, "unit": unit, "steps": steps, "low": min(values), "high": max(values)}
+    return _TEMPLATES.get_template("curves.svg").render(facts)
+
+
+def raster(data: bytes) -> Pixels:
+    """A PNG's pixels."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def face(pictures: Sequence[Picture], patches: Mapping[str, Pixels], text: str, columns: int) -> Figure:
+    """Pictures with their marks, patches by caption, a text below: an explorer as a page without a kernel shows it."""
+    images = [*(raster(picture.data) for picture in pictures), *patches.values()]
+    titles = [*(picture.title.split(": point")[0] for picture in pictures), *patches]  # nobody can point at these
+    width = 6 + columns  # inches
+    shapes = [max(i.shape[0] / i.shape[1] for i in images[k : k + columns]) for k in range(0, len(images), columns)]
+    size = (width, sum(width / columns * shape + 0.45 for shape in shapes) + 0.5)
+    layout = {"figsize": size, "squeeze": False, "layout": "constrained", "height_ratios": shapes}
+    figure, axes = plt.subplots(len(shapes), columns, **layout)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, title, image in zip(axes.flat, titles, images):
+        axis.imshow(image, interpolation="antialiased")
+        lines = [textwrap.fill(line, int(13 * width / columns)) for line in title.splitlines()]
+        axis.set_title("\n".join(lines), fontsize=9)
+    for axis, picture in zip(axes.flat, pictures):
+        if picture.marks:
+            axis.images[0].set_extent((0, picture.grid[1], picture.grid[0], 0))
+        for m in picture.marks:
+            look = {"fc": MARKS[m["kind"]], "ec": "white", "lw": 1}
+            if m["kind"] != "chooser":
+                outline = [withStroke(linewidth=3.5, foreground="white")]
+                look = {"fill": False, "ec": MARKS[m["kind"]], "lw": 1.8, "path_effects": outline}
+            axis.add_patch(Rectangle((m["x"], m["y"]), m["w"], m["h"], **look))
+            tag = {"pad": 0.8, "ec": "none", "fc": MARKS[m["kind"]]}
+            if m["text"]:
+                axis.annotate(m["text"], (m["x"] + m["w"], m["y"]), fontsize=7, color="white", bbox=tag)
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=8.5, wrap=True)
+    return figure

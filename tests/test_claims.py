@@ -9,15 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2ent2lib.measure import verdicts
-from e2ent2lib.measure.claims import CLAIMS, Claim, Comparison, InTraining, Timing
+from e2ent2lib.measure import everything, verdicts
 from e2ent2lib.measure.results import read_seeds, seed_folders
 from e2ent2lib.measure.verdicts import (
+    CLAIMS,
     LENDER,
     NOT_REPRODUCED,
     NOT_SEPARABLE,
     NOT_TESTABLE,
     REPRODUCED,
+    Claim,
+    Comparison,
+    InTraining,
+    Timing,
     interval,
     judge,
     overall,
@@ -299,8 +303,8 @@ def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored,
         same = (stored["model"] == name) & (stored["dataset"] == data) & (stored["reference"] == "level 1")
         return stored[same & (stored["training"] == 0)].assign(psnr=lambda r: r["psnr"] + 1).to_dict("records")
 
-    monkeypatch.setattr(verdicts, "evaluate", evaluate)
-    again = verdicts.measured_again([claim], stored, "compact", ["motorcycle"])
+    monkeypatch.setattr(everything, "evaluate", evaluate)
+    again = everything.measured_again([claim], stored, "compact", ["motorcycle"])
     assert {a[0] for a in asked} == {p.better for p in claim.parts} | {p.worse for p in claim.parts}
     assert {a[1:] for a in asked} == {("motorcycle", False)} and len(again) == len(stored)
     pd.testing.assert_frame_equal(*(paired(claim.parts[0], r) for r in (stored, again)))  # both sides moved by 1 dB

@@ -14,9 +14,8 @@ from PIL import Image
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import overlap
 from e2ent2lib.data import DATASETS, CropTwice, dataset, training_images
-from e2ent2lib.data.leaks import NEAR, evaluation_marks, leaks, mark
-from e2ent2lib.data.overview import overview, state
-from e2ent2lib.data.pairs import TRAINING_SETS, embedded_photographs
+from e2ent2lib.data.pairs import TRAINING_SETS, embedded_photographs, overview, state
+from e2ent2lib.data.training import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.measure.evaluate import evaluate
 from e2ent2lib.measure.everything import can_measure, reference_choices
 from e2ent2lib.measure.metrics import Protocol
@@ -28,30 +27,16 @@ from e2ent2lib.photos.images import crop_to_multiple, downscale
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 5, "all"])
 def test_a_level_gives_that_reference_alone_and_says_so(data, level):
     put(data, *(f"CUFED5/001_{n}.png" for n in range(6)), *(f"CUFED5/002_{n}.png" for n in (0, 1, 2, 4)))
-    chosen = dataset("cufed5", level=level)
+    reference = "all levels" if level == "all" else f"level {level}"
+    chosen = dataset("cufed5", reference=reference)
     refs = {p.name: [int(r.stem[-1]) for r in p.ref_sources] for p in chosen.pairs()}
     if level in (1, "all"):
         assert refs == {"001_0": [1, 2, 3, 4, 5]} | ({"002_0": [1, 2, 4]} if level == 1 else {})
     else:  # a group without the level is never served by another
         assert refs == {"001_0": [level]} | ({"002_0": [level]} if level in (2, 4) else {})
-    assert chosen.reference == ("all levels" if level == "all" else f"level {level}")
-    assert chosen.reference in get_args(get_type_hints(Protocol)["reference"])
+    assert chosen.reference == reference and reference in get_args(get_type_hints(Protocol)["reference"])
     title = "CUFED5" if level == 1 else f"CUFED5, {chosen.reference}"
     assert chosen.label(126) == title and chosen.label(1) == f"{title} (1 of 126)"
-
-
-def test_level_1_is_what_is_meant_where_none_is_given(data):
-    put(data, *(f"CUFED5/001_{n}.png" for n in range(6)))
-    assert dataset("cufed5", level=1).pairs() == dataset("cufed5").pairs()
-    assert dataset("cufed5").reference == "level 1"
-
-
-@pytest.mark.parametrize(
-    ("name", "level"), [("cufed5", 0), ("cufed5", 6), ("cufed5", "best"), ("flickr1024", 1), ("urban100", "all")]
-)
-def test_a_level_that_does_not_exist_is_refused(name, level):
-    with pytest.raises(ValueError, match=f"{name} .*{level!r}.* 1 to 5 and 'all'"):
-        dataset(name, level=level)
 
 
 # ---- Sun Hays 80 ----
@@ -142,9 +127,20 @@ def test_urban100_has_its_own_input_as_reference_or_the_mirrored_truth(data):
     assert mirrored.label(100) == "Urban100, mirrored ground truth"
 
 
-@pytest.mark.parametrize(("name", "reference"), [("sunhays", "best"), ("urban100", "first"), ("cufed", "random")])
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("sunhays", "best"),
+        ("urban100", "first"),
+        ("cufed", "random"),
+        ("cufed5", "level 0"),
+        ("cufed5", "level 6"),
+        ("flickr1024", "level 2"),
+        ("motorcycle", "all levels"),
+    ],
+)
 def test_a_choice_of_references_that_does_not_exist_is_refused(name, reference):
-    with pytest.raises(ValueError, match=f"{name} .*{reference!r}.* sunhays: first"):
+    with pytest.raises(ValueError, match=f"{name} .*{reference!r}.* cufed5: level 1.* sunhays: first"):
         dataset(name, reference=reference)
 
 
@@ -247,7 +243,7 @@ def test_an_evaluation_file_is_hashed_once_and_again_only_if_it_changes(data, mo
     put(data, *(f"CUFED5/001_{n}.png" for n in range(2)))
     before = evaluation_marks()
     decoded = []
-    monkeypatch.setattr("e2ent2lib.data.leaks.as_rgb", lambda p: decoded.append(Path(p).name) or noise(seed=5))
+    monkeypatch.setattr("e2ent2lib.data.training.as_rgb", lambda p: decoded.append(Path(p).name) or noise(seed=5))
     assert evaluation_marks() == before and decoded == []
     put(data, "CUFED5/001_0.png", size=(20, 20))
     assert evaluation_marks() != before and decoded == ["001_0.png"]

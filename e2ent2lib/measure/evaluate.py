@@ -10,7 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import UNRELATED, DataSet, Pair, dataset, fingerprint
+from e2ent2lib.data.pairs import Pair, dataset, fingerprint
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.measure.perceptual import perceptual_scores
 from e2ent2lib.models.network import Network
@@ -37,7 +37,6 @@ SCORING = (
     "photos/tiles.py",
     "runs/checkpoints.py",
     "data/pairs.py",
-    "data/viewpairs.py",
     "measure/evaluate.py",
     "measure/metrics.py",
     "measure/perceptual.py",
@@ -65,7 +64,7 @@ def evaluate(
     stereo method on other pairs, and a model trained with random VGG features.
     """
     profile = get_profile(profile).name
-    chosen = data_set(data, protocol)
+    chosen = dataset(data, reference=protocol.reference)
     if system_of(name).references == "stereo" and not chosen.stereo:
         raise ValueError(f"{name} takes rectified stereo pairs only; {chosen.title} has other references")
     model = load_model(name, profile, folder)
@@ -88,16 +87,6 @@ def evaluate(
     }
     bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
     return [shared | measure(model, pair, protocol, perceptual) for pair in bar]
-
-
-def data_set(name: str, protocol: Protocol) -> DataSet:
-    """The data set with the protocol's references. Raises ValueError if it has no such level."""
-    if protocol.reference == "level 1":
-        return dataset(name)
-    if protocol.reference == UNRELATED:
-        return dataset(name, reference=UNRELATED)
-    level = protocol.reference.removeprefix("level ")
-    return dataset(name, level="all" if level == "all levels" else int(level))
 
 
 def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False) -> dict:

@@ -1,23 +1,29 @@
-"""The verdict on each claim of the paper: an effect, its interval over images, its spread over seeds. Notebook 11."""
+"""The paper's claims as statements that can fail, and the verdict on each. Notebook 11.
+
+claims.toml holds what the paper says, where, and what must be compared to test it; a positive effect is what the paper
+says. A verdict comes of an effect, its interval over images, and its spread over seeds.
+"""
 
 import json
+import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from e2ent2lib.data.pairs import dataset
-from e2ent2lib.measure.claims import CLAIMS, USUAL, Claim, Comparison, InTraining, Timing
-from e2ent2lib.measure.evaluate import evaluate
-from e2ent2lib.measure.everything import can_measure
+from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.perceptual import NEEDS, SCORES
 from e2ent2lib.measure.results import cards, read_seeds
 from e2ent2lib.runs.provenance import ROOT
 
+USUAL = Protocol().reference
+STEREO = ("motorcycle", "middlebury", "flickr1024")
+"""Data sets whose references are another view of the same scene: as relevant as can be."""
+EVERY = tuple(name for name, data in DATASETS.items() if data.in_tables)
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced at this scale"
 NOT_SEPARABLE, NOT_TESTABLE = "not separable", "not testable here"
 WORST_FIRST = (NOT_REPRODUCED, NOT_TESTABLE, NOT_SEPARABLE, REPRODUCED)
@@ -28,6 +34,76 @@ LENDER = "e2ent2-ablation"
 UNITS = {"psnr": "dB"}
 LESS_IS_BETTER = ("feature_distance", "feature_distance_relative", *SCORES)
 TIMINGS = ROOT / "benchmarks" / "claims.json"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One network against another, image by image; "no worse" is a ``margin`` above 0, in the metric's unit."""
+
+    better: str
+    worse: str
+    _: KW_ONLY
+    metric: str = "psnr"
+    references: tuple[str, str] = (USUAL, USUAL)
+    """Of the better one and of the worse one, as the protocol names them."""
+    data: tuple[str, ...] = EVERY
+    margin: float = 0.0
+
+    def __str__(self) -> str:
+        named = [m + ("" if r == USUAL else f" ({r})") for m, r in zip((self.better, self.worse), self.references)]
+        return f"{named[0]} {'no worse than' if self.margin else 'over'} {named[1]}, {self.metric}"
+
+
+@dataclass(frozen=True)
+class InTraining:
+    """One network's training against another's, seed by seed, from the cards' histories."""
+
+    better: str
+    worse: str
+    measure: str
+    """"mean PSNR" over the validations of a training, or "setback": how far a validation is below the best before."""
+
+    def __str__(self) -> str:
+        return f"{self.better} over {self.worse}, {self.measure} in training"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A ratio of times or sizes that ``benchmarks/claims.py`` measured in one run; ``key`` is its name there.
+
+    It should be above 1, or with a ``margin`` of 0.05 above 0.95: "no worse" by more than 5 %.
+    """
+
+    key: str
+    margin: float = 0.0
+
+    def __str__(self) -> str:
+        return self.key
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, where, and the comparisons that it must pass; ``caveat`` is what must be read with it."""
+
+    name: str
+    where: str
+    says: str
+    parts: tuple[Comparison | InTraining | Timing, ...]
+    caveat: str = ""
+    budgets: bool = False
+    """Whether the networks' minutes of training differ so much that they must be read with it too."""
+
+
+def _read(claim: dict) -> Claim:
+    """A claim of claims.toml; the data sets "stereo" are ``STEREO``."""
+    parts = []
+    for part in claim["parts"]:
+        fields = {k: tuple(v) if isinstance(v, list) else STEREO if v == "stereo" else v for k, v in part.items()}
+        parts.append((Timing if "key" in part else InTraining if "measure" in part else Comparison)(**fields))
+    return Claim(**claim | {"parts": tuple(parts)})
+
+
+CLAIMS = tuple(map(_read, tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))["claim"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,27 +276,3 @@ def judge_all(
         raise ValueError(f"no claim is called {wrong[0]!r}; choose one of {', '.join(known)}")
     chosen = [known[name] for name in names] or CLAIMS
     return {claim: judge(claim, results, profile, folder) for claim in chosen}
-
-
-def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str, data: Iterable[str]) -> pd.DataFrame:
-    """``results`` after measuring, on these data sets, the shipped checkpoints that the claims compare.
-
-    Scores of other seeds, whose weights do not ship, and of other data sets stay as they are stored.
-    """
-    needed = {
-        (model, reference, name, part.metric in SCORES)
-        for claim in claims
-        for part in claim.parts
-        if isinstance(part, Comparison)
-        for model, reference in zip((part.better, part.worse), part.references)
-        for name in set(part.data) & set(data)
-        if can_measure(model, dataset(name))
-    }
-    for model, reference, name, perceptual in sorted(needed):
-        protocol = Protocol(reference=reference)
-        rows = evaluate(model, name, profile=profile, protocol=protocol, perceptual=perceptual)
-        fresh = pd.DataFrame([row | {"reference": reference, "training": 0, "file": "measured now"} for row in rows])
-        keys = {"model": model, "reference": reference, "dataset": name, "training": 0}
-        stale = np.logical_and.reduce([results[key] == value for key, value in keys.items()])
-        results = pd.concat([results[~stale], fresh], ignore_index=True)
-    return results

@@ -12,9 +12,8 @@ from data_files import noise, put, save
 from PIL import Image
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.crops import overlap
 from e2ent2lib.data import DATASETS, CropTwice, dataset, training_images
-from e2ent2lib.data.pairs import TRAINING_SETS, embedded_photographs, overview, state
+from e2ent2lib.data.pairs import TRAINING_SETS, embedded_photographs, overview
 from e2ent2lib.data.training import NEAR, evaluation_marks, leaks, mark
 from e2ent2lib.measure.evaluate import evaluate
 from e2ent2lib.measure.everything import can_measure, reference_choices
@@ -103,11 +102,8 @@ def test_unrelated_references_are_other_photographs_and_named_so(data, name):
 
 
 def test_refsr_systems_are_measured_with_an_unrelated_reference_and_with_all_levels(data):
-    assert (
-        reference_choices("sisr", dataset("cufed5"))
-        == reference_choices("stereosr", dataset("motorcycle"))
-        == ["level 1"]
-    )
+    assert reference_choices("sisr", dataset("cufed5")) == ["level 1"]
+    assert reference_choices("stereosr", dataset("motorcycle")) == ["level 1"]
     assert reference_choices("e2ent2", dataset("motorcycle")) == ["level 1", "unrelated"]
     assert reference_choices("landmark", dataset("cufed5")) == [*(f"level {n}" for n in range(1, 6)), "unrelated"]
 
@@ -180,12 +176,8 @@ def test_the_overview_names_every_set_with_its_terms_and_whether_it_is_here(data
     for known in (*DATASETS.values(), *TRAINING_SETS.values()):
         (line,) = [x for x in text.splitlines() if x.split()[1:2] == [known.name]]
         assert f"{known.total:,}" in line and known.terms.split()[0] in line and known.citation.split()[0] in line
-    assert "partial, 1 of 126" in text and "partial, 1 of 91" in text and "absent" in text
+    assert all(words in text for words in ("partial, 1 of 126", "partial, 1 of 91", "absent", "whole"))
     assert max(map(len, text.splitlines())) < 170
-
-
-def test_the_words_for_what_is_here():
-    assert [state(n, 2000) for n in (0, 5, 2000)] == ["absent", "partial, 5 of 2,000", "whole"]
 
 
 # ---- training photographs that are in an evaluation set ----
@@ -251,14 +243,7 @@ def test_an_evaluation_file_is_hashed_once_and_again_only_if_it_changes(data, mo
 
 # ---- crops over a long run ----
 
-PICTURES = [noise(64, 80, seed) for seed in range(4)]
 SMALL = replace(SMOKE, crop=16, max_offset=8)
-
-
-def test_the_overlap_of_an_item_is_reported_from_its_boxes():
-    crops = CropTwice(PICTURES, replace(SMALL, unrelated=0.0), length=200)
-    shares = [overlap(first, second, 16) for _, first, _, second in map(crops.boxes, range(200))]
-    assert 0.25 <= min(shares) < np.mean(shares) < max(shares) <= 1
 
 
 def resident() -> int:

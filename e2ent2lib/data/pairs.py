@@ -279,26 +279,20 @@ _LOADERS = {"motorcycle": _motorcycle, "sunhays": _sunhays, "urban100": _urban10
 _PUT = "put its files into data/{0} or into {0} of the folder that E2ENT2_DATA names (data/README.md)"
 
 
-def _facts(name: str, record: dict, steps: str) -> dict:
-    """The record of ``sets.toml`` as fields of ``Listed``."""
+def _listed(kind: type[Listed], name: str, record: dict, steps: str) -> Listed:
+    """The record of ``sets.toml`` as a data set or a training set."""
     facts = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
     facts["steps"] = record.get("steps", steps).format(name=name, put=_PUT.format(record.get("folder")))
-    return facts | {"name": name, "mirrors": tuple(Mirror(**m) for m in record.get("mirrors", ()))}
+    facts |= {"name": name, "mirrors": tuple(Mirror(**m) for m in record.get("mirrors", ()))}
+    if kind is DataSet:
+        options = {key: facts.get(key) for key in ("folder", "layout", "leave_out", "views")}
+        facts["lister"] = partial(_laid_out, **options) if "layout" in facts else _LOADERS[name]
+    return kind(**facts)
 
 
-def _pairs_of(name: str, record: dict) -> DataSet:
-    facts = _facts(name, record, "{put}")
-    if "layout" not in facts:
-        return DataSet(**facts, lister=_LOADERS[name])
-    options = {key: facts.get(key) for key in ("leave_out", "views")}
-    return DataSet(**facts, lister=partial(_laid_out, facts["folder"], facts["layout"], **options))
-
-
-DATASETS = {name: _pairs_of(name, record) for name, record in _LISTED["pairs"].items()}
-TRAINING_SETS = {
-    name: TrainingSet(**_facts(name, record, "e2ent2 data fetch {name}, or {put}"))
-    for name, record in _LISTED["photographs"].items()
-}
+DATASETS = {name: _listed(DataSet, name, record, "{put}") for name, record in _LISTED["pairs"].items()}
+_FETCH = "e2ent2 data fetch {name}, or {put}"
+TRAINING_SETS = {name: _listed(TrainingSet, name, record, _FETCH) for name, record in _LISTED["photographs"].items()}
 EVALUATION_FOLDERS = (
     *(n for d in DATASETS.values() if d.for_evaluation and d.folder for n in (Path(d.folder).parts[0], *d.other_names)),
     *("KITTI", "KITTI2015"),

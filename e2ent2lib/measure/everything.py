@@ -14,7 +14,7 @@ from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, dataset
 from e2ent2lib.measure.evaluate import code_fingerprint, data_fingerprint, evaluate
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
-from e2ent2lib.measure.verdicts import SCORES, Claim, Comparison
+from e2ent2lib.measure.verdicts import CLAIMS, SCORES, USUAL, Claim, Comparison
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import system_of
 
@@ -93,7 +93,8 @@ def measure_all(
 def _measure_file(folder: Path, profile: str, model: str, data: str, reference: str) -> None:
     path, protocol = result_file(folder, profile, data, model, reference), Protocol(reference=reference)
     if not up_to_date(read_rows(path), model, data, profile, protocol):
-        perceptual = model in perceptual_models() and reference == Protocol().reference
+        models = {name for name, _, part in _sides(CLAIMS) if part.metric in SCORES}
+        perceptual = model in models and reference == USUAL
         rows = evaluate(model, data, profile=profile, protocol=protocol, perceptual=perceptual, progress=False)
         write_rows(path, rows)
 
@@ -105,10 +106,7 @@ def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str,
     """
     needed = {
         (model, reference, name, part.metric in SCORES)
-        for claim in claims
-        for part in claim.parts
-        if isinstance(part, Comparison)
-        for model, reference in zip((part.better, part.worse), part.references)
+        for model, reference, part in _sides(claims)
         for name in set(part.data) & set(data)
         if can_measure(model, dataset(name))
     }
@@ -120,3 +118,9 @@ def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str,
         stale = np.logical_and.reduce([results[key] == value for key, value in keys.items()])
         results = pd.concat([results[~stale], fresh], ignore_index=True)
     return results
+
+
+def _sides(claims: Iterable[Claim]) -> list[tuple[str, str, Comparison]]:
+    """The networks that the claims compare, each with its reference and the comparison."""
+    parts = [part for claim in claims for part in claim.parts if isinstance(part, Comparison)]
+    return [(*side, part) for part in parts for side in part.sides]

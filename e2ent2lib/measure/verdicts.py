@@ -49,8 +49,13 @@ class Comparison:
     data: tuple[str, ...] = EVERY
     margin: float = 0.0
 
+    @property
+    def sides(self) -> tuple[tuple[str, str], ...]:
+        """(network, its reference), the better one first."""
+        return tuple(zip((self.better, self.worse), self.references))
+
     def __str__(self) -> str:
-        named = [m + ("" if r == USUAL else f" ({r})") for m, r in zip((self.better, self.worse), self.references)]
+        named = [model + ("" if reference == USUAL else f" ({reference})") for model, reference in self.sides]
         return f"{named[0]} {'no worse than' if self.margin else 'over'} {named[1]}, {self.metric}"
 
 
@@ -170,8 +175,7 @@ def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
     Trainings are paired by their seed. The images are those of the first pair, the shipped one; another seed counts if
     it was measured on all of them.
     """
-    sides = zip((comparison.better, comparison.worse), comparison.references)
-    one, other = (scores(results, m, r, comparison.metric, comparison.data) for m, r in sides)
+    one, other = (scores(results, m, r, comparison.metric, comparison.data) for m, r in comparison.sides)
     if one.empty or other.empty:
         return pd.DataFrame()
     sign = -1.0 if comparison.metric in LESS_IS_BETTER else 1.0
@@ -181,17 +185,17 @@ def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
 
 def judge(claim: Claim, results: pd.DataFrame, profile: str, folder: Path) -> list[Finding]:
     """A finding a part. ``results`` are ``read_seeds``'s, of ``folder``, where the cards of other seeds are too."""
-    findings = []
-    for part in claim.parts:
+
+    def facts(part: Comparison | InTraining | Timing) -> dict:
         match part:
             case Comparison():
-                facts = _compare_scores(part, results)
+                return _compare_scores(part, results)
             case InTraining():
-                facts = _compare_trainings(part, profile, folder)
+                return _compare_trainings(part, profile, folder)
             case Timing():
-                facts = _compare_times(part)
-        findings.append(Finding(claim=claim.name, part=str(part), **facts))
-    return findings
+                return _compare_times(part)
+
+    return [Finding(claim=claim.name, part=str(part), **facts(part)) for part in claim.parts]
 
 
 def _compare_scores(part: Comparison, results: pd.DataFrame) -> dict:
@@ -209,7 +213,7 @@ def _compare_scores(part: Comparison, results: pd.DataFrame) -> dict:
 
 
 def _too_few(part: Comparison, results: pd.DataFrame, effects: pd.DataFrame) -> str:
-    for model, reference in zip((part.better, part.worse), part.references):
+    for model, reference in part.sides:
         if scores(results, model, reference, part.metric, part.data).empty:
             more = f" --perceptual, with {NEEDS[part.metric]}" if part.metric in SCORES else ""
             return f"{model} has no {part.metric} yet: e2ent2 evaluate --models {model}{more}"

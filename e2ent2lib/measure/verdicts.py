@@ -58,6 +58,35 @@ class Comparison:
         named = [model + ("" if reference == USUAL else f" ({reference})") for model, reference in self.sides]
         return f"{named[0]} {'no worse than' if self.margin else 'over'} {named[1]}, {self.metric}"
 
+    def compare(self, results: pd.DataFrame, *_: object) -> dict:
+        """The facts of a ``Finding``, from ``read_seeds``'s frame."""
+        effects, unit = paired(self, results), UNITS.get(self.metric, "")
+        if len(effects) < FEWEST:
+            why = self._too_few(results, effects)
+            return {"verdict": NOT_TESTABLE, "why": why, "images": len(effects), "unit": unit}
+        by_image, by_seed = effects.mean(axis=1).to_numpy(), effects.mean(axis=0)
+        effect, (low, high) = float(by_image.mean()), interval(by_image)
+        borrowed = len(by_seed) < 2
+        spread = self._spread_of_lender(results, effects.index) if borrowed else float(by_seed.max() - by_seed.min())
+        outcome, why = verdict(effect + self.margin, low + self.margin, high + self.margin, spread)
+        numbers = {"effect": effect, "low": low, "high": high, "spread": spread, "unit": unit, "images": len(effects)}
+        return {"verdict": outcome, "why": why, "trainings": len(by_seed), "borrowed": borrowed} | numbers
+
+    def _too_few(self, results: pd.DataFrame, effects: pd.DataFrame) -> str:
+        for model, reference in self.sides:
+            if scores(results, model, reference, self.metric, self.data).empty:
+                more = f" --perceptual, with {NEEDS[self.metric]}" if self.metric in SCORES else ""
+                return f"{model} has no {self.metric} yet: e2ent2 evaluate --models {model}{more}"
+        known = f": {effects.stack().mean():+.2f} {UNITS.get(self.metric, '')}" if len(effects) else ""
+        return f"{len(effects)} image(s) of {', '.join(self.data)}{known}; an interval needs {FEWEST}"
+
+    def _spread_of_lender(self, results: pd.DataFrame, images: pd.Index) -> float | None:
+        """Range over seeds of ``LENDER``'s mean score on the same images: how far one training lies from the next."""
+        lent = scores(results, LENDER, USUAL, self.metric, self.data)
+        lent = lent.reindex(images).dropna(axis=1) if len(lent) else lent
+        means = lent.mean(axis=0)
+        return float(means.max() - means.min()) if len(means) > 1 else None
+
 
 @dataclass(frozen=True)
 class InTraining:
@@ -70,6 +99,19 @@ class InTraining:
 
     def __str__(self) -> str:
         return f"{self.better} over {self.worse}, {self.measure} in training"
+
+    def compare(self, _: pd.DataFrame, profile: str, folder: Path) -> dict:
+        """The facts of a ``Finding``, from the cards of a folder of results."""
+        one, other = (cards(model, profile, folder) for model in (self.better, self.worse))
+        seeds = sorted(one.keys() & other.keys())
+        facts = {"images": len(seeds), "unit": "dB"}
+        if len(seeds) < 2:
+            return facts | {"verdict": NOT_TESTABLE, "why": "needs two seeds of both: e2ent2 train --seed"}
+        measure = {"mean PSNR": mean_psnr, "setback": lambda history: -setback(history)}[self.measure]
+        effects = np.array([measure(one[s]["history"]) - measure(other[s]["history"]) for s in seeds])
+        effect, spread = float(effects.mean()), float(effects.max() - effects.min())
+        outcome, why = verdict(effect, None, None, spread)
+        return facts | {"verdict": outcome, "why": why, "effect": effect, "spread": spread, "trainings": len(seeds)}
 
 
 @dataclass(frozen=True)
@@ -84,6 +126,18 @@ class Timing:
 
     def __str__(self) -> str:
         return self.key
+
+    def compare(self, *_: object) -> dict:
+        """The facts of a ``Finding``, from ``TIMINGS``."""
+        ratios = json.loads(TIMINGS.read_text(encoding="utf-8"))["ratios"] if TIMINGS.is_file() else {}
+        if self.key not in ratios:
+            return {"verdict": NOT_TESTABLE, "why": "not measured: python benchmarks/claims.py", "unit": "×"}
+        logs = np.log(ratios[self.key])
+        effect, (low, high) = float(logs.mean()), interval(logs)
+        least = np.log(1 - self.margin)
+        outcome, why = verdict(effect - least, low - least, high - least, None)
+        numbers = {name: float(np.exp(x)) for name, x in (("effect", effect), ("low", low), ("high", high))}
+        return {"verdict": outcome, "why": why, "unit": "×", "images": len(logs)} | numbers
 
 
 @dataclass(frozen=True)
@@ -185,61 +239,7 @@ def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
 
 def judge(claim: Claim, results: pd.DataFrame, profile: str, folder: Path) -> list[Finding]:
     """A finding a part. ``results`` are ``read_seeds``'s, of ``folder``, where the cards of other seeds are too."""
-
-    def facts(part: Comparison | InTraining | Timing) -> dict:
-        match part:
-            case Comparison():
-                return _compare_scores(part, results)
-            case InTraining():
-                return _compare_trainings(part, profile, folder)
-            case Timing():
-                return _compare_times(part)
-
-    return [Finding(claim=claim.name, part=str(part), **facts(part)) for part in claim.parts]
-
-
-def _compare_scores(part: Comparison, results: pd.DataFrame) -> dict:
-    effects, unit = paired(part, results), UNITS.get(part.metric, "")
-    if len(effects) < FEWEST:
-        why = _too_few(part, results, effects)
-        return {"verdict": NOT_TESTABLE, "why": why, "images": len(effects), "unit": unit}
-    by_image, by_seed = effects.mean(axis=1).to_numpy(), effects.mean(axis=0)
-    effect, (low, high) = float(by_image.mean()), interval(by_image)
-    borrowed = len(by_seed) < 2
-    spread = _spread_of_lender(part, results, effects.index) if borrowed else float(by_seed.max() - by_seed.min())
-    outcome, why = verdict(effect + part.margin, low + part.margin, high + part.margin, spread)
-    numbers = {"effect": effect, "low": low, "high": high, "spread": spread, "unit": unit, "images": len(effects)}
-    return {"verdict": outcome, "why": why, "trainings": len(by_seed), "borrowed": borrowed} | numbers
-
-
-def _too_few(part: Comparison, results: pd.DataFrame, effects: pd.DataFrame) -> str:
-    for model, reference in part.sides:
-        if scores(results, model, reference, part.metric, part.data).empty:
-            more = f" --perceptual, with {NEEDS[part.metric]}" if part.metric in SCORES else ""
-            return f"{model} has no {part.metric} yet: e2ent2 evaluate --models {model}{more}"
-    known = f": {effects.stack().mean():+.2f} {UNITS.get(part.metric, '')}" if len(effects) else ""
-    return f"{len(effects)} image(s) of {', '.join(part.data)}{known}; an interval needs {FEWEST}"
-
-
-def _spread_of_lender(part: Comparison, results: pd.DataFrame, images: pd.Index) -> float | None:
-    """Range over seeds of ``LENDER``'s mean score on the same images: how far one training lies from the next."""
-    lent = scores(results, LENDER, USUAL, part.metric, part.data)
-    lent = lent.reindex(images).dropna(axis=1) if len(lent) else lent
-    means = lent.mean(axis=0)
-    return float(means.max() - means.min()) if len(means) > 1 else None
-
-
-def _compare_trainings(part: InTraining, profile: str, folder: Path) -> dict:
-    one, other = (cards(model, profile, folder) for model in (part.better, part.worse))
-    seeds = sorted(one.keys() & other.keys())
-    facts = {"images": len(seeds), "unit": "dB"}
-    if len(seeds) < 2:
-        return facts | {"verdict": NOT_TESTABLE, "why": "needs two seeds of both: e2ent2 train --seed"}
-    measure = {"mean PSNR": mean_psnr, "setback": lambda history: -setback(history)}[part.measure]
-    effects = np.array([measure(one[s]["history"]) - measure(other[s]["history"]) for s in seeds])
-    effect, spread = float(effects.mean()), float(effects.max() - effects.min())
-    outcome, why = verdict(effect, None, None, spread)
-    return facts | {"verdict": outcome, "why": why, "effect": effect, "spread": spread, "trainings": len(seeds)}
+    return [Finding(claim=claim.name, part=str(part), **part.compare(results, profile, folder)) for part in claim.parts]
 
 
 def mean_psnr(history: list[dict]) -> float:
@@ -251,18 +251,6 @@ def setback(history: list[dict]) -> float:
     """How far the validation PSNR lies below the best one before it, in dB, on average over a training."""
     curve = np.array([row["val_ref"] for row in history if row["step"]])
     return float(np.mean(np.maximum.accumulate(curve) - curve))
-
-
-def _compare_times(part: Timing) -> dict:
-    ratios = json.loads(TIMINGS.read_text(encoding="utf-8"))["ratios"] if TIMINGS.is_file() else {}
-    if part.key not in ratios:
-        return {"verdict": NOT_TESTABLE, "why": "not measured: python benchmarks/claims.py", "unit": "×"}
-    logs = np.log(ratios[part.key])
-    effect, (low, high) = float(logs.mean()), interval(logs)
-    least = np.log(1 - part.margin)
-    outcome, why = verdict(effect - least, low - least, high - least, None)
-    numbers = {name: float(np.exp(x)) for name, x in (("effect", effect), ("low", low), ("high", high))}
-    return {"verdict": outcome, "why": why, "unit": "×", "images": len(logs)} | numbers
 
 
 def overall(findings: Iterable[Finding]) -> str:

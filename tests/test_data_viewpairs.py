@@ -9,7 +9,7 @@ from data_files import encoded, left, noise, save
 from PIL import Image
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data import DATASETS, dataset, pairs, training, training_images
+from e2ent2lib.data import DATASETS, dataset, pairs, training_images
 from e2ent2lib.data import fetch as fetching
 from e2ent2lib.data.check import check
 from e2ent2lib.data.fetch import fetch, pixel_hash, reduced
@@ -40,7 +40,6 @@ def listed(level):
 @pytest.fixture
 def short_list(monkeypatch):
     monkeypatch.setattr(pairs, "view_pairs", listed)
-    monkeypatch.setattr(training, "view_pairs", listed)
 
 
 @pytest.fixture

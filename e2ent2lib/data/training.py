@@ -16,18 +16,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Box, Crops, crop_beside, crop_near, crop_twice
-from e2ent2lib.data.pairs import (
-    DATASETS,
-    EVALUATION_FOLDERS,
-    VALIDATION_SCENES,
-    data_folder,
-    data_roots,
-    embedded_photographs,
-    fingerprint,
-    image_files,
-    photographs,
-    view_pairs,
-)
+from e2ent2lib.data import pairs as sets
 from e2ent2lib.photos.images import as_rgb, downscale, read_image, to_tensor
 
 
@@ -122,13 +111,13 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
     name, by their pixels, or by their look.
     """
     if str(source) == "embedded":
-        named = dict(embedded_photographs())
+        named = dict(sets.embedded_photographs())
     else:
-        folder = Path(source) if Path(source).is_dir() else data_folder(str(source)) or Path(source)
-        named = {p.relative_to(folder).as_posix(): p for p in photographs(folder)}
+        folder = Path(source) if Path(source).is_dir() else sets.data_folder(str(source)) or Path(source)
+        named = {p.relative_to(folder).as_posix(): p for p in sets.photographs(folder)}
         for path in named.values():
             parts = {part.upper() for part in path.resolve().parts}
-            if forbidden := [name for name in EVALUATION_FOLDERS if name.upper() in parts]:
+            if forbidden := [name for name in sets.EVALUATION_FOLDERS if name.upper() in parts]:
                 raise ValueError(
                     f"{path}: {forbidden[0]} is for evaluation, a model trained on it could not be measured"
                 )
@@ -164,7 +153,7 @@ def held_out(names: Sequence[str]) -> set[str]:
     """The names kept for validation, as ``training_images`` says."""
     folders = Counter(os.path.dirname(name) for name in names)
     large = [name for name in names if folders[os.path.dirname(name)] >= 50]
-    scenes = {n for n in names if os.path.basename(os.path.dirname(n)) in VALIDATION_SCENES}
+    scenes = {n for n in names if os.path.basename(os.path.dirname(n)) in sets.VALIDATION_SCENES}
     one_in_20 = {n for n in large if hashlib.sha256(n.encode()).digest()[0] < 13}
     return {n for n in names if n == "chelsea"} | scenes | one_in_20
 
@@ -187,7 +176,7 @@ def mark(image: UInt8[np.ndarray, "h w 3"]) -> Mark:
     """SHA-256 of the decoded pixels, and the perceptual hash (phash, 64 bits) as a number."""
     import imagehash  # it loads scipy and PyWavelets, which only this needs
 
-    return Mark(fingerprint([image]), int(str(imagehash.phash(Image.fromarray(image))), 16))
+    return Mark(sets.fingerprint([image]), int(str(imagehash.phash(Image.fromarray(image))), 16))
 
 
 def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
@@ -196,8 +185,8 @@ def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
     The whole of KITTI has no loader, but every folder of that name counts. Those of ViewPairs are known from its list.
     """
     marks = {}
-    for data in (data for data in DATASETS.values() if data.views):
-        views = [view for pair in view_pairs(data.views) for view in pair]
+    for data in (data for data in sets.DATASETS.values() if data.views):
+        views = [view for pair in sets.view_pairs(data.views) for view in pair]
         marks |= {Mark(view.pixels, view.look): f"{data.title}: {view.name}" for view in views}
     pictures = list(_evaluation())
     for name, picture in tqdm(pictures, desc="hashing evaluation sets", disable=not progress or None, leave=False):
@@ -209,13 +198,13 @@ def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
 
 
 def _evaluation() -> Iterator[tuple[str, object]]:
-    sets = [known for known in DATASETS.values() if known.for_evaluation and not known.views]
-    for title, pair in ((known.title, pair) for known in sets for pair in known.lister()):
+    listed = [known for known in sets.DATASETS.values() if known.for_evaluation and not known.views]
+    for title, pair in ((known.title, pair) for known in listed for pair in known.lister()):
         yield f"{title}: {pair.name}", pair.hr_source
         yield from ((f"{title}: reference of {pair.name}", r) for r in pair.ref_sources if not callable(r))
-    for folder in (f for root in data_roots() if root.is_dir() for f in root.iterdir() if f.is_dir()):
+    for folder in (f for root in sets.data_roots() if root.is_dir() for f in root.iterdir() if f.is_dir()):
         if folder.name.upper().startswith("KITTI"):
-            yield from ((f"KITTI: {p.relative_to(folder).as_posix()}", p) for p in image_files(folder))
+            yield from ((f"KITTI: {p.relative_to(folder).as_posix()}", p) for p in sets.image_files(folder))
 
 
 def _marked(picture: object) -> Mark:

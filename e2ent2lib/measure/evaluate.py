@@ -25,21 +25,9 @@ from e2ent2lib.systems import system_of
 from e2ent2lib.systems.bicubic import Bicubic
 
 SCORING = (
-    "config.py",
-    "matching.py",
-    "exact",
-    "models",
-    "systems",
-    "photos/images.py",
-    "photos/inference.py",
-    "photos/options.py",
-    "photos/photograph.py",
-    "photos/tiles.py",
-    "runs/checkpoints.py",
-    "data/pairs.py",
-    "measure/evaluate.py",
-    "measure/metrics.py",
-    "measure/perceptual.py",
+    *("config.py", "matching.py", "exact", "models", "systems", "runs/checkpoints.py", "data/pairs.py"),
+    *(f"photos/{name}.py" for name in ("images", "inference", "options", "photograph", "tiles")),
+    *(f"measure/{name}.py" for name in ("evaluate", "metrics", "perceptual")),
 )
 """The files and folders of the library that compute scores: a stored score is stale when one of these changed, and not
 when training, reports, explorers or the command line did."""

@@ -42,8 +42,8 @@ Case = tuple[str, bool, UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]
 
 def training_cases() -> Iterator[Case]:
     """(set, whether related, ground truth, reference) of the training photographs."""
-    random, others = np.random.default_rng(0), TRAINING_SETS["bsds500"].paths()
-    for view, following in list(pairwise(TRAINING_SETS["scenes"].paths()))[::EVERY]:
+    random, others = np.random.default_rng(0), TRAINING_SETS["bsds500"].lister()
+    for view, following in list(pairwise(TRAINING_SETS["scenes"].lister()))[::EVERY]:
         if view.parent == following.parent and view.parent.name not in VALIDATION_SCENES:
             hr = start_of(view)
             yield view.parent.name, True, hr, start_of(following)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos.options import Matching, Options, Precision
+from e2ent2lib.runs import RunOptions
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS, recipe_of
 
@@ -78,8 +79,7 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
     """
     from e2ent2lib.data.check import check
     from e2ent2lib.data.fetch import fetch
-    from e2ent2lib.data.overview import overview
-    from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS
+    from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, overview
 
     if action == "list":
         print(overview())
@@ -98,35 +98,22 @@ def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional
 def train(
     model: Annotated[Positional[str], arg(help="one of " + ", ".join(n for n, s in SYSTEMS.items() if s.recipe))],
     /,
+    run: OmitArgPrefixes[RunOptions] = RunOptions(),
     profile: ProfileName = None,
-    data: str = "embedded",
-    out: Path | None = None,
-    start_from: Path | None = None,
     steps: int | None = None,
     views: float | None = None,
     lr: float | None = None,
     checkpoint_every: int | None = None,
-    seed: int = 0,
-    resume: bool = False,
-    accelerator: str = "auto",
-    devices: str = "auto",
 ) -> None:
     """Train a row of the tables; also under ``torchrun`` on several devices or machines.
 
     Args:
-        data: "embedded", a name in data/ or in the folder E2ENT2_DATA, or a folder of photographs.
-        out: folder of the run and the checkpoint; runs/MODEL-PROFILE if not given.
-        start_from: folder of the model that this one starts from; runs/ or the shipped one if not given.
         steps: instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
         lr: Adam's learning rate, instead of the profile's.
         checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
-        seed: of weights and crops.
-        resume: continue the run in ``out``.
-        accelerator: cpu, gpu or auto.
-        devices: how many, or auto.
     """
-    from e2ent2lib.runs import run  # Fabric takes seconds to import, and only training needs it
+    from e2ent2lib.runs.run import train as train_system  # Fabric takes seconds to import, and only training needs it
 
     chosen = get_profile(profile)
     given = {recipe_of(model).steps: steps, "views": views, "lr": lr}
@@ -134,13 +121,9 @@ def train(
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     if chosen.checkpoint_every < 1:
         raise ValueError(f"--checkpoint-every {chosen.checkpoint_every}: expected 1 or more")
-    out = out or Path(f"runs/{model}-{chosen.name}")
-    count = int(devices) if devices.isdigit() else devices
-    options = run.RunOptions(
-        data=data, out=out, start_from=start_from, seed=seed, resume=resume, accelerator=accelerator, devices=count
-    )
-    run.train(model, chosen, options)
-    print(out / f"{model}.safetensors")
+    run = replace(run, out=run.out or Path(f"runs/{model}-{chosen.name}"))
+    train_system(model, chosen, run)
+    print(run.out / f"{model}.safetensors")
 
 
 def evaluate(
@@ -220,7 +203,7 @@ def claims(
         out: folder for claims.csv and claims.md.
     """
     from e2ent2lib.measure import verdicts
-    from e2ent2lib.measure.everything import available_data
+    from e2ent2lib.measure.everything import available_data, measured_again
     from e2ent2lib.measure.results import read_seeds, results_folder
     from e2ent2lib.report import claims_report
     from e2ent2lib.report.oddities import oddities
@@ -230,7 +213,7 @@ def claims(
     judged = verdicts.judge_all(stored, profile, folder, names)
     if measure:
         available = available_data()
-        stored = verdicts.measured_again(judged, stored, profile, available)
+        stored = measured_again(judged, stored, profile, available)
         judged = verdicts.judge_all(stored, profile, folder, names)
         print(f"measured now on {', '.join(available)}; other seeds and other data sets as stored in {folder}\n")
     print(claims_report.details(judged, profile).replace("**", "") + "\n")

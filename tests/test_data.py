@@ -14,15 +14,7 @@ from torch.utils.data import DataLoader
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import crop_beside, crop_near, crop_twice, overlap
-from e2ent2lib.data import (
-    DATASETS,
-    CropTwice,
-    dataset,
-    embedded_photographs,
-    fingerprint,
-    photographs,
-    training_images,
-)
+from e2ent2lib.data import DATASETS, CropTwice, dataset, embedded_photographs, fingerprint, photographs, training_images
 from e2ent2lib.data.training import other_views
 from e2ent2lib.photos.images import downscale, read_image, write_image
 
@@ -46,15 +38,15 @@ def test_a_cufed5_group_is_an_input_and_five_references_best_first(data):
 def test_cufed5_groups_come_by_name_with_the_levels_that_are_here_and_never_without_level_1(data):
     groups = {"010": (0, 1), "002": (0, 1, 2, 4, 5), "001": (0, 2, 3), "003": (1, 2), "004": (0,)}
     put(data, *(f"CUFED5/{group}_{level}.png" for group, levels in groups.items() for level in levels))
-    pairs = dataset("cufed5").pairs()  # a score is said to be of level 1
-    assert named(pairs) == {"002_0": [f"002_{n}.png" for n in (1, 2, 4, 5)], "010_0": ["010_1.png"]}
-    assert [p.name for p in pairs] == ["002_0", "010_0"]
+    expected = [("002_0", [f"002_{n}.png" for n in (1, 2, 4, 5)]), ("010_0", ["010_1.png"])]
+    assert list(named(dataset("cufed5").pairs()).items()) == expected  # a score is said to be of level 1
 
 
 @pytest.mark.parametrize(
     ("name", "folder", "files", "pairs"),
     [
         ("flickr1024", "Flickr1024/Test", "2_L 1_L 1_R 3_R sub/4_L sub/4_R", {"1_L": ["1_R.png"]}),
+        ("flickr1024", "Flickr1024", "Train/1_L Train/1_R 2_L 2_R Test/3_L Test/3_R", {"3_L": ["3_R.png"]}),
         ("kitti2012", "KITTI2012", "1_10R 1_10L 2_10L 000020_10L 000020_10R 3_L 3_R", {"1_10L": ["1_10R.png"]}),
         ("middlebury", "Middlebury", "Piano_R Piano_L Bike_L", {"Piano_L": ["Piano_R.png"]}),
         ("middlebury", "Middlebury", "A_R A_L Motorcycle_L Motorcycle_R", {"A_L": ["A_R.png"]}),
@@ -70,12 +62,6 @@ def test_a_pair_is_an_input_and_the_reference_of_its_name(data, name, folder, fi
     np.testing.assert_array_equal(pair.refs(), [read_image(r) for r in pair.ref_sources])
 
 
-def test_flickr1024_is_its_test_set_only(data):
-    put(data, "Flickr1024/Train/0001_L.png", "Flickr1024/Train/0001_R.png", "Flickr1024/0002_L.png")
-    with pytest.raises(FileNotFoundError):
-        dataset("flickr1024").pairs()
-
-
 def test_the_projects_own_data_folder_comes_before_the_variables(data, tmp_path, monkeypatch):
     put(data, "CUFED5/001_0.png", "CUFED5/001_1.png")
     assert dataset("cufed5").pairs()[0].hr_source == data / "CUFED5" / "001_0.png"
@@ -87,29 +73,11 @@ def test_the_projects_own_data_folder_comes_before_the_variables(data, tmp_path,
         dataset("middlebury").pairs()
 
 
-def test_only_a_whole_data_set_has_its_plain_title():
-    assert dataset("cufed5").label(1) == "CUFED5 (1 of 126)" and dataset("cufed5").label(126) == "CUFED5"
-    assert dataset("motorcycle").label(1) == "motorcycle"
-
-
 @pytest.mark.parametrize("name", [n for n in DATASETS if n != "motorcycle"])
 def test_an_absent_data_set_says_where_to_put_it(data, name):
     assert dataset(name).lister() == []
     with pytest.raises(FileNotFoundError, match=rf"{DATASETS[name].title} is not here: .*data/.*E2ENT2_DATA"):
         dataset(name).pairs()
-
-
-def test_an_unknown_data_set_is_refused_with_the_names_that_exist():
-    with pytest.raises(ValueError, match=r"'cufed7'.*motorcycle, cufed5, flickr1024"):
-        dataset("cufed7")
-
-
-def test_a_damaged_picture_of_a_pair_is_named(data):
-    put(data, "CUFED5/001_0.png", "CUFED5/001_1.png")
-    (data / "CUFED5" / "001_1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    (pair,) = dataset("cufed5").pairs()
-    with pytest.raises(ValueError, match=r"001_1\.png"):
-        pair.refs()
 
 
 # ---- what comes with scikit-image ----
@@ -128,9 +96,6 @@ def test_the_motorcycle_pair_is_never_among_the_embedded_training_photographs():
     marks = {fingerprint([x]) for x in embedded_photographs().values()}
     assert not marks & {fingerprint([left]), fingerprint([right])}
     assert len(marks) == len(embedded_photographs()) >= 5
-    for name, image in embedded_photographs().items():
-        assert "motorcycle" not in name
-        assert image.shape != left.shape or np.abs(image.astype(int) - left).mean() > 10
 
 
 # ---- folders ----
@@ -335,18 +300,11 @@ def test_the_fingerprint_of_pictures_tells_shapes_and_order_apart():
     assert fingerprint([a]) == fingerprint([a.copy(order="F")])
 
 
-def test_photographs_are_kept_as_paths_where_the_profile_says_not_to_cache(tmp_path):
-    put(tmp_path, "a.png", size=(20, 20))
-    assert ready(tmp_path, cache=False).train == [tmp_path / "a.png"]
-    (cached,) = ready(tmp_path, cache=True).train
-    np.testing.assert_array_equal(cached, noise(20, 20))
-
-
-def test_a_small_folder_trains_on_everything_and_validates_on_the_same(tmp_path):
+def test_a_small_folder_trains_on_everything_kept_as_paths_unless_cached_and_validates_on_the_same(tmp_path):
     put(tmp_path, *(f"{i:02}.png" for i in range(49)), size=(16, 16))
-    found = ready(tmp_path)
-    assert len(found.train) == len(found.validation) == 49
-    assert found.facts["validation"] == []
+    found = ready(tmp_path, cache=False)
+    assert found.train == found.validation == sorted(tmp_path.iterdir()) and found.facts["validation"] == []
+    np.testing.assert_array_equal(ready(tmp_path, cache=True).train[0], noise(16, 16))
 
 
 def test_of_a_large_folder_about_one_in_twenty_is_held_out_by_its_name_and_never_trained_on(tmp_path):
@@ -377,12 +335,6 @@ def test_embedded_photographs_hold_out_chelsea():
     np.testing.assert_array_equal(cat, skimage.data.chelsea())
     assert len(found.train) == len(embedded_photographs()) - 1
     assert not any(np.array_equal(cat, x) for x in found.train)
-
-
-def test_a_data_sets_name_is_found_where_the_variable_says(data):
-    put(data, "CUFED/input/a.png", size=(20, 20))
-    found = ready("CUFED")
-    assert len(found.train) == 1 and found.facts["source"] == "CUFED"
 
 
 @pytest.mark.parametrize(

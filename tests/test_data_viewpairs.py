@@ -1,4 +1,4 @@
-"""ViewPairs: its list, pairs built from mirrors of which one may lie, and damaged sets (data/viewpairs.py)."""
+"""ViewPairs: its list, pairs built from mirrors of which one may lie, and damaged sets (data/pairs.py, fetch.py)."""
 
 from dataclasses import replace
 
@@ -9,14 +9,14 @@ from data_files import encoded, left, noise, save
 from PIL import Image
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data import DATASETS, dataset, training_images, viewpairs
+from e2ent2lib.data import DATASETS, dataset, pairs, training_images
 from e2ent2lib.data import fetch as fetching
 from e2ent2lib.data.check import check
-from e2ent2lib.data.fetch import fetch
-from e2ent2lib.data.leaks import mark
-from e2ent2lib.data.viewpairs import View, pixel_hash, reduced
-from e2ent2lib.measure.claims import EVERY
+from e2ent2lib.data.fetch import fetch, pixel_hash, reduced
+from e2ent2lib.data.pairs import View
+from e2ent2lib.data.training import mark
 from e2ent2lib.measure.everything import can_measure
+from e2ent2lib.measure.verdicts import EVERY
 
 PICTURES = {"honest": [noise(48, 64, 0), noise(48, 64, 1)], "lying": [noise(64, 48, 2), noise(40, 64, 3)]}
 PATHS = {r: [f"/{r}/{r}/raw/abc/photos/a%20{i}.png" for i in (0, 1)] for r in PICTURES}
@@ -30,7 +30,7 @@ def listed(level):
     """Two pairs a level, of two repositories."""
     return tuple(
         tuple(
-            View(level, f"{r}{level}_{i}.webp", f"{r}/{r}", "abc", f"photos/a {i}.png", pixel_hash(p), mark(p).look)
+            View(f"{r}{level}_{i}.webp", f"{r}/{r}", "abc", f"photos/a {i}.png", pixel_hash(p), mark(p).look)
             for i, p in enumerate(pictures)
         )
         for r, pictures in PICTURES.items()
@@ -39,7 +39,7 @@ def listed(level):
 
 @pytest.fixture
 def short_list(monkeypatch):
-    monkeypatch.setattr(viewpairs, "pairs_of", listed)
+    monkeypatch.setattr(pairs, "view_pairs", listed)
 
 
 @pytest.fixture
@@ -61,12 +61,12 @@ def fetched(name="viewpairs-1"):
 
 
 def test_the_list_has_122_pairs_of_three_levels_each_picture_once():
-    pairs = [pair for level in "123" for pair in viewpairs.pairs_of(level)]
-    assert [len(viewpairs.pairs_of(level)) for level in "123"] == [DATASETS[f"viewpairs-{n}"].total for n in "123"]
-    views = [view for pair in pairs for view in pair]
+    listing = [pair for level in "123" for pair in pairs.view_pairs(level)]
+    assert [len(pairs.view_pairs(level)) for level in "123"] == [DATASETS[f"viewpairs-{n}"].total for n in "123"]
+    views = [view for pair in listing for view in pair]
     assert len({v.name for v in views}) == len({v.pixels for v in views}) == 244
     assert all(len(v.pixels) == 16 and len(v.commit) == 40 for v in views)
-    assert all(a.name[:-6] == b.name[:-6] and a.name.endswith("_0.webp") for a, b in pairs)
+    assert all(a.name[:-6] == b.name[:-6] and a.name.endswith("_0.webp") for a, b in listing)
 
 
 def test_it_is_for_evaluation_only_not_stereo_and_not_in_the_tables_yet():
@@ -89,14 +89,11 @@ def test_it_is_for_evaluation_only_not_stereo_and_not_in_the_tables_yet():
     ],
 )
 def test_one_factor_brings_the_input_to_512_and_nothing_is_enlarged(sizes, made):
-    pictures = next(reduced([Image.new("RGB", size) for size in sizes]))
+    photographs = [Image.fromarray(noise(*size[::-1])) for size in sizes]
+    pictures = next(reduced(photographs))
     assert [picture.shape[1::-1] for picture in pictures] == made
-
-
-def test_a_pair_is_reduced_by_lanczos_and_cut_at_the_right_and_bottom():
-    photographs = [Image.fromarray(noise(770, 1030, seed)) for seed in (0, 1)]
-    expected = [np.array(p.resize((512, 383), Image.Resampling.LANCZOS))[:380] for p in photographs]
-    np.testing.assert_array_equal(next(reduced(photographs)), expected)
+    whole = photographs[0].resize((made[0][0], round(sizes[0][1] * made[0][0] / sizes[0][0])), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(pictures[0], np.asarray(whole)[: made[0][1]])  # cut at the right and bottom
 
 
 # ---- fetching ----
@@ -107,9 +104,9 @@ def test_pairs_are_built_from_the_mirrors_files_and_not_asked_for_again(home, se
     assert left(home) == sorted(f"ViewPairs/1/{name}" for name in names())
     assert sorted(server.asked) == sorted(path for paths in PATHS.values() for path in paths)
     assert "2 of 2 pairs" in said and "not the owners' own" in said
-    pairs = dataset("viewpairs-1").pairs()
-    assert [p.name for p in pairs] == ["honest1_0", "lying1_0"]
-    np.testing.assert_array_equal([pairs[0].hr(), *pairs[0].refs()], PICTURES["honest"])
+    one, two = dataset("viewpairs-1").pairs()
+    assert (one.name, two.name) == ("honest1_0", "lying1_0")
+    np.testing.assert_array_equal([one.hr(), *one.refs()], PICTURES["honest"])
     fetched()
     assert len(server.asked) == 4
 

@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import re
-from dataclasses import asdict, fields, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import get_args
 
 import numpy as np
@@ -20,10 +18,10 @@ from tiny import network
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.data.pairs import Pair
-from e2ent2lib.measure.evaluate import data_fingerprint, data_set, evaluate, measure, prepared
+from e2ent2lib.measure.evaluate import data_fingerprint, evaluate, measure, prepared
 from e2ent2lib.measure.everything import up_to_date
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
-from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image, upscale_bicubic
+from e2ent2lib.photos.images import crop_to_multiple, downscale, upscale_bicubic
 from e2ent2lib.photos.options import Kernel
 from e2ent2lib.report.compare import compare
 from e2ent2lib.report.paper import PRINTED
@@ -68,6 +66,7 @@ BLACK = np.zeros((2, 2, 3), np.uint8)
         (BLACK, 255 - BLACK, {"channel": "y"}, decibels((235 - 16) ** 2)),
         (BLACK, 255 - BLACK, {"channel": "grey"}, 0),
         (BLACK, pixel(10, 20, 30), {"channel": "grey"}, decibels((0.299 * 10 + 0.587 * 20 + 0.114 * 30) ** 2 / 4)),
+        (BLACK, pixel(0, 10, 0), {"channel": "y"}, decibels((10 * 128.553 / 255) ** 2 / 4)),
         (BLACK, BLACK + np.uint8((1, 2, 4)), {}, decibels(7)),  # the mean of the channels' MSEs 1, 4, 16
         (BLACK, BLACK + np.uint8((1, 2, 4)), {"psnr_mean": "per channel"}, decibels(4)),  # their geometric mean
         (BLACK + np.uint8(100), BLACK + 100.1, {"rounding": "none"}, decibels(0.01)),
@@ -76,32 +75,6 @@ BLACK = np.zeros((2, 2, 3), np.uint8)
 )
 def test_psnr_of_hand_computed_cases(a, b, options, expected):
     assert psnr(a, b, Protocol(**options)) == pytest.approx(expected, abs=1e-3)
-
-
-def test_images_that_differ_only_in_the_border_are_equal_without_it():
-    a, _ = two()
-    b = a.copy()
-    b[:2], b[-2:], b[:, :2], b[:, -2:] = 0, 0, 0, 0
-    assert psnr(a, b, Protocol(border=2)) == math.inf
-    assert psnr(a, b, Protocol(border=1)) < 50
-
-
-def test_a_green_error_weighs_more_in_y_than_a_blue_one_and_the_same_in_rgb():
-    grey = np.full((12, 12, 3), 100, np.uint8)
-    green, blue = grey.copy(), grey.copy()
-    green[..., 1] += 20
-    blue[..., 2] += 20
-    assert psnr(grey, green) == pytest.approx(psnr(grey, blue))
-    gain = psnr(grey, blue, Protocol(channel="y")) - psnr(grey, green, Protocol(channel="y"))
-    assert gain == pytest.approx(20 * math.log10(128.553 / 24.966), abs=1e-3)  # BT.601's weights of green and blue
-
-
-def test_an_error_alike_in_all_channels_is_the_same_in_rgb_and_grey():
-    a, _ = two()
-    a = a // 2
-    b = a + np.uint8(7)
-    assert psnr(a, b, Protocol(channel="grey")) == pytest.approx(psnr(a, b), abs=1e-3)
-    assert psnr(a, b, Protocol(channel="y")) == pytest.approx(psnr(a, b) + 1.322, abs=1e-3)
 
 
 @pytest.mark.parametrize("k1", [0.01, 0.05])
@@ -140,10 +113,6 @@ def test_ssim_window_and_constants_are_scikit_images(size, seed, window):
     assert ssim(a, b, protocol) > ssim(a, b, Protocol(ssim_window=window))  # larger constants forgive more here
 
 
-def test_the_windows_give_different_numbers():
-    assert abs(ssim(*two()) - ssim(*two(), Protocol(ssim_window="uniform"))) > 1e-4
-
-
 @few
 @given(sizes, st.integers(0, 99))
 def test_psnr_per_channel_is_the_mean_of_the_channels_and_never_below_the_pooled_one(size, seed):
@@ -164,14 +133,6 @@ def test_with_border_both_metrics_are_those_of_the_cut_images(size, seed, border
     cut = tuple(slice(border, n + 8 - border) for n in size)
     assert psnr(a, b, Protocol(border=border)) == pytest.approx(psnr(a[cut], b[cut]))
     assert ssim(a, b, Protocol(border=border)) == pytest.approx(ssim(a[cut], b[cut]))
-
-
-@few
-@given(sizes, st.integers(0, 99))
-def test_y_and_grey_are_a_constant_1_322_db_apart(size, seed):
-    a, b = two(*size, seed)
-    gap = psnr(a, b, Protocol(channel="y")) - psnr(a, b, Protocol(channel="grey"))
-    assert gap == pytest.approx(20 * math.log10(255 / 219), abs=1e-9)
 
 
 @few
@@ -253,12 +214,6 @@ def test_a_protocol_that_does_not_exist_is_refused_with_the_choices(field):
 
 
 # ---- a protocol as text and in files ----
-
-
-def test_the_protocol_writes_out_every_choice_by_name():
-    text = str(Protocol(border=4, channel="y", rounding="none"))
-    assert "channel y" in text and "border 4" in text and "rounding none" in text
-    assert all(f"{field.name} " in text for field in fields(Protocol))
 
 
 @few
@@ -369,8 +324,6 @@ def test_odd_sizes_are_cropped_or_resized(pair):
 def test_all_levels_use_every_reference_and_the_default_only_the_first(pair):
     assert len(prepared(pair)) == 2
     assert len(prepared(pair, Protocol(reference="all levels"))) == 4
-    with pytest.raises(ValueError, match="no reference level"):
-        data_set("motorcycle", Protocol(reference="level 2"))
 
 
 def test_a_model_is_measured_with_and_without_rounding(pair):
@@ -389,13 +342,3 @@ def test_stored_rows_of_another_protocol_are_not_up_to_date():
     assert not up_to_date(measured, "bicubic", "motorcycle", "smoke", Protocol(border=4))
     older = [row | {"protocol": {"channel": "rgb"}} for row in measured]
     assert up_to_date(older, "bicubic", "motorcycle", "smoke", Protocol())
-
-
-def test_bicubic_on_the_first_cufed5_image_scores_like_bicubic():
-    path = Path(os.environ.get("E2ENT2_DATA") or "absent", "CUFED5", "001_0.png")
-    if not path.is_file():
-        pytest.skip("CUFED5 is not here; E2ENT2_DATA names the folder it is in")
-    hr = read_image(path)
-    hr = hr[: hr.shape[0] // 4 * 4, : hr.shape[1] // 4 * 4]
-    found = psnr(upscale_bicubic(downscale(hr)), hr)
-    assert math.isfinite(found) and 20 < found < 30

@@ -2,31 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 from tqdm.auto import tqdm
 
-from e2ent2lib.data import viewpairs
-from e2ent2lib.data.fetch import read_record
-from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
-from e2ent2lib.data.pairs import (
-    TRAINING_SETS,
-    DataSet,
-    Pair,
-    TrainingSet,
-    data_folder,
-    data_roots,
-    dataset,
-    embedded_photographs,
-    fingerprint,
-    grouped,
-    image_files,
-    names_of,
-)
+from e2ent2lib.data import pairs as sets
+from e2ent2lib.data.fetch import different, read_record
+from e2ent2lib.data.pairs import DataSet, Pair, TrainingSet
+from e2ent2lib.data.training import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.photos.images import as_rgb, read_image
 
 SMALLEST = 12  # a patch of 3×3 at a quarter of the size
@@ -34,13 +21,12 @@ Decoded = dict[Path, tuple[tuple[int, int], Mark]]
 """(width, height) and mark of each image that can be read."""
 
 
-@dataclass
-class Findings:
+class Findings(NamedTuple):
     """What a check found: ``errors`` must be put right, ``warnings`` looked at, ``notes`` are for information."""
 
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    errors: list[str]
+    warnings: list[str]
+    notes: list[str]
 
 
 def check(name: str, *, progress: bool = True) -> Findings:
@@ -48,45 +34,41 @@ def check(name: str, *, progress: bool = True) -> Findings:
 
     Raises FileNotFoundError if nothing of it is here, ValueError if there is no such set.
     """
-    names, found = names_of(name), Findings()
+    names = sets.names_of(name)
     if len(names) > 1:
-        for part in (check(one, progress=progress) for one in names):
-            found.errors += part.errors
-            found.warnings += part.warnings
-            found.notes += part.notes
-        return found
-    known = TRAINING_SETS.get(name) or dataset(name)
-    folder = data_folder(known.folder) if known.folder else None
-    paths = image_files(folder) if folder else []
-    pairs = known.lister() if isinstance(known, DataSet) else []
-    if not pairs and not paths:
+        parts = [check(one, progress=progress) for one in names]
+        return Findings(*([line for lines in kind for line in lines] for kind in zip(*parts)))
+    known = sets.TRAINING_SETS.get(name) or sets.dataset(name)
+    folder, here = known.here(), known.lister()
+    paths = sets.image_files(folder) if folder else []
+    if not here and not paths:
         raise FileNotFoundError(f"{known.title} is not here: {known.steps}")
     decoded, errors = _decode(paths, progress)
-    found.errors += errors
     if isinstance(known, TrainingSet):
-        found.notes.append(f"{known.title}: {len(paths)} of {known.total} photographs are here")
-        for same in _twins(decoded):
-            found.warnings.append(f"{same} have the same pixels; one is enough")
+        warnings = [f"{same} have the same pixels; one is enough" for same in _twins(decoded)]
+        notes = [f"{known.title}: {len(paths)} of {known.total} photographs are here"]
     else:
-        _check_pairs(known, pairs, folder, decoded, found)
-    available = len(paths) if isinstance(known, TrainingSet) else len(pairs)
-    if available > known.total:
-        found.errors.append(f"{available} are here, but the set has {known.total}; something else lies in its folder")
-    for root in data_roots():
+        errors += _spoilt_pairs(known, here, folder, decoded)
+        warnings = _doubtful_pairs(known, here, decoded)
+        notes = [f"{known.label(len(here))}: {len(here)} pairs, {len(decoded) or 2 * len(here)} images decoded"]
+        if not errors and len(here) == known.total and known.pixels:
+            if sets.fingerprint(x for p in here for x in (p.hr(), *p.refs())) != known.pixels:
+                errors.append(f"{folder}: other pixels than {known.title} is known by; move it away, then fetch again")
+    if len(here) > known.total:
+        errors.append(f"{len(here)} are here, but the set has {known.total}; something else lies in its folder")
+    for root in sets.data_roots():
         noted = {root / p: pixels for one in read_record(root).values() for p, pixels in one["pixels"].items()}
         changed = [p for p, (_, m) in decoded.items() if noted.get(p, m.pixels) != m.pixels]
-        found.errors += [f"{p}: is not what was fetched; delete it, then fetch again" for p in changed]
+        errors += [f"{p}: is not what was fetched; delete it, then fetch again" for p in changed]
     training = [(str(p), m) for p, (_, m) in decoded.items()]
     if isinstance(known, DataSet) and known.for_evaluation:
         training = _training_marks(progress)
     evaluation = evaluation_marks(progress=progress)
     leaked = leaks(training, evaluation)
-    found.errors += [f"{line}; delete it from the training photographs" for line in leaked]
+    errors += [f"{line}; delete it from the training photographs" for line in leaked]
     if not leaked:
-        found.notes.append(
-            f"none of {len(training)} training photographs is one of {len(evaluation)} evaluation images"
-        )
-    return found
+        notes.append(f"none of {len(training)} training photographs is one of {len(evaluation)} evaluation images")
+    return Findings(errors, warnings, notes)
 
 
 def _decode(paths: list[Path], progress: bool) -> tuple[Decoded, list[str]]:
@@ -103,7 +85,7 @@ def _decode(paths: list[Path], progress: bool) -> tuple[Decoded, list[str]]:
             continue
         decoded[path] = image.shape[1::-1], mark(image)
         if min(image.shape[:2]) < SMALLEST:
-            errors.append(f"{path}: {image.shape[1]}×{image.shape[0]} is less than {SMALLEST} in a side; replace it")
+            errors.append(f"{path}: {_by(image.shape[1::-1])} is less than {SMALLEST} in a side; replace it")
     return decoded, errors
 
 
@@ -115,55 +97,53 @@ def _twins(decoded: Decoded) -> Iterator[str]:
     return (" and ".join(paths) for paths in by_pixels.values() if len(paths) > 1)
 
 
-def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded: Decoded, found: Findings) -> None:
-    for name, files in sorted(grouped(folder, known.layout).items()) if folder else ():
+def _spoilt_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded: Decoded) -> Iterator[str]:
+    """The errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice."""
+    for name, files in sorted(sets.grouped(folder, known.layout).items()) if folder else ():
+        there = ", ".join(p.relative_to(folder).as_posix() for p in files.values())
         for pattern in (p for place, p in enumerate(known.layout) if place not in files):
             lacking = folder / pattern.replace("*", name, 1).replace(".*", ".png")
-            there = ", ".join(p.relative_to(folder).as_posix() for p in files.values())
-            found.errors.append(f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others")
+            yield f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others"
     if known.views:
-        views = {view.name: view for pair in viewpairs.pairs_of(known.views) for view in pair}
-        strange = [path for path in decoded if path.parent == folder and path.name not in views]
-        found.errors += [f"{path}: is not of {known.title}, perhaps of another level; move it away" for path in strange]
-        available = [view for name, view in views.items() if folder / name in decoded]
-        for view in viewpairs.different(available, folder):
-            found.errors.append(f"{folder / view.name}: other pixels than listed; move it away, then fetch again")
-    for pair in pairs:
-        sources = [pair.hr_source, *(r for r in pair.ref_sources if not callable(r))]
-        if all(s in decoded for s in sources if isinstance(s, Path)):  # else a damaged one has been named
-            facts = [decoded[s] if isinstance(s, Path) else (s.shape[1::-1], mark(s)) for s in sources]
-            _check_pair(known, pair.name, sources, facts, found)
-    inputs = {p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}
-    for same in _twins(inputs):
-        found.errors.append(f"{same} have the same pixels and would count twice; delete all but one")
-    whole = not found.errors and len(pairs) == known.total
-    if whole and known.pixels and fingerprint(x for p in pairs for x in (p.hr(), *p.refs())) != known.pixels:
-        found.errors.append(
-            f"{folder}: has other pixels than {known.title} is known by; move it away, then fetch again"
-        )
-    images = len(decoded) or 2 * len(pairs)
-    found.notes.append(f"{known.label(len(pairs))}: {len(pairs)} pairs, {images} images decoded")
-    without = sum(not p.ref_sources for p in pairs)
-    if without:
-        found.warnings.append(f"{without} of {len(pairs)} have no reference: bicubic and SISR models only")
+        views = {view.name: view for pair in sets.view_pairs(known.views) for view in pair}
+        for path in (p for p in decoded if p.parent == folder and p.name not in views):
+            yield f"{path}: is not of {known.title}, perhaps of another level; move it away"
+        for view in different([v for v in views.values() if folder / v.name in decoded], folder):
+            yield f"{folder / view.name}: other pixels than listed; move it away, then fetch again"
+    for pair, sources, sizes, pixels in _readable(pairs, decoded):
+        if len(set(pixels)) < len(pixels):
+            same = " and ".join(str(s) for s, p in zip(sources, pixels) if pixels.count(p) > 1)
+            yield f"{same} are of one pair and have the same pixels; get them again"
+        for source, size, (least, most) in zip(sources, sizes, known.sides):
+            if min(size) < least or max(size) > most:
+                yield f"{source}: is {_by(size)}, expected {most}×{most}; get it again"
+        if known.reference == "right view" and len(set(sizes)) > 1:
+            first, left, right = (sources[0] if folder else pair.name), *map(_by, sizes)
+            yield f"{first}: left is {left}, right {right}; they must be of one size, get them again"
+    for same in _twins({p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}):
+        yield f"{same} have the same pixels and would count twice; delete all but one"
 
 
-def _check_pair(known: DataSet, name: str, sources: list, facts: list, found: Findings) -> None:
-    sizes, pixels = [size for size, _ in facts], [m.pixels for _, m in facts]
-    first = sources[0] if isinstance(sources[0], Path) else name
-    if len(set(pixels)) < len(pixels):
-        same = " and ".join(str(s) for s, p in zip(sources, pixels) if pixels.count(p) > 1)
-        found.errors.append(f"{same} are of one pair and have the same pixels; get them again")
-    for source, size, (least, most) in zip(sources, sizes, known.sides):
-        if min(size) < least or max(size) > most:
-            found.errors.append(f"{source}: is {_by(size)}, expected {most}×{most}; get it again")
+def _doubtful_pairs(known: DataSet, pairs: list[Pair], decoded: Decoded) -> list[str]:
+    """The warnings: views that look exchanged, and photographs without a reference."""
+    warnings = []
     if known.reference == "right view":
-        if len(set(sizes)) > 1:
-            found.errors.append(
-                f"{first}: left is {_by(sizes[0])}, right {_by(sizes[1])}; they must be of one size, get them again"
-            )
-        elif looks_swapped(*(as_rgb(s) for s in sources)):
-            found.warnings.append(f"{first}: left and right look swapped; compare them, and exchange their names if so")
+        alike = [sources for _, sources, sizes, _ in _readable(pairs, decoded) if len(set(sizes)) == 1]
+        swapped = [views[0] for views in alike if looks_swapped(*map(as_rgb, views))]
+        advice = "left and right look swapped; compare them, and exchange their names if so"
+        warnings = [f"{first}: {advice}" for first in swapped]
+    if without := sum(not p.ref_sources for p in pairs):
+        warnings.append(f"{without} of {len(pairs)} have no reference: bicubic and SISR models only")
+    return warnings
+
+
+def _readable(pairs: list[Pair], decoded: Decoded) -> Iterator[tuple[Pair, list, list[tuple[int, int]], list[str]]]:
+    """Pair, sources, their sizes and pixels' hashes, of those of which no file is damaged, which is told already."""
+    for pair in pairs:
+        sources = [s for s in (pair.hr_source, *pair.ref_sources) if not callable(s)]
+        if all(s in decoded for s in sources if isinstance(s, Path)):
+            facts = [decoded[s] if isinstance(s, Path) else (s.shape[1::-1], mark(s)) for s in sources]
+            yield pair, sources, [size for size, _ in facts], [m.pixels for _, m in facts]
 
 
 def _by(size: tuple[int, int]) -> str:
@@ -195,6 +175,6 @@ def _training_marks(progress: bool) -> list[tuple[str, Mark]]:
 
     Damaged ones are left out: checking the training set itself names them.
     """
-    paths = [p for root in data_roots() for part in ("train", "CUFED") for p in image_files(root / part)]
-    marks = [(f"embedded {name}", mark(image)) for name, image in embedded_photographs().items()]
+    paths = [p for root in sets.data_roots() for part in ("train", "CUFED") for p in sets.image_files(root / part)]
+    marks = [(f"embedded {name}", mark(image)) for name, image in sets.embedded_photographs().items()]
     return marks + [(str(p), m) for p, (_, m) in _decode(paths, progress)[0].items()]

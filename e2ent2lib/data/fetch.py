@@ -4,29 +4,37 @@ Only public repositories are fetched from, each at one commit. They are mirrors,
 hold a part of a set only. Nothing that is there already is overwritten.
 """
 
+import hashlib
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
+import numpy as np
 import PIL
 import pooch
 import requests
+from jaxtyping import UInt8
+from PIL import Image
 from tqdm.auto import tqdm
 
-from e2ent2lib.data import viewpairs
-from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, DataSet, Listed, Mirror, data_roots, fingerprint, names_of
+from e2ent2lib.data import pairs as sets
+from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, Listed, Mirror, View, data_roots, fingerprint, names_of
 from e2ent2lib.data.unpack import unpack
-from e2ent2lib.photos.images import read_image
+from e2ent2lib.photos.images import as_rgb, read_image
 from e2ent2lib.runs.files import file_sha256, whole_file
 
 GITHUB = "https://github.com"
 RECORD = "fetched.json"
 LARGEST = 6 * 2**30
 """Bytes of a download."""
+LONGEST, LONGEST_REFERENCE = 512, 1024
+"""Pixels of the longest side of an input of ViewPairs, and of a reference."""
 
 
 def data_home() -> Path:
@@ -50,90 +58,40 @@ def fetch(name: str, *, progress: bool = True, timeout: float = 30.0, retries: i
     names, lines, problems = names_of(name), [], []
     if not names:
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join([*DATASETS, *TRAINING_SETS])}")
-    for one in names:
-        known = DATASETS.get(one) or TRAINING_SETS[one]
-        if isinstance(known, DataSet) and known.views:
-            lines += _fetch_views(known, data_home(), problems, progress, timeout, retries)
-        else:
-            lines += _fetch_set(known, progress, timeout, retries)
+    for known in (DATASETS.get(one) or TRAINING_SETS[one] for one in names):
+        if not (known.mirrors or known.by_hand or known.views):
+            lines.append(f"{known.title}: {known.steps}")
+            continue
+        lines.append(f"{known.title}: {known.terms}; please cite {known.citation}.")
+        if known.views:
+            get = partial(download, sha256=None, progress=False, timeout=timeout, retries=retries)
+            lines.append(_fetch_views(known, data_home(), problems, get, progress))
+        for mirror in known.mirrors:
+            lines.append(f"From {mirror.repository} at {mirror.commit} on GitHub, a mirror, not the owners' own page.")
+            get = partial(download, sha256=mirror.sha256, progress=progress, timeout=timeout, retries=retries)
+            lines += _fetch_mirror(known.name, mirror, data_home(), get)
+        lines += [x for x in (known.part, known.by_hand.format(place=data_roots()[-1] / known.folder)) if x]
     if problems:
-        raise ValueError(
-            f"{len(problems)} problem(s) with {name}; what is sound is in place:\n  " + "\n  ".join(problems)
-        )
+        raise ValueError(f"{len(problems)} problem(s); what is sound is in place:\n  " + "\n  ".join(problems))
     return lines + [f"Then e2ent2 data check {name} verifies what is there."]
 
 
-def _fetch_set(known: Listed, progress: bool, timeout: float, retries: int) -> list[str]:
-    if not known.mirrors and not known.by_hand:
-        return [f"{known.title}: {known.steps}"]
-    lines = [f"{known.title}: {known.terms}; please cite {known.citation}."]
-    for mirror in known.mirrors:
-        lines.append(f"From {mirror.repository} at {mirror.commit} on GitHub, a mirror, not the owners' own page.")
-        lines += _fetch_mirror(known.name, mirror, data_home(), progress, timeout, retries)
-    return lines + [x for x in (known.part, known.by_hand.format(place=data_roots()[-1] / known.folder)) if x]
-
-
-def _fetch_views(
-    known: DataSet, home: Path, problems: list[str], progress: bool, timeout: float, retries: int
-) -> list[str]:
-    """Build the pairs that are not here, each from two files of a repository; what goes wrong is added to ``problems``.
-
-    A pair is moved in whole. One with other pixels than listed is kept apart, in ViewPairs/apart.
-    """
-    folder, apart, failed = home / known.folder, home / "ViewPairs" / "apart" / known.views, set()
-    pairs = viewpairs.pairs_of(known.views)
-    for pair in tqdm(pairs, desc=known.title, unit="pair", disable=not progress or None, leave=False):
-        missing = [view for view in pair if not os.path.lexists(folder / view.name)]
-        if not missing or pair[0].repository in failed:
-            continue
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home) as work:
-            made, sources = Path(work) / "made", []
-            try:
-                for view in pair:
-                    url = f"{GITHUB}/{view.repository}/raw/{view.commit}/{quote(view.path)}"
-                    source = Path(work) / f"source_{view.name}"
-                    sources.append(download(url, source, None, False, timeout, retries))
-                different = viewpairs.build(pair, sources, made)
-            except (Refused, ValueError) as error:
-                problems.append(f"{known.folder}/{pair[0].name}: {error}")
-            except ConnectionError as error:  # the other repositories may answer
-                problems.append(f"{known.folder}/{pair[0].name} and all else of {pair[0].repository}: {error}")
-                failed.add(pair[0].repository)
-            else:
-                for view in different:
-                    apart.mkdir(parents=True, exist_ok=True)
-                    os.replace(made / view.name, apart / view.name)
-                    problems.append(
-                        f"{known.folder}/{view.name}: other pixels than listed, from {view.repository} with Pillow "
-                        f"{PIL.__version__}; kept apart as {apart / view.name}"
-                    )
-                if not different:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    move_in(made, folder, [view.name for view in missing])
-    return [
-        f"{known.title}: {known.terms}; please cite {known.citation}.",
-        f"{len(known.lister())} of {len(pairs)} pairs are in {folder}, from mirrors, not the owners' own pages.",
-    ]
-
-
-def _fetch_mirror(name: str, mirror: Mirror, home: Path, progress: bool, timeout: float, retries: int) -> list[str]:
+def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Path], Path]) -> list[str]:
     key = f"{mirror.repository}@{mirror.commit}"
     url = f"{GITHUB}/{mirror.repository}/archive/{mirror.commit}.tar.gz"
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home) as folder:  # the same disk: moving is renaming
         file, unpacked = f"{mirror.repository.replace('/', '-')}-{mirror.commit}.tar.gz", Path(folder) / "unpacked"
-        archive = download(url, Path(folder) / file, mirror.sha256, progress, timeout, retries)
+        archive = get(url, Path(folder) / file)
         paths = unpack(archive, unpacked, mirror.place)
         if not paths:
             raise ValueError(f"{mirror.repository} at {mirror.commit} holds none of the files expected of {name}")
-        now = {
-            "archive": file_sha256(archive),
-            "pixels": {path: fingerprint([read_image(unpacked / path)]) for path in paths},
-        }
-        said = compare_record(home, key, now)
+        pixels = {path: fingerprint([read_image(unpacked / path)]) for path in paths}
+        now = {"archive": file_sha256(archive), "pixels": pixels}
+        compared = compare_record(home, key, now)
         new = move_in(unpacked, home, paths)
     with whole_file(home / RECORD) as temporary:
         temporary.write_text(json.dumps(read_record(home) | {key: now}, indent=1) + "\n", encoding="utf-8")
-    return [said, f"{len(paths)} files, {len(new)} of them new, below {home}."]
+    return [compared, f"{len(paths)} files, {len(new)} of them new, below {home}."]
 
 
 def move_in(source: Path, home: Path, paths: list[str]) -> list[str]:
@@ -209,14 +167,7 @@ def download(url: str, path: Path, sha256: str | None, progress: bool, timeout: 
                 raise Refused(f"{url}: the server sends elsewhere without end, or to no web address") from error
 
     pooch.get_logger().setLevel("WARNING")
-    shelf = pooch.create(
-        path=path.parent,
-        base_url="",
-        registry={path.name: sha256},
-        urls={path.name: url},
-        retry_if_failed=retries,
-        env=None,
-    )
+    shelf = pooch.Pooch(path.parent, "", {path.name: sha256}, {path.name: url}, retry_if_failed=retries)
     try:
         return Path(shelf.fetch(path.name, downloader=downloader))
     except requests.RequestException as error:
@@ -235,3 +186,81 @@ class _AtMost:
         if self.file.tell() + len(block) > LARGEST:
             raise Refused(f"{self.url}: sends more than {LARGEST:,} bytes")
         self.file.write(block)
+
+
+# ---- ViewPairs ----
+
+
+def _fetch_views(known: Listed, home: Path, problems: list[str], get: Callable[[str, Path], Path], bar: bool) -> str:
+    """Build the pairs that are not here, each from two files of a repository; what goes wrong is added to ``problems``.
+
+    A pair is moved in whole. One with other pixels than listed is kept apart, in ViewPairs/apart.
+    """
+    folder, apart, failed = home / known.folder, home / "ViewPairs" / "apart" / known.views, set()
+    pairs = sets.view_pairs(known.views)
+    for pair in tqdm(pairs, desc=known.title, unit="pair", disable=not bar or None, leave=False):
+        missing, repository = [v.name for v in pair if not os.path.lexists(folder / v.name)], pair[0].repository
+        if not missing or repository in failed:
+            continue
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home) as work:
+            built = Path(work) / "built"
+            try:
+                urls = [f"{GITHUB}/{v.repository}/raw/{v.commit}/{quote(v.path)}" for v in pair]
+                strange = build(pair, [get(url, Path(work) / v.name) for url, v in zip(urls, pair)], built)
+            except (Refused, ValueError) as error:
+                problems.append(f"{known.folder}/{pair[0].name}: {error}")
+            except ConnectionError as error:  # the other repositories may answer
+                problems.append(f"{known.folder}/{pair[0].name} and all else of {repository}: {error}")
+                failed.add(repository)
+            else:
+                for view in strange:
+                    apart.mkdir(parents=True, exist_ok=True)
+                    os.replace(built / view.name, apart / view.name)
+                    problems.append(
+                        f"{known.folder}/{view.name}: other pixels than listed, from {repository} with Pillow "
+                        f"{PIL.__version__}; kept apart as {apart / view.name}"
+                    )
+                if not strange:
+                    move_in(built, folder, missing)
+    return f"{len(known.lister())} of {len(pairs)} pairs are in {folder}, from mirrors, not the owners' own pages."
+
+
+def pixel_hash(image: UInt8[np.ndarray, "h w 3"]) -> str:
+    """The first 16 hex digits of the decoded pixels' SHA-256."""
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
+
+
+def reduced(photographs: list[Image.Image]) -> Iterator[list[UInt8[np.ndarray, "h w 3"]]]:
+    """The pictures of a pair made from its upright photographs, input first; nothing is enlarged.
+
+    One factor brings the input's longest side to 512; a reference that is still over 1024 is reduced to that. Both are
+    cut at the right and bottom to multiples of 4. Sizes are rounded, then, should that not be it, rounded down.
+    """
+    whole = min(1.0, LONGEST / max(photographs[0].size))
+    factors = whole, min(whole, LONGEST_REFERENCE / max(photographs[1].size))
+    for rounding in (round, int):
+        pictures = []
+        for photograph, factor in zip(photographs, factors):
+            size = tuple(max(1, rounding(n * factor)) for n in photograph.size)
+            small = np.array(photograph.resize(size, Image.Resampling.LANCZOS))
+            pictures.append(small[: len(small) // 4 * 4, : small.shape[1] // 4 * 4])
+        yield pictures
+
+
+def build(pair: tuple[View, View], sources: list[Path], folder: Path) -> list[View]:
+    """Make the two files of a pair in ``folder`` from the mirror's; returns which have other pixels than listed.
+
+    Raises ValueError for a source that is no photograph.
+    """
+    known = [view.pixels for view in pair]
+    made = list(reduced([Image.fromarray(as_rgb(source)) for source in sources]))
+    pictures = next((p for p in made if [pixel_hash(x) for x in p] == known), made[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for view, picture in zip(pair, pictures):
+        Image.fromarray(picture).save(folder / view.name, lossless=True)
+    return different(pair, folder)
+
+
+def different(views: Iterable[View], folder: Path) -> list[View]:
+    """The views whose file in ``folder`` has other pixels than listed. Raises as ``read_image`` does."""
+    return [view for view in views if pixel_hash(read_image(folder / view.name)) != view.pixels]

@@ -3,8 +3,14 @@
 ``sets.toml`` lists them. Photographs are read when asked for; degradation is ``images.downscale``'s. Data sets are
 looked for in ``data/`` of the project, then in the folder that the variable ``E2ENT2_DATA`` names. Only "motorcycle"
 needs neither: it is the stereo pair inside scikit-image's wheel.
+
+ViewPairs, two photographs of one thing in three levels, has a line for each pair in ``viewpairs.csv``: where its
+photographs come from, and what their decoded pixels are known by. Level 1 shares most: "coverage" is the share of a
+16×16 grid over the input that holds geometrically verified matches (SIFT and MAGSAC at 800 pixels), at least 0.25 at
+level 1, at least 0.08 with 25 matches at level 2, less at level 3.
 """
 
+import csv
 import hashlib
 import os
 import re
@@ -15,11 +21,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
+from tabulate import tabulate
 
-from e2ent2lib.data import viewpairs
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, resize
 from e2ent2lib.photos.photograph import EXTENSIONS, Picture
 from e2ent2lib.runs.provenance import ROOT
@@ -89,16 +96,21 @@ class Listed:
     part: str = ""
     by_hand: str = ""
     mirrors: tuple[Mirror, ...] = ()
+    views: str | None = None
+    """The level of ViewPairs that it is."""
+
+    def here(self) -> Path | None:
+        """Its folder, if that exists."""
+        return data_folder(self.folder) if self.folder else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet(Listed):
     """A folder of training photographs below ``train/`` of the data folder."""
 
-    def paths(self) -> list[Path]:
+    def lister(self) -> list[Path]:
         """The photographs that are here, sorted."""
-        folder = data_folder(self.folder)
-        return image_files(folder) if folder else []
+        return image_files(self.here()) if self.here() else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +123,6 @@ class DataSet(Listed):
     sides: tuple[tuple[int, int], ...] = ()
     pixels: str | None = None
     """``fingerprint`` of the whole set, pair by pair, where it is known."""
-    views: str | None = None
-    """The level of ``viewpairs.csv`` that lists its photographs."""
     reference: str
     """Which reference a pair has, as the protocol of a result names it."""
     choices: dict[str, str] | None = None
@@ -185,22 +195,28 @@ def grouped(folder: Path, layout: tuple[str, ...]) -> dict[str, dict[int, Path]]
     return groups
 
 
-def _laid_out(folder: str, layout: tuple[str, ...], leave_out: str | None = None, level: int | str = 1) -> list[Pair]:
-    """The pairs that have a reference of that level, or with "all" of each: a score must be of the level it names."""
+def _laid_out(
+    folder: str,
+    layout: tuple[str, ...],
+    *,
+    leave_out: str | None = None,
+    views: str | None = None,
+    level: int | str = 1,
+) -> list[Pair]:
+    """The pairs that have a reference of that level, or with "all" of each: a score must be of the level it names.
+
+    Of a level of ViewPairs the files of another one do not count.
+    """
     root = data_folder(folder)
     wanted = range(1, len(layout)) if level == "all" else [level]
+    listed = {view.name for pair in view_pairs(views) for view in pair} if views else None
     pairs = []
     for name, files in grouped(root, layout).items() if root else ():
-        if {0, *wanted} <= files.keys() and not (leave_out and name.startswith(leave_out)):
+        strange = (leave_out and name.startswith(leave_out)) or (listed and files[min(files)].name not in listed)
+        if {0, *wanted} <= files.keys() and not strange:
             places = sorted(files)[1:] if level in (1, "all") else wanted
             pairs.append(Pair(files[0].stem, files[0], tuple(files[n] for n in places)))
     return sorted(pairs, key=lambda pair: pair.name)
-
-
-def _listed_views(folder: str, layout: tuple[str, ...], level: str) -> list[Pair]:
-    """The pairs that are here and are of the level: the files of another one do not count."""
-    names = {view.name for view, _ in viewpairs.pairs_of(level)}
-    return [pair for pair in _laid_out(folder, layout) if pair.hr_source.name in names]
 
 
 def _motorcycle() -> list[Pair]:
@@ -233,16 +249,11 @@ def _sunhays(reference: str = "first", seed: int = 0) -> list[Pair]:
 
 
 def _urban100(reference: str = "input", seed: int = 0) -> list[Pair]:
-    make = {"input": _own_input, "mirrored": _mirrored}[reference]
-    return [Pair(hr.stem, hr, (partial(make, hr),)) for hr in _numbered(data_folder("Urban100"))]
+    def ref(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+        hr = as_rgb(path)
+        return hr[:, ::-1] if reference == "mirrored" else downscale(crop_to_multiple(hr))
 
-
-def _own_input(hr: Path) -> UInt8[np.ndarray, "h w 3"]:
-    return downscale(crop_to_multiple(as_rgb(hr)))
-
-
-def _mirrored(hr: Path) -> UInt8[np.ndarray, "h w 3"]:
-    return as_rgb(hr)[:, ::-1]
+    return [Pair(path.stem, path, (partial(ref, path),)) for path in _numbered(data_folder("Urban100"))]
 
 
 def _views() -> list[Pair]:
@@ -268,27 +279,20 @@ _LOADERS = {"motorcycle": _motorcycle, "sunhays": _sunhays, "urban100": _urban10
 _PUT = "put its files into data/{0} or into {0} of the folder that E2ENT2_DATA names (data/README.md)"
 
 
-def _facts(name: str, record: dict, steps: str) -> dict:
-    """The record of ``sets.toml`` as fields of ``Listed``."""
+def _listed(kind: type[Listed], name: str, record: dict, steps: str) -> Listed:
+    """The record of ``sets.toml`` as a data set or a training set."""
     facts = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
     facts["steps"] = record.get("steps", steps).format(name=name, put=_PUT.format(record.get("folder")))
-    return facts | {"name": name, "mirrors": tuple(Mirror(**m) for m in record.get("mirrors", ()))}
+    facts |= {"name": name, "mirrors": tuple(Mirror(**m) for m in record.get("mirrors", ()))}
+    if kind is DataSet:
+        options = {key: facts.get(key) for key in ("folder", "layout", "leave_out", "views")}
+        facts["lister"] = partial(_laid_out, **options) if "layout" in facts else _LOADERS[name]
+    return kind(**facts)
 
 
-def _pairs_of(name: str, record: dict) -> DataSet:
-    facts = _facts(name, record, "{put}")
-    if "layout" not in facts:
-        return DataSet(**facts, lister=_LOADERS[name])
-    if "views" in facts:
-        return DataSet(**facts, lister=partial(_listed_views, facts["folder"], facts["layout"], facts["views"]))
-    return DataSet(**facts, lister=partial(_laid_out, facts["folder"], facts["layout"], facts.get("leave_out")))
-
-
-DATASETS = {name: _pairs_of(name, record) for name, record in _LISTED["pairs"].items()}
-TRAINING_SETS = {
-    name: TrainingSet(**_facts(name, record, "e2ent2 data fetch {name}, or {put}"))
-    for name, record in _LISTED["photographs"].items()
-}
+DATASETS = {name: _listed(DataSet, name, record, "{put}") for name, record in _LISTED["pairs"].items()}
+_FETCH = "e2ent2 data fetch {name}, or {put}"
+TRAINING_SETS = {name: _listed(TrainingSet, name, record, _FETCH) for name, record in _LISTED["photographs"].items()}
 EVALUATION_FOLDERS = (
     *(n for d in DATASETS.values() if d.for_evaluation and d.folder for n in (Path(d.folder).parts[0], *d.other_names)),
     *("KITTI", "KITTI2015"),
@@ -302,15 +306,13 @@ def names_of(name: str) -> list[str]:
     return [name] if name in names else [n for n in names if re.fullmatch(rf"{re.escape(name)}-\d", n)]
 
 
-def dataset(
-    name: str | os.PathLike, *, level: int | str | None = None, reference: str | None = None, seed: int = 0
-) -> DataSet:
+def dataset(name: str | os.PathLike, *, reference: str | None = None, seed: int = 0) -> DataSet:
     """The data set of that name, or a folder of own pairs: input/ and ref/ with the same stems, or NAME_L and NAME_R.
 
-    ``level`` (CUFED5) is a similarity level, 1 to 5, or "all" for groups that have all five; by default level 1 comes
-    first. ``reference``: Sun Hays "first" by file name or "random" with ``seed``; Urban100 "input", the LR input itself
-    as in TTSR, or "mirrored", the mirrored ground truth; any set "unrelated", as ``unrelated`` gives it. A choice that
-    is not the usual one is named in the label.
+    ``reference``: of any set "level 1", the usual one, or "unrelated", as ``unrelated`` gives it; CUFED5 "level 2" to
+    "level 5", or "all levels" for groups that have all five; Sun Hays "first" by file name or "random" with ``seed``;
+    Urban100 "input", the LR input itself as in TTSR, or "mirrored", the mirrored ground truth. A choice that is not
+    the usual one is named in the label.
     Raises ValueError for a name or a choice that does not exist.
     """
     name = str(name)
@@ -320,22 +322,22 @@ def dataset(
         chosen = _folder_dataset(Path(name).resolve())
     else:
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(DATASETS)}, or a folder of pairs")
-    if level is not None:
-        if name not in DATASETS or level not in (*range(1, len(chosen.layout)), "all") or len(chosen.layout) < 3:
-            raise ValueError(f"{name} has no reference level {level!r}; cufed5 has 1 to 5 and 'all'")
-        said = "all levels" if level == "all" else f"level {level}"  # as Protocol.reference says it
-        lister = partial(_laid_out, chosen.folder, chosen.layout, level=level)
-        return replace(chosen, lister=lister, reference=said, usual=level == 1)
+    if reference in (None, "level 1"):
+        return chosen
     if reference == UNRELATED:
         return replace(chosen, lister=lambda: unrelated(chosen.lister()), reference=UNRELATED, usual=False)
-    if reference is not None:
-        if reference not in (chosen.choices or {}):
-            known = "; ".join(f"{d.name}: {', '.join(d.choices)}" for d in DATASETS.values() if d.choices)
-            raise ValueError(f"{name} has no references {reference!r} to choose; there are {known}")
-        said = chosen.choices[reference].format(seed)
-        lister = partial(_LOADERS[name], reference, seed)
-        return replace(chosen, lister=lister, reference=said, usual=said == chosen.reference)
-    return chosen
+    levels = {f"level {n}": n for n in range(2, len(chosen.layout))}
+    levels |= {"all levels": "all"} if levels else {}
+    if reference in levels:
+        lister = partial(_laid_out, chosen.folder, chosen.layout, level=levels[reference])
+        return replace(chosen, lister=lister, reference=reference, usual=False)
+    if reference not in (chosen.choices or {}):
+        known = "; ".join(f"{d.name}: {', '.join(d.choices)}" for d in DATASETS.values() if d.choices)
+        known = f"cufed5: level 1 to level 5, all levels; {known}"
+        raise ValueError(f"{name} has no references {reference!r} to choose; there are {known}")
+    named = chosen.choices[reference].format(seed)
+    lister = partial(_LOADERS[name], reference, seed)
+    return replace(chosen, lister=lister, reference=named, usual=named == chosen.reference)
 
 
 def unrelated(pairs: list[Pair]) -> list[Pair]:
@@ -380,3 +382,48 @@ def fingerprint(images: Iterable[UInt8[np.ndarray, "h w 3"]]) -> str:
         digest.update(repr(image.shape).encode())
         digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()
+
+
+class View(NamedTuple):
+    """One photograph of a pair of ViewPairs, as ``viewpairs.csv`` says."""
+
+    name: str
+    """Of its file below ViewPairs/LEVEL: NAME_0.webp is the input, NAME_1.webp the reference."""
+    repository: str
+    commit: str
+    path: str
+    """In the repository."""
+    pixels: str
+    """The first 16 hex digits of the SHA-256 of the decoded pixels."""
+    look: int
+    """The perceptual hash, as ``training.Mark`` has it."""
+
+
+@lru_cache
+def view_pairs(level: str) -> list[tuple[View, View]]:
+    """(input, reference) of each pair of a level, "1" to "3"."""
+    with open(Path(__file__).with_name("viewpairs.csv"), encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["level"] == level]
+
+    def view(row: dict[str, str], place: int, which: str) -> View:
+        pixels, look = row[f"{which}_pixels"], int(row[f"{which}_look"], 16)
+        return View(f"{row['name']}_{place}.webp", row["repository"], row["commit"], row[which], pixels, look)
+
+    return [(view(row, 0, "input"), view(row, 1, "reference")) for row in rows]
+
+
+def overview() -> str:
+    """The table of ``e2ent2 data list``: what each set is, and whether it is here, whole, in part or absent."""
+    rows = []
+    for d in (*DATASETS.values(), *TRAINING_SETS.values()):
+        size = f"{d.total:,} {'pairs' if isinstance(d, DataSet) else 'photographs'}"
+        rows.append((d.name, state(len(d.lister()), d.total), size, d.what, d.terms, d.citation, d.origin))
+    heads = ("name", "here", "size", "what", "terms", "cite", "from")
+    return tabulate(rows, heads, tablefmt="simple_grid", maxcolwidths=[None, 22, 18, 34, 22, 20, 18])
+
+
+def state(available: int, total: int) -> str:
+    """The words "whole", "partial, n of N" or "absent"."""
+    if not available:
+        return "absent"
+    return "whole" if available == total else f"partial, {available:,} of {total:,}"

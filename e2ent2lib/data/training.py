@@ -1,21 +1,22 @@
-"""Photographs to train on, and the crop-twice pairs (4.1) cut from them. Notebook 01."""
+"""Photographs to train on, none of an evaluation set, and the crop-twice pairs (4.1) cut from them. Notebook 01."""
 
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Box, Crops, crop_beside, crop_near, crop_twice
-from e2ent2lib.data.leaks import Mark, evaluation_marks, leaks, mark
-from e2ent2lib.data.pairs import EVALUATION_FOLDERS, VALIDATION_SCENES, data_folder, embedded_photographs, photographs
+from e2ent2lib.data import pairs as sets
 from e2ent2lib.photos.images import as_rgb, downscale, read_image, to_tensor
 
 
@@ -110,11 +111,16 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
     name, by their pixels, or by their look.
     """
     if str(source) == "embedded":
-        named = dict(embedded_photographs())
+        named = dict(sets.embedded_photographs())
     else:
-        folder = Path(source) if Path(source).is_dir() else data_folder(str(source)) or Path(source)
-        named = {p.relative_to(folder).as_posix(): p for p in photographs(folder)}
-        _refuse_evaluation_sets(named.values())
+        folder = Path(source) if Path(source).is_dir() else sets.data_folder(str(source)) or Path(source)
+        named = {p.relative_to(folder).as_posix(): p for p in sets.photographs(folder)}
+        for path in named.values():
+            parts = {part.upper() for part in path.resolve().parts}
+            if forbidden := [name for name in sets.EVALUATION_FOLDERS if name.upper() in parts]:
+                raise ValueError(
+                    f"{path}: {forbidden[0]} is for evaluation, a model trained on it could not be measured"
+                )
     usable, marks, pixel_count = {}, [], 0
     for name, image in tqdm(named.items(), desc="reading photographs", disable=not progress, leave=False):
         pixels = as_rgb(image, name)
@@ -122,7 +128,9 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
             usable[name] = pixels if profile.cache else image
             pixel_count += pixels.size // 3
             marks.append(mark(pixels))
-    _refuse_leaks(zip(usable, marks), progress)
+    if leaked := leaks(zip(usable, marks), evaluation_marks(progress=progress)):
+        shown = "\n  ".join(leaked[:10] + [f"and {len(leaked) - 10} more"] * (len(leaked) > 10))
+        raise ValueError(f"a model trained on these could not be measured; move them elsewhere:\n  {shown}")
     held = held_out(list(usable))
     names = [name for name in usable if name not in held]
     train = [usable[name] for name in names]
@@ -141,25 +149,86 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
     return TrainingImages(train, [usable[n] for n in sorted(held)] or train, facts, scenes)
 
 
-def _refuse_evaluation_sets(paths: Iterable[Path]) -> None:
-    for path in paths:
-        parts = {part.upper() for part in path.resolve().parts}
-        forbidden = [name for name in EVALUATION_FOLDERS if name.upper() in parts]
-        if forbidden:
-            raise ValueError(f"{path}: {forbidden[0]} is for evaluation, a model trained on it could not be measured")
-
-
-def _refuse_leaks(training: Iterable[tuple[str, Mark]], progress: bool) -> None:
-    leaked = leaks(training, evaluation_marks(progress=progress))
-    if leaked:
-        shown = "\n  ".join(leaked[:10] + [f"and {len(leaked) - 10} more"] * (len(leaked) > 10))
-        raise ValueError(f"a model trained on these could not be measured; move them elsewhere:\n  {shown}")
-
-
 def held_out(names: Sequence[str]) -> set[str]:
     """The names kept for validation, as ``training_images`` says."""
     folders = Counter(os.path.dirname(name) for name in names)
     large = [name for name in names if folders[os.path.dirname(name)] >= 50]
-    scenes = {n for n in names if os.path.basename(os.path.dirname(n)) in VALIDATION_SCENES}
+    scenes = {n for n in names if os.path.basename(os.path.dirname(n)) in sets.VALIDATION_SCENES}
     one_in_20 = {n for n in large if hashlib.sha256(n.encode()).digest()[0] < 13}
     return {n for n in names if n == "chelsea"} | scenes | one_in_20
+
+
+# ---- training photographs that are also in an evaluation set ----
+
+# Bits of 64 that may differ. Saving as JPEG or halving the size moves at most 4 on photographs, and the nearest of 634
+# training photographs is 14 from CUFED5's, Flickr1024's and Middlebury's that were looked at.
+NEAR = 4
+
+
+class Mark(NamedTuple):
+    """What a picture is recognised by."""
+
+    pixels: str
+    look: int
+
+
+def mark(image: UInt8[np.ndarray, "h w 3"]) -> Mark:
+    """SHA-256 of the decoded pixels, and the perceptual hash (phash, 64 bits) as a number."""
+    import imagehash  # it loads scipy and PyWavelets, which only this needs
+
+    return Mark(sets.fingerprint([image]), int(str(imagehash.phash(Image.fromarray(image))), 16))
+
+
+def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
+    """The marks of all pictures of evaluation sets that are here, each with its name; what cannot be read is left out.
+
+    The whole of KITTI has no loader, but every folder of that name counts. Those of ViewPairs are known from its list.
+    """
+    marks = {}
+    for data in (data for data in sets.DATASETS.values() if data.views):
+        views = [view for pair in sets.view_pairs(data.views) for view in pair]
+        marks |= {Mark(view.pixels, view.look): f"{data.title}: {view.name}" for view in views}
+    pictures = list(_evaluation())
+    for name, picture in tqdm(pictures, desc="hashing evaluation sets", disable=not progress or None, leave=False):
+        try:
+            marks.setdefault(_marked(picture), name)
+        except (OSError, ValueError):  # `e2ent2 data check` says which file is damaged; it cannot leak
+            continue
+    return marks
+
+
+def _evaluation() -> Iterator[tuple[str, object]]:
+    listed = [known for known in sets.DATASETS.values() if known.for_evaluation and not known.views]
+    for title, pair in ((known.title, pair) for known in listed for pair in known.lister()):
+        yield f"{title}: {pair.name}", pair.hr_source
+        yield from ((f"{title}: reference of {pair.name}", r) for r in pair.ref_sources if not callable(r))
+    for folder in (f for root in sets.data_roots() if root.is_dir() for f in root.iterdir() if f.is_dir()):
+        if folder.name.upper().startswith("KITTI"):
+            yield from ((f"KITTI: {p.relative_to(folder).as_posix()}", p) for p in sets.image_files(folder))
+
+
+def _marked(picture: object) -> Mark:
+    if isinstance(picture, np.ndarray):
+        return mark(picture)
+    status = os.stat(picture)
+    return _marked_file(Path(picture), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=100_000)
+def _marked_file(path: Path, changed: int, size: int) -> Mark:  # a file is hashed once, again only if it changes
+    return mark(as_rgb(path))
+
+
+def leaks(training: Iterable[tuple[str, Mark]], evaluation: dict[Mark, str]) -> list[str]:
+    """One line for each training photograph that equals, or looks like, a picture of an evaluation set."""
+    names = list(evaluation.values())
+    exact = {m.pixels: name for m, name in evaluation.items()}
+    looks = np.array([m.look for m in evaluation], np.uint64)
+    found = []
+    for name, one in training:
+        bits = np.bitwise_count(looks ^ np.uint64(one.look))
+        if one.pixels in exact:
+            found.append(f"{name} has the pixels of {exact[one.pixels]}")
+        elif len(bits) and bits.min() <= NEAR:
+            found.append(f"{name} looks like {names[int(bits.argmin())]} ({bits.min()} of 64 bits differ)")
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import UNRELATED, DataSet, Pair, dataset, fingerprint
+from e2ent2lib.data.pairs import Pair, dataset, fingerprint
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.measure.perceptual import perceptual_scores
 from e2ent2lib.models.network import Network
@@ -25,22 +25,9 @@ from e2ent2lib.systems import system_of
 from e2ent2lib.systems.bicubic import Bicubic
 
 SCORING = (
-    "config.py",
-    "matching.py",
-    "exact",
-    "models",
-    "systems",
-    "photos/images.py",
-    "photos/inference.py",
-    "photos/options.py",
-    "photos/photograph.py",
-    "photos/tiles.py",
-    "runs/checkpoints.py",
-    "data/pairs.py",
-    "data/viewpairs.py",
-    "measure/evaluate.py",
-    "measure/metrics.py",
-    "measure/perceptual.py",
+    *("config.py", "matching.py", "exact", "models", "systems", "runs/checkpoints.py", "data/pairs.py"),
+    *(f"photos/{name}.py" for name in ("images", "inference", "options", "photograph", "tiles")),
+    *(f"measure/{name}.py" for name in ("evaluate", "metrics", "perceptual")),
 )
 """The files and folders of the library that compute scores: a stored score is stale when one of these changed, and not
 when training, reports, explorers or the command line did."""
@@ -65,7 +52,7 @@ def evaluate(
     stereo method on other pairs, and a model trained with random VGG features.
     """
     profile = get_profile(profile).name
-    chosen = data_set(data, protocol)
+    chosen = dataset(data, reference=protocol.reference)
     if system_of(name).references == "stereo" and not chosen.stereo:
         raise ValueError(f"{name} takes rectified stereo pairs only; {chosen.title} has other references")
     model = load_model(name, profile, folder)
@@ -88,16 +75,6 @@ def evaluate(
     }
     bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
     return [shared | measure(model, pair, protocol, perceptual) for pair in bar]
-
-
-def data_set(name: str, protocol: Protocol) -> DataSet:
-    """The data set with the protocol's references. Raises ValueError if it has no such level."""
-    if protocol.reference == "level 1":
-        return dataset(name)
-    if protocol.reference == UNRELATED:
-        return dataset(name, reference=UNRELATED)
-    level = protocol.reference.removeprefix("level ")
-    return dataset(name, level="all" if level == "all levels" else int(level))
 
 
 def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False) -> dict:

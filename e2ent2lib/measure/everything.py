@@ -5,14 +5,16 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, dataset
-from e2ent2lib.measure.claims import perceptual_models
-from e2ent2lib.measure.evaluate import code_fingerprint, data_fingerprint, data_set, evaluate
+from e2ent2lib.measure.evaluate import code_fingerprint, data_fingerprint, evaluate
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
+from e2ent2lib.measure.verdicts import CLAIMS, SCORES, USUAL, Claim, Comparison
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import system_of
 
@@ -45,7 +47,7 @@ def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: P
     """Whether stored rows are what ``evaluate`` would measure now: same code, weights, pictures and protocol."""
     if not rows:
         return False
-    pairs = data_set(data, protocol).pairs()
+    pairs = dataset(data, reference=protocol.reference).pairs()
     now = {
         "checkpoint_sha256": shipped_card(name, profile)["sha256"],
         "code": code_fingerprint(),
@@ -91,6 +93,34 @@ def measure_all(
 def _measure_file(folder: Path, profile: str, model: str, data: str, reference: str) -> None:
     path, protocol = result_file(folder, profile, data, model, reference), Protocol(reference=reference)
     if not up_to_date(read_rows(path), model, data, profile, protocol):
-        perceptual = model in perceptual_models() and reference == Protocol().reference
+        models = {name for name, _, part in _sides(CLAIMS) if part.metric in SCORES}
+        perceptual = model in models and reference == USUAL
         rows = evaluate(model, data, profile=profile, protocol=protocol, perceptual=perceptual, progress=False)
         write_rows(path, rows)
+
+
+def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str, data: Iterable[str]) -> pd.DataFrame:
+    """``results`` after measuring, on these data sets, the shipped checkpoints that the claims compare.
+
+    Scores of other seeds, whose weights do not ship, and of other data sets stay as they are stored.
+    """
+    needed = {
+        (model, reference, name, part.metric in SCORES)
+        for model, reference, part in _sides(claims)
+        for name in set(part.data) & set(data)
+        if can_measure(model, dataset(name))
+    }
+    for model, reference, name, perceptual in sorted(needed):
+        protocol = Protocol(reference=reference)
+        rows = evaluate(model, name, profile=profile, protocol=protocol, perceptual=perceptual)
+        fresh = pd.DataFrame([row | {"reference": reference, "training": 0, "file": "measured now"} for row in rows])
+        keys = {"model": model, "reference": reference, "dataset": name, "training": 0}
+        stale = np.logical_and.reduce([results[key] == value for key, value in keys.items()])
+        results = pd.concat([results[~stale], fresh], ignore_index=True)
+    return results
+
+
+def _sides(claims: Iterable[Claim]) -> list[tuple[str, str, Comparison]]:
+    """The networks that the claims compare, each with its reference and the comparison."""
+    parts = [part for claim in claims for part in claim.parts if isinstance(part, Comparison)]
+    return [(*side, part) for part in parts for side in part.sides]

@@ -87,9 +87,9 @@ def psnr(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float
 
 
 def _decibels(a: np.ndarray, b: np.ndarray) -> float:
-    return (
-        float("inf") if np.array_equal(a, b) else float(skimage.metrics.peak_signal_noise_ratio(a, b, data_range=255))
-    )
+    if np.array_equal(a, b):
+        return float("inf")
+    return float(skimage.metrics.peak_signal_noise_ratio(a, b, data_range=255))
 
 
 def ssim(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float:

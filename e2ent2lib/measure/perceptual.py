@@ -1,6 +1,6 @@
 """How far two images are apart in the features of a network that was trained to classify: less is better. Notebook 11.
 
-Both need weights that do not ship: of VGG19 (``baselines.vgg``), and for LPIPS of AlexNet, beside the package
+Both need weights that do not ship: of VGG19 (``systems.vgg``), and for LPIPS of AlexNet, beside the package
 torchmetrics. Where they are not at hand the scores are None, and ``why_not`` says what to do.
 """
 

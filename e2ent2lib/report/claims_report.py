@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from e2ent2lib.measure.claims import Claim, Comparison
 from e2ent2lib.measure.results import write_text
 from e2ent2lib.measure.verdicts import (
     LENDER,
@@ -17,6 +16,8 @@ from e2ent2lib.measure.verdicts import (
     NOT_SEPARABLE,
     REPRODUCED,
     WORST_FIRST,
+    Claim,
+    Comparison,
     Finding,
     overall,
     paired,

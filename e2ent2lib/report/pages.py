@@ -7,9 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from e2ent2lib.data.pairs import UNRELATED
-from e2ent2lib.measure.claims import STEREO, USUAL
 from e2ent2lib.measure.results import read_results, read_seeds, write_text
-from e2ent2lib.measure.verdicts import judge_all, overall
+from e2ent2lib.measure.verdicts import STEREO, USUAL, judge_all, overall
 from e2ent2lib.report import claims_report, references, tables
 from e2ent2lib.report.ablations import minutes_of_training
 from e2ent2lib.report.paper import TITLES

@@ -30,8 +30,8 @@ def shipped_folder() -> Path:
 def available_models(profile: str | None = None) -> list[str]:
     """Names of the systems that can run here: those without weights, and those with a checkpoint of this profile."""
     folder = shipped_folder() / get_profile(profile).name
-    files = {name: (folder / f"{name}.safetensors", folder / f"{name}.json") for name in SYSTEMS}
-    return [name for name in SYSTEMS if SYSTEMS[name].card or all(file.is_file() for file in files[name])]
+    pairs = {file.stem for file in folder.glob("*.safetensors") if file.with_suffix(".json").is_file()}
+    return [name for name, system in SYSTEMS.items() if system.card or name in pairs]
 
 
 def load_model(name: str, profile: str | Profile | None = None, folder: str | os.PathLike | None = None) -> Network:
@@ -60,11 +60,10 @@ def load_model(name: str, profile: str | Profile | None = None, folder: str | os
 def read_card(path: Path, profile: str) -> dict:
     """The card beside a checkpoint. Raises FileNotFoundError that says how to train it, ValueError if damaged."""
     card = path.with_suffix(".json")
-    if not (path.is_file() and card.is_file()):
-        missing = path if not path.is_file() else card
+    if missing := [file for file in (path, card) if not file.is_file()]:
         made_by = system_of(path.stem).trained_as
         raise FileNotFoundError(
-            f"{missing}: no such checkpoint. Train it: `e2ent2 train {made_by} --profile {profile}`, "
+            f"{missing[0]}: no such checkpoint. Train it: `e2ent2 train {made_by} --profile {profile}`, "
             f"then name its folder; or choose one of {', '.join(available_models(profile))}"
         )
     try:

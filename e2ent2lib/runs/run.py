@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,36 +18,14 @@ from e2ent2lib.matching import NotFiniteError
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models.network import Network, trained_images
 from e2ent2lib.photos.images import to_image
-from e2ent2lib.runs.cards import diagnosis, kept_card, run_card
-from e2ent2lib.runs.checkpoints import build_model, load_model, save_model, shipped_folder
+from e2ent2lib.runs import RunOptions
+from e2ent2lib.runs.checkpoints import build_model, load_model, save_model
 from e2ent2lib.runs.probes import probe
 from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, copy_weights, stop_signal
 from e2ent2lib.systems import Recipe, recipe_of, system_of
 from e2ent2lib.systems.adversaries import ADVERSARIES
 from e2ent2lib.systems.vgg import LICENCE, VGG19
 from e2ent2lib.train import Hooks, Plan, Players, fit, inputs_of, make_players
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How one run is made, apart from the model and its profile."""
-
-    data: str | os.PathLike = "embedded"
-    """"embedded", a name in data/ or E2ENT2_DATA, or a folder of photographs."""
-    out: str | os.PathLike | None = None
-    """The folder of the run; runs/NAME-PROFILE if not given."""
-    start_from: str | os.PathLike | None = None
-    """The folder of the model that this one starts from; in runs/ or the shipped one if not given."""
-    seed: int = 0
-    """Of weights and crops."""
-    resume: bool = False
-    """Continue the run in ``out``, if there is one."""
-    accelerator: str = "auto"
-    """Fabric's: "cpu", "gpu", "auto"."""
-    devices: int | str = "auto"
-    """How many, or "auto"."""
-    progress: bool = True
-    """Show progress bars."""
 
 
 def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tuple[Network, list[dict]]:
@@ -86,7 +63,7 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
             with stop_signal() as run.stop:
                 fit(fabric, players, plan, profile, state, run)
         except NotFiniteError as error:
-            raise NotFiniteError(diagnosis(error, state, profile, model, out)) from error
+            raise NotFiniteError(run.diagnosis(error)) from error
         model.card = run.finish()
     return model.eval().requires_grad_(False), state.history
 
@@ -122,8 +99,8 @@ def start(model: Network, recipe: Recipe, profile: Profile, folder: str | os.Pat
     if recipe.start_from is None:
         return None
     own = Path(f"runs/{system_of(recipe.start_from).trained_as}-{profile.name}")
-    default = own if (own / f"{recipe.start_from}.safetensors").is_file() else shipped_folder() / profile.name
-    first = load_model(recipe.start_from, profile, folder or default)
+    own = own if (own / f"{recipe.start_from}.safetensors").is_file() else None
+    first = load_model(recipe.start_from, profile, folder or own)  # or else the shipped one
     model.get_submodule(recipe.part).load_state_dict(first.state_dict())
     if recipe.start_synthesis:
         model.synthesis.start_from(model.sisr)
@@ -174,7 +151,7 @@ class Run(Hooks):
     state: RunState
     out: Path
     facts: dict
-    """What its card says beyond ``run_card``."""
+    """What its card says beyond ``RunState.card``."""
 
     def __post_init__(self) -> None:
         self.steps = getattr(self.profile, self.recipe.steps)
@@ -189,15 +166,15 @@ class Run(Hooks):
         crops = CropTwice(images.train, profile, length=length, seed=seed, start=start, scenes=scenes)
         alike = replace(profile, unrelated=0.0, views=0.0)
         validation = CropTwice(images.validation, alike, length=16, seed=1_000_003)
-        if not self.recipe.ablation:
-            return Plan(crops, partial(validate, model, validation), self.steps, profile.checkpoint_every, progress)
         first = default_collate([tuple(validation[i]) for i in range(min(profile.batch, len(validation)))])
         batch = Crops(*(x.to(self.fabric.device) for x in first))
 
         def look() -> dict[str, float]:
-            return validate(model, validation) | probe(model, batch, self.recipe.rec)
+            scores = validate(model, validation)
+            return scores | probe(model, batch, self.recipe.rec) if self.recipe.ablation else scores
 
-        return Plan(crops, look, self.steps, profile.probe_every, progress)
+        every = profile.probe_every if self.recipe.ablation else profile.checkpoint_every
+        return Plan(crops, look, self.steps, every, progress)
 
     def stop_requested(self) -> bool:
         """Whether Ctrl-C or SIGTERM reached this process."""
@@ -247,10 +224,28 @@ class Run(Hooks):
             if kept := self.recipe.keeps:
                 pretrained = build_model(kept, self.profile)
                 pretrained.load_state_dict(state.kept["weights"])
-                save_model(pretrained, kept_card(kept, state.kept, card), self.out, kept)
+                step, seconds = state.kept["step"], state.kept["seconds"]
+                of_then = {"model": kept, "steps": step, "selected_step": step, "seconds": seconds}
+                of_then["selection"] = "none: as it was at that step"
+                of_then["history"] = [row for row in card["history"] if row["step"] <= step]
+                save_model(pretrained, card | of_then, self.out, kept)
         self.fabric.barrier()
         return card
 
     def card(self, *, last: bool) -> dict:
         """The card of the last weights, or of those that validated best."""
-        return run_card(self.profile, self.state, last=last) | self.facts
+        return self.state.card(self.profile, last=last) | self.facts
+
+    def diagnosis(self, error: Exception) -> str:
+        """What is known of a training that diverged, and what to do."""
+        state, profile, out = self.state, self.profile, self.out
+        lately = ", ".join(f"{name} {values[-1]:.4g}" for name, values in state.losses.items() if values)
+        largest = max(float(p.detach().abs().max()) for p in self.players.model.parameters())
+        saved = f"{out / 'last'} and {out / 'best'} hold the last good weights, saved before"
+        if not (out / "state.pt").is_file():
+            saved = f"Nothing was saved yet, which --checkpoint-every does every {profile.checkpoint_every} steps"
+        return (
+            f"training stopped at step {state.step + 1}: {error}. The losses before it: {lately or 'none yet'}; the "
+            f"largest weight now: {largest:.3g}; learning rate {profile.lr:g}. {saved}. A smaller learning rate may "
+            f"help: --lr {profile.lr / 3:.1g} --resume"
+        )

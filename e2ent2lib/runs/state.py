@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
+from e2ent2lib.runs import provenance
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.train import Players, State
 
@@ -43,6 +44,27 @@ class RunState(State):
         """Keep the weights if this validation, in dB, is the best one."""
         if psnr > self.best_psnr:
             self.best, self.best_psnr, self.best_step = copy_weights(model), psnr, self.step
+
+    def card(self, profile: Profile, *, last: bool) -> dict:
+        """What a model card says of the weights of the last step, or else of those that validated best."""
+        best = "not validated yet"
+        if self.best:
+            best = f"best mean PSNR on 16 validation crops: {self.best_psnr:.2f} dB"
+        selection = f"none: the last step; {best}" + (f", at step {self.best_step}" if self.best else "")
+        return {
+            "model": self.made["model"],
+            "data": self.data,
+            "seed": self.made["seed"],
+            "steps": self.step,
+            "selected_step": self.step if last else self.best_step,
+            "selection": selection if last else best,
+            "seconds": round(self.seconds),
+            "threads": torch.get_num_threads(),
+            "profile": asdict(profile),
+            "history": [{k: v if k == "step" else float(f"{v:.6g}") for k, v in row.items()} for row in self.history],
+            "licence": "weights: MIT, as the project; the photographs keep their own terms",
+            **provenance.here(),
+        }
 
     def save(self, path: Path, players: Players) -> None:
         """Write ``state.pt``. Raises OSError if there is no room; what was there before is whole then."""

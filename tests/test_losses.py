@@ -13,7 +13,7 @@ from torch.autograd import gradcheck
 from e2ent2lib.config import SMOKE
 from e2ent2lib.losses import PaperLoss, batch_mean, critic_loss, generator_loss, reconstruction_loss
 from e2ent2lib.models import Outputs
-from e2ent2lib.systems.adversaries import ADVERSARIES, gradient_penalty
+from e2ent2lib.systems.parts import ADVERSARIES, gradient_penalty
 
 few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 scores = st.lists(st.floats(-20, 20), min_size=1, max_size=5)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tolerances import FLOAT32, FLOAT64, SAME_BITS
 
 from e2ent2lib.exact import search
-from e2ent2lib.exact.place import similarity_map, top_matches
+from e2ent2lib.exact.search import similarity_map, top_matches
 from e2ent2lib.matching import match, plain_match, similarity
 
 pytestmark = pytest.mark.usefixtures("one_thread")

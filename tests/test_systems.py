@@ -76,7 +76,7 @@ def test_the_table_imports_no_network_and_a_model_its_own_file():
         print(*sorted(m.removeprefix("e2ent2lib.systems.") for m in sys.modules if "e2ent2lib.systems." in m))
     """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.splitlines() == [f"False {len(SYSTEMS)}", "drcn parts table"]
+    assert told.splitlines() == [f"False {len(SYSTEMS)}", "drcn parts"]
 
 
 # every network

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import nn
 
-from e2ent2lib.exact.place import similarity_map, top_matches
+from e2ent2lib.exact.search import similarity_map, top_matches
 from e2ent2lib.matching import Choosers, Matches, Norm, chosen_count, match, swap
 from e2ent2lib.photos.images import to_image, to_tensor
 from e2ent2lib.photos.inference import prepare_reference

@@ -75,13 +75,6 @@ def test_at_the_start_every_recursion_passes_the_features_on():
 # the average
 
 
-def test_the_result_is_the_weighted_sum_of_the_recursions():
-    model = a_model(recursions=3).double()
-    final, recursions = model.super_resolve(images(1, 1, 6, 7, dtype=torch.float64))
-    by_hand = sum(w * recursions[:, d : d + 1] for d, w in enumerate(model.ensemble.softmax(0)))
-    torch.testing.assert_close(final, by_hand)
-
-
 # colour
 
 
@@ -116,17 +109,6 @@ def test_the_decay_is_the_squared_length_of_all_parameters():
     model = a_model()
     by_hand = torch.cat([p.flatten() for p in model.parameters()]).square().sum()
     torch.testing.assert_close(model(images(1, 3, 4, 4)).details.squared_norm, by_hand)
-
-
-def test_every_recursion_is_supervised_at_the_start_and_only_their_average_at_the_end():
-    model, lr, hr = a_model(), images(1, 3, 5, 6), images(1, 3, 20, 24, seed=1)
-    out = model(lr)
-    first, last = (DRCNLoss(SMOKE)(out, a_batch(lr, hr), progress) for progress in (0, 1))
-    gradient = torch.autograd.grad(first["recursions"], out.details.recursions, retain_graph=True)[0]
-    assert (gradient.abs().sum((0, 2, 3)) > 0).all()
-    assert first["final"] == 0 and last["recursions"] == 0
-    gradient = torch.autograd.grad(last["final"], out.details.luma)[0]
-    assert gradient.abs().sum() > 0
 
 
 @pytest.mark.parametrize("progress", [-0.1, 1.5])

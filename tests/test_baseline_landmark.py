@@ -160,10 +160,6 @@ def test_a_related_reference_is_over_1_db_better_than_bicubic(result):
     assert result.shape == HR.shape and 0 <= result.min() and result.max() <= 255
 
 
-def test_a_reference_in_other_light_helps_as_well():
-    assert scored(super_resolve(LR, [(REF * 0.7 + 30).astype(np.uint8)])) > scored(plain()) + 1
-
-
 def test_an_unrelated_reference_leaves_the_back_projected_bicubic_image():
     np.testing.assert_allclose(super_resolve(LR, [OTHER]), plain(), atol=1e-3)
 

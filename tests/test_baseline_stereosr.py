@@ -37,17 +37,6 @@ def test_the_layers_and_the_shifts_are_the_published_ones_at_every_width(profile
 # the parallax prior
 
 
-@pytest.mark.parametrize("d", [0, 1, 17, 63])
-def test_the_copy_of_the_disparity_lies_on_the_left_view(d):
-    scene = images(2, 1, 5, 100 + d)
-    left, right = scene[..., :100], scene[..., d:]  # what is at column x on the left is at x − d on the right
-    copies = shifted_copies(right)
-    assert copies.shape == (2, 64, 5, 100)
-    torch.testing.assert_close(copies[:, d, :, d:], left[:, 0, :, d:], rtol=0, atol=0)
-    other = copies[:, (d + 5) % 64, :, 64:]
-    assert (other - left[:, 0, :, 64:]).abs().mean() > 0.1
-
-
 def test_the_copies_are_rolled():
     right = images(1, 1, 3, 70)
     by_hand = torch.stack([torch.stack([right[0, 0, :, (x - d) % 70] for x in range(70)], 1) for d in range(64)])

@@ -111,7 +111,7 @@ def test_the_similarity_of_a_block_is_the_formula_of_the_docstring():
     score = {dy: row for dy, row in landmark._similarities(LR, HR.astype(np.float32), np.ones(HR.shape[:2], bool))}
     own = landmark._structure(LR.astype(np.float32))
     moved = np.roll(HR, (-8, 3), (0, 1)).astype(np.float32)  # the shift 8, −3
-    other = landmark._structure(landmark._shrink(moved))
+    other = landmark._structure(landmark._scaled(moved, 1 / landmark.SCALE))
     for k, side in enumerate(landmark.BLOCKS):
         y, x, reach = 30, 33, side // 2
         a, b = (f[y - reach : y + reach + 1, x - reach : x + reach + 1] for f in (own, other))

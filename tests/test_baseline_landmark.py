@@ -111,7 +111,7 @@ def test_the_similarity_of_a_block_is_the_formula_of_the_docstring():
     score = {dy: row for dy, row in landmark._similarities(LR, HR.astype(np.float32), np.ones(HR.shape[:2], bool))}
     own = landmark._structure(LR.astype(np.float32))
     moved = np.roll(HR, (-8, 3), (0, 1)).astype(np.float32)  # the shift 8, −3
-    other = landmark._structure(landmark._shrink(moved))
+    other = landmark._structure(landmark._scaled(moved, 1 / landmark.SCALE))
     for k, side in enumerate(landmark.BLOCKS):
         y, x, reach = 30, 33, side // 2
         a, b = (f[y - reach : y + reach + 1, x - reach : x + reach + 1] for f in (own, other))
@@ -160,10 +160,6 @@ def test_a_related_reference_is_over_1_db_better_than_bicubic(result):
     assert result.shape == HR.shape and 0 <= result.min() and result.max() <= 255
 
 
-def test_a_reference_in_other_light_helps_as_well():
-    assert scored(super_resolve(LR, [(REF * 0.7 + 30).astype(np.uint8)])) > scored(plain()) + 1
-
-
 def test_an_unrelated_reference_leaves_the_back_projected_bicubic_image():
     np.testing.assert_allclose(super_resolve(LR, [OTHER]), plain(), atol=1e-3)
 
@@ -185,10 +181,6 @@ def test_the_best_reference_is_used_whatever_the_order(result):
     assert 0 < register(enlarged(), part).inliers < register(enlarged(), REF).inliers
     for refs in ([OTHER, REF], [REF, OTHER], [part, REF, OTHER]):
         np.testing.assert_array_equal(super_resolve(LR, refs), result)
-
-
-def test_the_same_call_gives_the_same_picture(result):
-    np.testing.assert_array_equal(super_resolve(LR, [REF]), result)
 
 
 def test_no_reference_is_refused():

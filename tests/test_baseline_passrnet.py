@@ -10,7 +10,7 @@ from skimage.morphology import disk
 from tiny import images
 from torch import nn
 
-from e2ent2lib.config import SMOKE, get_profile
+from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
 from e2ent2lib.models import Outputs
 from e2ent2lib.systems import passrnet
@@ -27,7 +27,6 @@ from e2ent2lib.systems.passrnet import (
 )
 
 few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
-sides = st.integers(5, 23)
 
 
 def features(*shape, seed=0):
@@ -39,43 +38,9 @@ def a_model(profile=SMOKE):
     return PASSRnet(profile)
 
 
-def a_pair(d, width=40, channels=16, height=6):
-    """Features of one length in both views of a scene: what is at column x on the left is at x − d on the right."""
-    scene = nn.functional.normalize(features(2, channels, height, width + d), dim=1) * 30**0.5
-    return scene[..., :width], scene[..., d:]
-
-
 def attention_at(d, b=1, h=3, w=40):
     """A perfect one at disparity d: column x takes from x − d; nothing to take from leaves the row's weight at 0."""
     return torch.diag(torch.ones(w - abs(d)), -d).expand(b, h, w, w)
-
-
-# sizes
-
-
-@few
-@given(sides, sides, st.integers(1, 3))
-def test_any_size_is_enlarged_four_times(h, w, batch):
-    left, right = images(2, batch, 3, h, w)
-    out = a_model()(left, None, right)
-    assert out.sr.shape == (batch, 3, 4 * h, 4 * w)
-    assert out.details.right_to_left.shape == out.details.left_to_right.shape == (batch, h, w, w)
-    assert out.details.valid_left.shape == out.details.valid_right.shape == (batch, 1, h, w)
-    assert out.details.valid_left.dtype == out.details.valid_right.dtype == torch.bool
-
-
-def test_the_compact_model_has_fewer_blocks_at_the_end_and_all_of_the_encoder():
-    paper, compact = (PASSRnet(get_profile(name)) for name in ("paper", "compact"))
-    assert [type(x) for x in paper.encoder] == [type(x) for x in compact.encoder]
-    ends = [sum(isinstance(x, passrnet.ResB) for x in model.tail) for model in (paper, compact)]
-    assert ends == [4, 1]
-
-
-def test_an_image_does_not_depend_on_the_rest_of_its_batch():
-    model, (left, right) = a_model(), images(2, 3, 3, 9, 12)
-    together, one = model(left, None, right).details, model(left[1:2], None, right[1:2]).details
-    for whole, alone in zip(together, one):
-        torch.testing.assert_close(whole[1:2], alone)
 
 
 # parallax attention
@@ -83,32 +48,13 @@ def test_an_image_does_not_depend_on_the_rest_of_its_batch():
 
 def test_the_attention_is_a_softmax_over_the_row_of_the_other_view():
     query, key = features(2, 2, 4, 3, 7)
-    attention = parallax_attention(query, key)
-    for b in range(2):
-        for y in range(3):
-            for x in range(7):
-                scores = torch.stack([(query[b, :, y, x] * key[b, :, y, other]).sum() for other in range(7)])
-                torch.testing.assert_close(attention[b, y, x], scores.softmax(0))
+    scores = torch.einsum("bcyx,bcyo->byxo", query, key)
+    torch.testing.assert_close(parallax_attention(query, key), scores.softmax(3))
 
 
 def test_warping_takes_the_weighted_sum_of_the_row():
     attention, image = images(2, 3, 7, 7), images(2, 4, 3, 7, seed=1)
-    warped = warp(attention, image)
-    assert warped.shape == image.shape
-    for b, y, x in ((0, 0, 0), (1, 2, 6), (1, 1, 3)):
-        by_hand = sum(attention[b, y, x, other] * image[b, :, y, other] for other in range(7))
-        torch.testing.assert_close(warped[b, :, y, x], by_hand)
-
-
-@few
-@given(st.integers(0, 30))
-def test_the_attention_finds_a_disparity_however_large(d):
-    left, right = a_pair(d)
-    there, back = parallax_attention(left, right), parallax_attention(right, left)
-    columns = torch.arange(40)
-    assert (there.argmax(-1)[..., d:] == columns[d:] - d).all()
-    assert (back.argmax(-1)[..., : 40 - d] == columns[: 40 - d] + d).all()
-    torch.testing.assert_close(warp(there, right)[..., d:], left[..., d:], rtol=0, atol=0.05)
+    torch.testing.assert_close(warp(attention, image), torch.einsum("byxo,bcyo->bcyx", attention, image))
 
 
 def test_the_model_attends_from_each_view_to_the_other():
@@ -152,14 +98,6 @@ def test_what_is_warped_is_the_right_view(monkeypatch):
     assert (model(left, None, right).sr - model(left, None, left).sr).abs().mean() > 1e-2
 
 
-def test_rows_do_not_mix():
-    query, key = features(2, 1, 8, 6, 9)
-    other = key.clone()
-    other[:, :, 2] += 1
-    changed = (parallax_attention(query, key) != parallax_attention(query, other)).flatten(2).any(-1)[0]
-    assert changed.tolist() == [False, False, True, False, False, False]
-
-
 def test_the_result_takes_from_the_right_view_over_the_whole_row():
     model, left, right = a_model(), images(1, 3, 5, 60), images(1, 3, 5, 60, seed=1).requires_grad_()
     model(left, None, right).sr[0, :, 8, 4].sum().backward()
@@ -175,15 +113,6 @@ def test_in_half_precision_the_attention_is_still_exact():
 
 
 # masks
-
-
-def test_columns_without_counterpart_are_not_valid():
-    d = 12
-    left_seen = valid_mask(attention_at(-d, h=9))  # of each right column, which left one it takes
-    right_seen = valid_mask(attention_at(d, h=9))
-    assert left_seen.dtype == torch.bool and left_seen.shape == (1, 1, 9, 40)
-    assert not left_seen[..., :d].any() and left_seen[..., d:].all()
-    assert right_seen[..., : 40 - d].all() and not right_seen[..., 40 - d :].any()
 
 
 @pytest.mark.parametrize("total, valid", [(0.09, False), (0.11, True)])
@@ -226,11 +155,6 @@ def a_batch(left, right, hr=None):
     return Crops(images(*left.shape[:2], 4 * left.shape[2], 4 * left.shape[3]) if hr is None else hr, left, None, right)
 
 
-def test_the_published_weights():
-    weights = PASSRnetLoss(get_profile("paper")).weights
-    assert weights == {"mse": 1.0, "photometric": 0.005, "smoothness": 0.005, "cycle": 0.005}
-
-
 def test_perfect_attention_on_a_scene_of_one_disparity_costs_nothing():
     d, scene = 7, images(1, 3, 6, 47)
     left, right = scene[..., :40], scene[..., d:]
@@ -241,46 +165,28 @@ def test_perfect_attention_on_a_scene_of_one_disparity_costs_nothing():
     assert all(value == 0 for value in terms.values())
 
 
-def test_a_false_disparity_costs_in_every_term_that_compares():
-    d, scene = 7, images(1, 3, 6, 47)
-    left, right = scene[..., :40], scene[..., d:]
-    everywhere = torch.ones(1, 1, 6, 40, dtype=torch.bool)
-    assert photometric(attention_at(d + 1, h=6), left, right, everywhere) > 0.1
-    assert cycle(attention_at(d, h=6), attention_at(-d - 1, h=6), everywhere) > 0.03
-
-
 def test_the_photometric_loss_is_the_mean_over_all_pixels_of_what_both_views_show():
     attention, (view, other) = parallax_attention(*features(2, 2, 4, 3, 5)), images(2, 2, 3, 3, 5)
     valid = images(2, 1, 3, 5) > 0.5
-    total = 0.0
-    for b in range(2):
-        for y in range(3):
-            for x in range(5):
-                warped = sum(attention[b, y, x, i] * other[b, :, y, i] for i in range(5))
-                total += valid[b, 0, y, x] * (view[b, :, y, x] - warped).abs().sum()
+    missed = (view - torch.einsum("byxo,bcyo->bcyx", attention, other)).abs()
+    total = sum(missed[:, c][valid[:, 0]].sum() for c in range(3))
     torch.testing.assert_close(photometric(attention, view, other, valid), total / (2 * 3 * 3 * 5))
 
 
 def test_the_smoothness_compares_with_the_pixel_below_and_the_next_at_equal_disparity():
     attention = images(2, 3, 5, 5)
-    below = [abs(attention[b, y, i, j] - attention[b, y + 1, i, j]) for b, y, i, j in indices(2, 2, 5, 5)]
-    beside = [abs(attention[b, y, i, j] - attention[b, y, i + 1, j + 1]) for b, y, i, j in indices(2, 3, 4, 4)]
-    by_hand = torch.stack(below).mean() + torch.stack(beside).mean()
-    torch.testing.assert_close(smoothness(attention), by_hand)
+    a = attention.numpy()
+    below = [abs(a[b, y, i, j] - a[b, y + 1, i, j]) for b, y, i, j in np.ndindex(2, 2, 5, 5)]
+    beside = [abs(a[b, y, i, j] - a[b, y, i + 1, j + 1]) for b, y, i, j in np.ndindex(2, 3, 4, 4)]
+    assert smoothness(attention).item() == pytest.approx(np.mean(below) + np.mean(beside), rel=1e-5)
 
 
 def test_the_cycle_loss_compares_there_and_back_with_the_identity():
     there, back = (parallax_attention(*features(2, 2, 4, 3, 5, seed=s)) for s in (0, 1))
     valid = images(2, 1, 3, 5) > 0.5
-    total = 0.0
-    for b, y, i, j in indices(2, 3, 5, 5):
-        around = sum(there[b, y, i, k] * back[b, y, k, j] for k in range(5))
-        total += valid[b, 0, y, j] * abs(around - float(i == j))
+    missed = (torch.einsum("byik,bykj->byij", there, back) - torch.eye(5)).abs()
+    total = missed.transpose(2, 3)[valid[:, 0]].sum()  # the columns j that both views show
     torch.testing.assert_close(cycle(there, back, valid), total / (2 * 3 * 5 * 5))
-
-
-def indices(*sizes):
-    return [tuple(i) for i in torch.cartesian_prod(*(torch.arange(n) for n in sizes)).tolist()]
 
 
 def test_each_term_counts_both_views():
@@ -303,6 +209,3 @@ def test_without_any_counterpart_the_loss_is_finite():
     assert terms["photometric"] == 0 and terms["cycle"] == 0
     sum(terms.values()).backward()
     assert there.grad.isfinite().all() and back.grad.isfinite().all()
-
-
-# refusals

@@ -1,20 +1,14 @@
 """SRResNet and SRGAN: the network of Fig. 4, batch norm, and what the two losses measure."""
 
-from dataclasses import replace
-
 import pytest
 import torch
-from hypothesis import settings
 from tiny import images
 from torch import nn
 
-from e2ent2lib.config import COMPACT, SMOKE, get_profile
+from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
 from e2ent2lib.models import Outputs
 from e2ent2lib.systems.srgan import NormalisedBlock, SRGANLoss, SRResNet, SRResNetLoss
-
-few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
-
 
 pytestmark = pytest.mark.usefixtures("no_weight_file")
 
@@ -26,27 +20,6 @@ def a_model(seed=0, profile=SMOKE):
 
 def crops_with(hr):
     return Crops(hr, *(torch.zeros(()) for _ in range(3)))
-
-
-def parameters(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def test_another_power_of_two_takes_its_own_number_of_stages():
-    assert a_model(profile=replace(SMOKE, scale=2))(images(2, 3, 5, 9)).sr.shape == (2, 3, 10, 18)
-
-
-def test_at_paper_size_it_has_the_published_parameters_and_blocks():
-    model = SRResNet(get_profile("paper"))
-    assert parameters(model) == pytest.approx(1.55e6, rel=0.01)
-    assert sum(isinstance(m, NormalisedBlock) for m in model.modules()) == 16
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == 33
-
-
-def test_at_compact_size_the_stack_is_shortened_as_the_papers_own():
-    model = SRResNet(COMPACT)
-    assert sum(isinstance(m, NormalisedBlock) for m in model.modules()) == 4
-    assert model.head[0].out_channels == 32
 
 
 def test_the_image_is_half_of_what_the_network_makes_plus_a_half():
@@ -75,16 +48,6 @@ def test_in_training_an_image_depends_on_its_batch():
     assert (together[:1] - model(lr[:1]).sr).abs().max() > 1e-3
 
 
-def test_all_of_the_network_is_trained():
-    model = a_model()
-    terms = SRResNetLoss(SMOKE)(model(images(2, 3, 6, 6)), crops_with(images(2, 3, 24, 24)), 0.0)
-    terms["mse"].backward()
-    assert all(p.grad is not None for p in model.parameters())
-    # the mean that batch norm takes away is all a bias before it changes
-    cancelled = {id(c.bias) for c in model.body.modules() if isinstance(c, nn.Conv2d)}
-    assert all(p.grad.abs().max() > 0 for p in model.parameters() if id(p) not in cancelled)
-
-
 # losses
 
 
@@ -95,34 +58,9 @@ def test_the_pixel_loss_is_the_mse_of_images_from_minus_1_to_1():
     assert loss(Outputs(grey), crops_with(black), 0.0)["mse"].item() == pytest.approx(1.0)
 
 
-def test_the_weights_are_those_of_equation_3():
-    loss = SRGANLoss(SMOKE)
-    assert loss.weights == {"content": 1.0, "adv_sisr": 1e-3}
-    assert set(loss(Outputs(images(1, 3, 16, 16)), crops_with(images(1, 3, 16, 16)), 0.0)) == {"content"}
-
-
-def test_the_published_layer_is_used_at_paper_size():
-    assert SRGANLoss(get_profile("paper")).layer == "relu5_4"
-
-
-def test_equal_images_have_no_content_loss():
-    hr = images(2, 3, 24, 20)
-    assert SRGANLoss(SMOKE)(Outputs(hr.clone()), crops_with(hr), 0.5)["content"].item() == 0
-
-
 def test_the_content_loss_is_the_mse_of_vgg_features_over_12_75_squared():
     sr, hr, loss = images(2, 3, 24, 20), images(2, 3, 24, 20, seed=1), SRGANLoss(SMOKE)
     ours, wanted = (loss.vgg(x)[loss.layer] for x in (sr, hr))
     total = sum((a - b) ** 2 for a, b in zip(ours.double().flatten().tolist(), wanted.double().flatten().tolist()))
     expected = total / ours.numel() / 12.75**2
     assert loss(Outputs(sr), crops_with(hr), 0.0)["content"].item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_the_content_loss_prefers_shifted_texture_to_a_blur_where_the_pixel_loss_prefers_the_blur():
-    texture = (images(1, 1, 32, 32) > 0.5).float().repeat(1, 3, 1, 1)
-    shifted, blurred = texture.roll((4, 4), (2, 3)), texture.mean().expand(1, 3, 32, 32)
-    crops = crops_with(texture)
-    pixels = [SRResNetLoss(SMOKE)(Outputs(x), crops, 0.0)["mse"] for x in (shifted, blurred)]
-    content = [SRGANLoss(SMOKE)(Outputs(x), crops, 0.0)["content"] for x in (shifted, blurred)]
-    assert pixels[1] < 0.6 * pixels[0]
-    assert content[1] > 3 * content[0]

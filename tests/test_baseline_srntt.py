@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from tiny import images
 
-from e2ent2lib.config import COMPACT, SMOKE, get_profile
+from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
 from e2ent2lib.matching import match, swap
 from e2ent2lib.models import Outputs
@@ -32,27 +32,7 @@ def a_pair(h, w, batch=1, seed=0):
     return large, shrink(large, 4).clamp(0, 1)
 
 
-def trained(model):
-    return [p for p in model.parameters() if p.requires_grad]
-
-
-def count(parameters):
-    return sum(p.numel() for p in parameters)
-
-
 # sizes
-
-
-@pytest.mark.parametrize(
-    ("size", "reference", "batch"), [((17, 23), (9, 5), 1), ((5, 9), (3, 12), 2), ((1, 2), (4, 4), 2)]
-)
-def test_the_image_is_four_times_the_input_and_the_swapped_maps_have_three_sizes(size, reference, batch):
-    (h, w), (ref, low) = size, a_pair(*reference, batch, seed=1)
-    out = a_model().eval()(images(batch, 3, h, w), ref, low)
-    assert out.sr.shape == (batch, 3, 4 * h, 4 * w)
-    expected = [(batch, 256, h, w), (batch, 128, 2 * h, 2 * w), (batch, 64, 4 * h, 4 * w)]
-    assert [m.shape for m in out.details] == expected
-    assert not any(m.requires_grad for m in out.details)
 
 
 def test_the_image_is_the_tanh_of_the_head_mapped_to_0_to_1():
@@ -74,16 +54,6 @@ def test_a_reference_that_is_the_wanted_picture_is_swapped_in_whole():
         torch.testing.assert_close(ours[inside], wanted[layer][inside])
 
 
-def test_a_shifted_reference_is_shifted_back():
-    model, (scene, _) = a_model(), a_pair(16, 18)
-    hr, ref = scene[..., :48, :52], scene[..., 8:56, 12:64]  # 2 and 3 cells apart
-    found = model.swapped_features(shrink(hr, 4).clamp(0, 1), ref, shrink(ref, 4).clamp(0, 1))
-    wanted = model.vgg(hr)
-    for ours, (layer, scale) in zip(found, LAYERS.items()):
-        inside = (..., slice(6 * scale, -4 * scale), slice(7 * scale, -4 * scale))  # where both crops see the same
-        assert (ours[inside] - wanted[layer][inside]).abs().mean() < 0.05 * wanted[layer].abs().mean()
-
-
 def test_the_match_is_at_relu3_1_of_bicubic_enlargements_and_the_same_for_all_layers():
     model, lr, (ref, _), (_, low) = a_model(), images(1, 3, 6, 7), a_pair(5, 8, seed=1), a_pair(5, 8, seed=2)
     vgg = VGG19(*LAYERS)
@@ -91,18 +61,6 @@ def test_the_match_is_at_relu3_1_of_bicubic_enlargements_and_the_same_for_all_la
     index, values = match(query, key).index, vgg(ref)
     for ours, (layer, scale) in zip(model.swapped_features(lr, ref, low), LAYERS.items()):
         torch.testing.assert_close(ours, swap(values[layer], index, scale))
-
-
-@pytest.mark.parametrize("place", [0, 1])
-def test_a_useless_reference_of_another_size_changes_nothing(place):
-    model, (hr, low) = a_model(), a_pair(9, 8)
-    grey = [torch.full((1, 3, 4 * 4, 4 * 6), 0.5), torch.full((1, 3, 4, 6), 0.5)]
-    refs, lows = [hr], [low]
-    refs.insert(place, grey[0]), lows.insert(place, grey[1])
-    both, alone = model.swapped_features(low, refs, lows), model.swapped_features(low, hr, low)
-    for a, b, scale in zip(both, alone, LAYERS.values()):
-        inside = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
-        torch.testing.assert_close(a[inside], b[inside], rtol=0, atol=0)
 
 
 def test_each_position_is_swapped_from_the_reference_that_fits_it():
@@ -117,39 +75,13 @@ def test_each_position_is_swapped_from_the_reference_that_fits_it():
             torch.testing.assert_close(part[..., inside, inside], wanted[..., inside, inside])
 
 
-def test_the_image_depends_on_the_reference():
-    model, lr = a_model().eval(), images(1, 3, 6, 6)
-    first, second = (model(lr, *a_pair(5, 5, seed=s)).sr for s in (1, 2))
-    assert (first - second).abs().max() > 1e-3
-
-
 # the network
-
-
-def test_at_paper_size_it_has_the_published_parameters_without_vgg():
-    model = SRNTT(get_profile("paper"))
-    transfer = count(trained(model))
-    assert transfer == pytest.approx(2.865e6, rel=0.01)
-    assert transfer + count(model.content.parameters()) == pytest.approx(4.38e6, rel=0.01)
-
-
-@pytest.mark.parametrize(("name", "blocks"), [("paper", [16, 8, 4]), ("compact", [4, 2, 1])])
-def test_each_scale_has_its_blocks(name, blocks):
-    assert [len(t.body) - 2 for t in SRNTT(get_profile(name)).transfer] == blocks
 
 
 def test_without_a_reference_it_is_the_content_network():
     model, lr = a_model().eval(), images(1, 3, 5, 7)
     assert model.single_image is model.content
     torch.testing.assert_close(model.single_image(lr).sr, (model.content.tail(model.content.features(lr)) + 1) / 2)
-
-
-def test_the_transfer_starts_from_the_contents_features():
-    model, (ref, low) = a_model().eval(), a_pair(5, 6)
-    seen = []
-    model.transfer[0].register_forward_hook(lambda _, given, made: seen.append(given[0]))
-    model(low, ref, low)
-    torch.testing.assert_close(seen[0], model.content.features(low))
 
 
 def test_a_reference_adds_to_the_content():
@@ -179,9 +111,6 @@ def test_a_saved_state_brings_its_vgg_along():
     torch.testing.assert_close(second(low, ref, low), first(low, ref, low), rtol=0, atol=0)
 
 
-# refusals
-
-
 def test_another_scale_is_refused():
     with pytest.raises(ValueError, match=r"scale 2: .*use scale 4"):
         SRNTT(replace(SMOKE, scale=2))
@@ -189,9 +118,9 @@ def test_another_scale_is_refused():
 
 def test_references_that_do_not_fit_are_refused():
     model, (ref, low) = a_model(), a_pair(5, 6)
-    with pytest.raises(ValueError, match="2 references but 1 in ref_down"):
+    with pytest.raises(ValueError, match=r"\(20, 24\), \(20, 24\)"):
         model(low, [ref, ref], [low])
-    with pytest.raises(ValueError, match=r"ref \(1, 3, 20, 24\) is not ref_down \(1, 3, 5, 5\) ×4"):
+    with pytest.raises(ValueError, match=r"\(20, 24\).*\(5, 5\)"):
         model(low, ref, low[..., :5])
     with pytest.raises(ValueError, match="at least 3 × 3"):
         model(low, ref[..., :8, :8], low[..., :2, :2])
@@ -204,60 +133,30 @@ def perfect(hr, vgg):
     return Outputs(hr, details=[vgg(hr)[layer] for layer in LAYERS])
 
 
-def test_the_weights_are_those_of_the_published_code():
-    loss = SRNTTLoss(COMPACT)
-    published = {"rec": 1.0, "back_projection": 0.0, "perceptual": 1e-4, "texture": 1e-4, "adv_ref": 1e-6}
-    assert loss.weights == published
-    assert SRNTTLoss(get_profile("paper")).layer == "relu5_1"
-
-
-def test_all_terms_are_zero_for_the_wanted_picture_with_its_own_texture():
-    loss, (hr, low) = SRNTTLoss(SMOKE), a_pair(6, 5, 2)
-    loss.weights["back_projection"] = 1.0
-    low = shrink(hr, 4)
-    terms = loss(perfect(hr, loss.vgg), Crops(hr, low, hr, low), 0.3)
-    assert set(terms) == set(loss.weights) - {"adv_ref"}
-    assert all(term.item() == pytest.approx(0, abs=1e-5) for term in terms.values())
-
-
-def test_each_term_by_itself():
+def test_each_term_by_itself_and_in_the_opening_the_reconstruction_alone():
     loss, (hr, low), (sr, _) = SRNTTLoss(SMOKE), a_pair(6, 5), a_pair(6, 5, seed=1)
-    loss.weights["back_projection"] = 1.0
     terms = loss(perfect(sr, loss.vgg), Crops(hr, low, hr, low), 0.5)
     assert terms["rec"].item() == pytest.approx(2 * (sr - hr).abs().mean().item())
-    assert terms["back_projection"].item() == pytest.approx(2 * (shrink(sr, 4) - low).abs().mean().item())
     ours, wanted = (UNIT * loss.vgg(x)[loss.layer] for x in (sr, hr))
     assert terms["perceptual"].item() == pytest.approx((ours - wanted).square().mean().item(), rel=1e-4)
     assert terms["texture"].item() == 0
-
-
-def test_back_projection_is_not_computed_while_its_weight_is_zero():
-    loss, (hr, low) = SRNTTLoss(SMOKE), a_pair(4, 4)
-    assert set(loss(perfect(hr, loss.vgg), Crops(hr, low, hr, low), 0.5)) == {"rec", "perceptual", "texture"}
     opening = [set(loss(perfect(hr, loss.vgg), Crops(hr, low, hr, low), done)) for done in (0.0, 4.9 / 55)]
     assert opening == [{"rec"}, {"rec"}]  # 5 of 55 epochs
 
 
-def slow_texture_loss(found, swapped, side):
-    """The formula of the published code for square crops, Gram matrices summed position by position."""
+def published_texture_loss(found, swapped, side):
+    """The formula of the published code for square crops, in float64."""
     total = 0
-    for k, (ours, wanted) in enumerate(zip(found, swapped)):
-        grams = []
-        for maps in (UNIT * ours.double(), UNIT * wanted.double()):
-            one = torch.zeros(len(maps), maps.shape[1], maps.shape[1], dtype=torch.float64)
-            for y in range(maps.shape[2]):
-                for x in range(maps.shape[3]):
-                    cell = maps[:, :, y, x]
-                    one += cell[:, :, None] * cell[:, None, :]
-            grams.append(one)
-        total += ((grams[0] - grams[1]) ** 2 / 4 / (side * side * 256 * 2**k) ** 2).mean()
+    for k, pair in enumerate(zip(found, swapped)):
+        ours, wanted = (torch.einsum("bchw,bdhw->bcd", *2 * [UNIT * maps.double()]) for maps in pair)
+        total += ((ours - wanted) ** 2 / 4 / (side * side * 256 * 2**k) ** 2).mean()
     return total / 3
 
 
 def test_the_texture_loss_is_the_published_formula():
     vgg, side = VGG19(*LAYERS), 4
     found, swapped = ([vgg(images(2, 3, 16, 16, seed=s))[layer] for layer in LAYERS] for s in (0, 1))
-    expected = slow_texture_loss(found, swapped, side)
+    expected = published_texture_loss(found, swapped, side)
     assert texture_loss(found, swapped).item() == pytest.approx(expected.item(), rel=1e-3)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import maps, network, picture
 
-from e2ent2lib.exact.place import similarity_map
+from e2ent2lib.exact.search import similarity_map
 from e2ent2lib.matching import match
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.coarse import Lookup, Places, match_coarse

@@ -87,13 +87,6 @@ def test_inside_nine_reference_cells_are_averaged_at_a_border_six_in_a_corner_fo
     assert swapped[3, 3] == np.mean([4, 5, 7, 8])
 
 
-def test_a_reference_swapped_with_itself_is_itself_where_all_patches_match():
-    rng = np.random.default_rng(11)
-    cells, value = maps(rng, 1, 3, 8, 9), maps(rng, 1, 3, 32, 36)
-    swapped = swap(value, match(cells, cells).index)
-    torch.testing.assert_close(swapped[..., 8:-8, 8:-8], value[..., 8:-8, 8:-8])  # two cells from the border
-
-
 def test_the_memory_layout_of_the_reference_does_not_matter():
     rng = np.random.default_rng(9)
     value, matches = maps(rng, 2, 4, 28, 32), random_matches(rng, 2, 6, 5, [(7, 8)])

@@ -9,6 +9,7 @@ import skimage.data
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import images
 from tolerances import IMAGE, SAME_BITS
 from torch import nn
 
@@ -23,10 +24,6 @@ from e2ent2lib.systems.subcell import SubcellE2ENT2, downscaled, shifted
 
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
 sides = st.integers(1, 13)
-
-
-def images(*shape, seed=0, dtype=torch.float32):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def a_model(seed=0, profile=SMOKE, **options):
@@ -111,15 +108,9 @@ def test_nothing_normalises_over_the_batch(build):
     assert not any(isinstance(m, nn.modules.batchnorm._NormBase) for m in build(PAPER).modules())
 
 
-def test_an_image_does_not_depend_on_the_rest_of_its_batch():
-    model, critic = a_model().train().double(), Critic(SMOKE).train().double()
-    lr, ref, low = (images(3, 3, n, n, seed=n, dtype=torch.float64) for n in (6, 20, 5))
-    together = model(lr, ref, low)
-    for i in range(3):
-        alone = model(*(x[i : i + 1] for x in (lr, ref, low)))
-        for whole, one in zip(together[:4], alone):
-            torch.testing.assert_close(whole[i : i + 1], one)
-        torch.testing.assert_close(critic(ref)[i : i + 1], critic(ref[i : i + 1]))
+def test_the_critics_score_does_not_depend_on_the_rest_of_its_batch():
+    critic, pictures = Critic(SMOKE).train().double(), images(3, 3, 20, 20, dtype=torch.float64)
+    torch.testing.assert_close(critic(pictures)[1:2], critic(pictures[1:2]))
 
 
 def test_the_sisr_branch_shares_phi():
@@ -128,13 +119,6 @@ def test_the_sisr_branch_shares_phi():
     lr, ref, low = images(1, 3, 6, 6), images(1, 3, 20, 20), images(1, 3, 5, 5)
     torch.testing.assert_close(model(lr, ref, low).sisr, model.sisr(lr).sr)
     assert {n.split(".")[0] for n, _ in model.named_parameters()} == {"sisr", "synthesis"}
-
-
-def test_all_parameters_of_a_joint_model_learn_from_its_two_images():
-    model = a_model()
-    out = model(images(1, 3, 6, 6), images(1, 3, 20, 20), images(1, 3, 5, 5))
-    (out.sr.square().mean() + out.sisr.square().mean()).backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 
 
 def test_the_encoder_and_each_residual_block_add_to_their_input():

@@ -2,22 +2,26 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from tiny import MODELS, RECIPES, crops, images, network
 from tiny_run import run
+from tolerances import IMAGE
 
 from e2ent2lib import super_resolve
 from e2ent2lib.config import SMOKE, get_profile
 from e2ent2lib.measure.evaluate import evaluate
 from e2ent2lib.measure.results import read_results, result_file, write_rows
 from e2ent2lib.models import Outputs
-from e2ent2lib.report.systems import ideas
+from e2ent2lib.report.systems import ideas, own_parameters
 from e2ent2lib.report.tables import table
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.systems import SYSTEMS, Recipe, System
+from e2ent2lib.systems.parts import enlarge
+from e2ent2lib.systems.vgg import LAYERS
 
 CLASSES = {SYSTEMS[name].network: name for name in reversed(MODELS)}
 LOSSES = {(SYSTEMS[name].network, recipe.loss, recipe.rec): name for name, recipe in RECIPES.items()}
@@ -76,7 +80,7 @@ def test_the_table_imports_no_network_and_a_model_its_own_file():
         print(*sorted(m.removeprefix("e2ent2lib.systems.") for m in sys.modules if "e2ent2lib.systems." in m))
     """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.splitlines() == [f"False {len(SYSTEMS)}", "drcn parts table"]
+    assert told.splitlines() == [f"False {len(SYSTEMS)}", "drcn parts"]
 
 
 # every network
@@ -130,19 +134,79 @@ def test_gradients_of_its_loss_reach_all_that_is_trained_and_nothing_else_also_i
     assert all(p.grad is None for p in frozen)
 
 
+@pytest.mark.parametrize(("name", "scale"), [("drcn", 3), ("srresnet", 2), ("enhancenet", 2)])
+def test_other_scales_work_too(name, scale):
+    assert build_model(name, replace(SMOKE, scale=scale))(images(1, 3, 5, 7)).sr.shape == (1, 3, 5 * scale, 7 * scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("drcn", ["reconstruction.2"]),
+        ("enhancenet", ["tail.2"]),
+        ("stereosr", ["luminance.30", "colour.30"]),
+    ],
+)
+def test_with_silent_last_layers_it_is_the_bicubic_image_exactly_also_in_half_precision(name, last):
+    torch.manual_seed(0)
+    model, batch = build_model(name, SMOKE).to(memory_format=torch.channels_last), crops(5, 9)
+    for layer in last:
+        torch.nn.init.zeros_(model.get_submodule(layer).weight)
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            sr = model(*(x.contiguous(memory_format=torch.channels_last) for x in batch[1:])).sr
+        torch.testing.assert_close(sr, enlarge(batch.lr, 4), **IMAGE)
+
+
+# what was published: at paper size its parameters and its loss, and how its stack of blocks is shortened
+
+
 @pytest.mark.parametrize(
     ("name", "published", "digits"),
     [
         ("drcn", 1.775e6, 0.01),
         ("enhancenet", 0.853e6, 0.01),
         ("srresnet", 1.55e6, 0.01),
+        ("srntt", 4.38e6, 0.01),
         ("stereosr", 1.076e6, 1e-3),
         ("passrnet", 1.417e6, 1e-3),
     ],
 )
 def test_at_paper_size_it_has_the_published_parameters(name, published, digits):
-    model = build_model(name, get_profile("paper"))
-    assert sum(p.numel() for p in model.parameters()) == pytest.approx(published, rel=digits)
+    assert own_parameters(build_model(name, get_profile("paper"))) == pytest.approx(published, rel=digits)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "layer"),
+    [
+        ("drcn", {"recursions": 1.0, "final": 1.0, "decay": 1e-4}, None),
+        (
+            "enhancenet",
+            {"perceptual_pool2": 0.2, "perceptual_pool5": 0.02, "adv_sisr": 2.0}
+            | {"texture_conv1_1": 3e-7, "texture_conv2_1": 1e-6, "texture_conv3_1": 1e-6},
+            "pool5",
+        ),
+        ("srresnet", {"mse": 1.0}, None),
+        ("srgan", {"content": 1.0, "adv_sisr": 1e-3}, "relu5_4"),
+        ("srntt", {"rec": 1.0, "perceptual": 1e-4, "texture": 1e-4, "adv_ref": 1e-6}, "relu5_1"),
+        ("stereosr", {"rmse": 1.0}, None),
+        ("passrnet", {"mse": 1.0, "photometric": 0.005, "smoothness": 0.005, "cycle": 0.005}, None),
+    ],
+)
+def test_at_paper_size_its_loss_has_the_published_weights_and_deepest_layer(name, weights, layer):
+    loss = RECIPES[name].make_loss(get_profile("paper"), ())
+    assert loss.weights == weights
+    assert layer is None or max(loss.vgg.layers, key=LAYERS.index) == layer
+
+
+@pytest.mark.parametrize(
+    ("name", "paper", "compact"),
+    [("enhancenet", 10, 2), ("srresnet", 16, 4), ("srntt", 16 + 16 + 8 + 4, 4 + 4 + 2 + 1), ("passrnet", 4 + 4, 4 + 1)],
+)
+def test_its_blocks_are_the_published_ones_and_fewer_at_compact(name, paper, compact):
+    for profile, count in (("paper", paper), ("compact", compact)):
+        modules = list(build_model(name, get_profile(profile)).modules())
+        assert sum(type(m).__name__ in ("ResidualBlock", "NormalisedBlock", "ResB") for m in modules) == count
 
 
 # those that take a rectified pair

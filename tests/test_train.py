@@ -22,7 +22,7 @@ from e2ent2lib.models.network import trained_images
 from e2ent2lib.runs import run as running
 from e2ent2lib.runs.checkpoints import build_model, load_model, save_model
 from e2ent2lib.runs.run import make_fabric, players_for
-from e2ent2lib.systems.adversaries import gradient_penalty
+from e2ent2lib.systems.parts import gradient_penalty
 from e2ent2lib.train import inputs_of, learning_rate, training_step
 
 GRADIENT = 1e-4

@@ -28,7 +28,7 @@ def swap(values: list[Map], index: Int[Tensor, "b h w"] | Matches, scale: int = 
     dtype = values[0].dtype
     rows = torch.cat([to_rows(v, scale) for v in values], dim=1)  # (B, cells of all references, C·r²)
     work = rows if dtype == torch.float64 else rows.float()
-    bags, weights = _in_batch(cells, rows.shape[1]).flatten(0, 2), weights.to(work.dtype).flatten(0, 2)
+    bags, weights = cells.flatten(0, 2), weights.to(work.dtype).flatten(0, 2)
     out = F.embedding_bag(bags, work.flatten(0, 1), mode="sum", per_sample_weights=weights)
     return from_rows(out.view(batch, -1, rows.shape[2]), cells.shape[1:3], scale).to(dtype)
 
@@ -45,7 +45,7 @@ def swap_adjoint(
     rows = to_rows(error, scale)
     b, _, wide = rows.shape
     counts = [h * w for h, w in sizes]
-    cells = _in_batch(cells, sum(counts)).flatten()
+    cells = cells.flatten()
     order = cells.argsort(stable=True)
     starts = torch.searchsorted(cells[order], torch.arange(b * sum(counts), device=cells.device))
     weights = weights.to(rows.dtype).flatten()[order]
@@ -59,7 +59,8 @@ def swap_plan(
 ) -> tuple[Int[Tensor, "b h w 9"], Float[Tensor, "b h w 9"]]:
     """For each cell of F the 9 cells it averages, of references of these sizes in cells, and their weights.
 
-    Reference cells are counted row by row, one reference after another. Raises ValueError for an index out of them.
+    Reference cells are counted row by row, one reference after another, on from sample to sample.
+    Raises ValueError for an index out of them.
     The patch at query position (y, x) covers the cells (y+oy, x+ox), oy, ox in −1..1, with its own cells
     (v+1+oy, u+1+ox); so cell (y, x) collects from the neighbours (y−oy, x−ox). Outside the map, the weight is 0.
     """
@@ -72,7 +73,8 @@ def swap_plan(
     oy, ox = torch.tensor(SHIFTS, device=index.device).T
     cells = of_neighbours(starts + v * widths + u) + (1 + oy) * of_neighbours(widths) + 1 + ox
     # outside of the map a neighbour's values are 0; its weight is 0, but its cell must exist
-    return cells.clamp_(max=sum(h * w for h, w in sizes) - 1), overlap_weights(index)
+    total, samples = sum(h * w for h, w in sizes), torch.arange(len(index), device=index.device)
+    return cells.clamp_(max=total - 1) + total * samples.view(-1, 1, 1, 1), overlap_weights(index)
 
 
 def of_neighbours(values: Shaped[Tensor, "b h w"]) -> Shaped[Tensor, "b h w 9"]:
@@ -98,8 +100,3 @@ def from_rows(rows: Float[Tensor, "b cells wide"], size: tuple[int, int], scale:
     """The map of ``size`` cells that ``to_rows`` took apart; channels last in memory."""
     cells = rows.view(len(rows), *size, scale, scale, -1)
     return cells.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
-
-
-def _in_batch(cells: Int[Tensor, "b h w 9"], total: int) -> Int[Tensor, "b h w 9"]:
-    """Numbers of cells that go on from sample to sample, each of ``total`` reference cells."""
-    return cells + total * torch.arange(len(cells), device=cells.device).view(-1, 1, 1, 1)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import nn
 
-from e2ent2lib.exact.place import similarity_map, top_matches
+from e2ent2lib.exact.search import similarity_map, top_matches
 from e2ent2lib.explore.explorer import LONGEST, OWN, PlaceExplorer, choice, row
 from e2ent2lib.explore.view import Picture, around, face, mark, strip
 from e2ent2lib.matching import Choosers, Matches, Norm, chosen_count, match, swap

@@ -11,7 +11,7 @@ from e2ent2lib.config import Profile, get_profile
 from e2ent2lib.models.network import Network
 from e2ent2lib.runs.files import file_sha256, whole_file
 from e2ent2lib.runs.provenance import ROOT
-from e2ent2lib.systems.table import SYSTEMS, system_of
+from e2ent2lib.systems import SYSTEMS, system_of
 
 
 def build_model(name: str, profile: Profile) -> Network:

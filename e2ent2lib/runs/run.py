@@ -23,7 +23,7 @@ from e2ent2lib.runs.checkpoints import build_model, load_model, save_model
 from e2ent2lib.runs.probes import probe
 from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, copy_weights, stop_signal
 from e2ent2lib.systems import Recipe, recipe_of, system_of
-from e2ent2lib.systems.adversaries import ADVERSARIES
+from e2ent2lib.systems.parts import ADVERSARIES
 from e2ent2lib.systems.vgg import LICENCE, VGG19
 from e2ent2lib.train import Hooks, Plan, Players, fit, inputs_of, make_players
 

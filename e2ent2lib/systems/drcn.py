@@ -50,14 +50,16 @@ class DRCN(Network):
 
     def __init__(self, profile: Profile, recursions: int = RECURSIONS):
         super().__init__()
-        if recursions < 1:
-            raise ValueError(f"{recursions} recursions: expected at least 1; the paper uses {RECURSIONS}")
         self.profile, c = profile, profile.drcn_channels
         self.embedding = nn.Sequential(conv3(1, c), nn.ReLU(inplace=True), conv3(c, c), nn.ReLU(inplace=True))
         self.recursion = nn.Sequential(conv3(c, c), nn.ReLU(inplace=True))
         self.reconstruction = nn.Sequential(conv3(c, c), nn.ReLU(inplace=True), conv3(c, 1))
         self.ensemble = nn.Parameter(torch.zeros(recursions))
-        self._initialise()
+        for conv in (m for m in self.modules() if isinstance(m, nn.Conv2d)):
+            nn.init.kaiming_normal_(conv.weight)
+            nn.init.zeros_(conv.bias)
+        nn.init.dirac_(self.recursion[0].weight)  # 16 applications then neither fade nor explode
+        nn.init.normal_(self.reconstruction[-1].weight, std=1e-3)
 
     @property
     def receptive_field(self) -> int:
@@ -82,18 +84,8 @@ class DRCN(Network):
             # at once, so that without gradients only one recursion's features are ever held
             recursions.append(y + self.reconstruction(features))
         stacked = torch.cat(recursions, dim=1)
-        return (self.ensemble_weights().view(1, -1, 1, 1) * stacked).sum(1, keepdim=True), stacked
-
-    def ensemble_weights(self) -> Float[Tensor, " D"]:
-        """The weight of each recursion in the final prediction; positive, their sum is 1."""
-        return self.ensemble.softmax(0)
-
-    def _initialise(self) -> None:
-        for conv in (m for m in self.modules() if isinstance(m, nn.Conv2d)):
-            nn.init.kaiming_normal_(conv.weight)
-            nn.init.zeros_(conv.bias)
-        nn.init.dirac_(self.recursion[0].weight)  # 16 applications then neither fade nor explode
-        nn.init.normal_(self.reconstruction[-1].weight, std=1e-3)
+        weights = self.ensemble.softmax(0).view(1, -1, 1, 1)  # positive, their sum is 1
+        return (weights * stacked).sum(1, keepdim=True), stacked
 
 
 class DRCNLoss(nn.Module):

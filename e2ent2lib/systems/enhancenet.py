@@ -37,26 +37,18 @@ class EnhanceNet(Network):
     """The network of Table 1: 10 residual blocks at low resolution. It uses no reference."""
 
     def __init__(self, profile: Profile):
+        """Raises ValueError if the scale is not a power of two."""
         super().__init__()
         self.profile, c = profile, profile.channels
         self.head = nn.Sequential(conv3(3, c), nn.ReLU(inplace=True), residual_blocks(c, profile.blocks(10)))
-        self.enlarging = nearest_upsampling(c, profile.scale)
+        times = range(doublings(profile.scale))  # each pixel repeated, then a convolution and ReLU
+        stages = ((nn.Upsample(scale_factor=2), conv3(c, c), nn.ReLU(inplace=True)) for _ in times)
+        self.enlarging = nn.Sequential(*(layer for stage in stages for layer in stage))
         self.tail = nn.Sequential(conv3(c, c), nn.ReLU(inplace=True), output_conv(c))
 
     def forward(self, lr: Images, *references: Images) -> Outputs:
         """The enlarged image; lr in [0, 1]."""
         return Outputs(enlarge(lr, self.profile.scale) + self.tail(self.enlarging(self.head(lr))))
-
-
-def nearest_upsampling(channels: int, scale: int) -> nn.Sequential:
-    """Stages ×2 up to ``scale``: each pixel repeated, then a convolution and ReLU.
-
-    Raises ValueError if ``scale`` is not a power of two.
-    """
-    stages = []
-    for _ in range(doublings(scale)):
-        stages += [nn.Upsample(scale_factor=2), conv3(channels, channels), nn.ReLU(inplace=True)]
-    return nn.Sequential(*stages)
 
 
 class EnhanceNetLoss(nn.Module):

@@ -28,7 +28,7 @@ from scipy import ndimage
 from skimage.color import rgb2gray
 from skimage.feature import SIFT, match_descriptors
 from skimage.measure import ransac
-from skimage.transform import ProjectiveTransform
+from skimage.transform import ProjectiveTransform, warp_coords
 
 from e2ent2lib.config import Profile
 from e2ent2lib.matching import as_list
@@ -98,7 +98,7 @@ def super_resolve(
     lr, refs = as_rgb(lr, "the low-resolution picture"), [as_rgb(r, f"reference {i}") for i, r in enumerate(refs, 1)]
     if not refs:
         raise ValueError("Landmark got no reference; give at least one, or use bicubic or sisr, which need none")
-    picture = _enlarge(lr).clip(0, 255)
+    picture = _scaled(lr, SCALE).clip(0, 255)
     registered = [(register(picture, ref), ref) for ref in refs]
     (homography, _), ref = max(registered, key=lambda x: (x[0].homography is not None, x[0].inliers))
     if homography is not None:
@@ -113,9 +113,8 @@ def register(picture: Float[np.ndarray, "h w 3"], ref: UInt8[np.ndarray, "H W 3"
     None if fewer than ``LEAST_INLIERS`` do, or if it mirrors, folds or scales beyond ``LARGEST_SCALE``.
     """
     (points, descriptors), (ref_points, ref_descriptors) = _key_points(picture), _key_points(ref)
-    if min(len(points), len(ref_points)) < LEAST_INLIERS:
-        return Registration(None, 0)
-    pairs = match_descriptors(descriptors, ref_descriptors, max_ratio=0.8, cross_check=True)
+    enough = min(len(points), len(ref_points)) >= LEAST_INLIERS
+    pairs = match_descriptors(descriptors, ref_descriptors, max_ratio=0.8, cross_check=True) if enough else []
     if len(pairs) < LEAST_INLIERS:
         return Registration(None, 0)
     matched = points[pairs[:, 0]], ref_points[pairs[:, 1]]
@@ -131,10 +130,7 @@ def warp(
     ref: UInt8[np.ndarray, "H W 3"], homography: Float[np.ndarray, "3 3"], picture: Pixels
 ) -> tuple[Pixels, Bool[np.ndarray, "h w"]]:
     """The reference laid over the picture, with the picture's contrast, and where it covers it."""
-    height, width = picture.shape[:2]
-    y, x = np.mgrid[:height, :width]
-    x, y, z = np.tensordot(homography, np.stack([x, y, np.ones_like(x)]), axes=1)
-    x, y = x / z, y / z
+    y, x = warp_coords(ProjectiveTransform(homography), picture.shape[:2])
     shrinks = max(abs(np.linalg.det(homography[:2, :2])) ** 0.5, 1)
     smooth = ndimage.gaussian_filter(ref.astype(np.float32), 0.5 * (shrinks**2 - 1) ** 0.5, axes=(0, 1))
     bands = [ndimage.map_coordinates(smooth[..., c], [y, x], order=3, mode="nearest") for c in range(3)]
@@ -189,7 +185,7 @@ def back_project(picture: Pixels, lr: UInt8[np.ndarray, "h w 3"], steps: int = 2
     """The picture corrected until it is the input when shrunk by bicubic ×1/4, as far as 0 to 255 allows."""
     picture = picture.clip(0, 255)
     for _ in range(steps):
-        picture = (picture + _enlarge(lr - _shrink(picture))).clip(0, 255)
+        picture = (picture + _scaled(lr - _scaled(picture, 1 / SCALE), SCALE)).clip(0, 255)
     return picture
 
 
@@ -224,7 +220,7 @@ def _similarities(
     for phase in np.ndindex(SCALE, SCALE):
         shifted, covered = (np.roll(x, (-phase[0], -phase[1]), (0, 1)) for x in (warped, valid))
         covered = covered.reshape(len(covered) // SCALE, SCALE, -1, SCALE).all((1, 3))
-        other = _structure(_shrink(shifted)) * ndimage.binary_erosion(covered)[..., None]
+        other = _structure(_scaled(shifted, 1 / SCALE)) * ndimage.binary_erosion(covered)[..., None]
         phases[phase] = other, _blocks((other**2).sum(2))
 
     def similarity(dy: int, dx: int) -> Float32[np.ndarray, "k h w"]:
@@ -272,12 +268,8 @@ def _of_patch(field: Float[np.ndarray, "h w"], i: int, j: int) -> Float[np.ndarr
     return moved.repeat(SCALE, 0).repeat(SCALE, 1)
 
 
-def _shrink(picture: np.ndarray) -> Pixels:
-    return _resize(picture, picture.shape[0] // SCALE, picture.shape[1] // SCALE)
-
-
-def _enlarge(picture: np.ndarray) -> Pixels:
-    return _resize(picture, picture.shape[0] * SCALE, picture.shape[1] * SCALE)
+def _scaled(picture: np.ndarray, factor: float) -> Pixels:
+    return _resize(picture, *(int(n * factor) for n in picture.shape[:2]))
 
 
 def _soften(picture: np.ndarray) -> Pixels:

@@ -1,11 +1,15 @@
-"""What several baselines share: luma and chroma, enlargement of tensors, and losses on VGG features."""
+"""What several systems share: luma and chroma, resized tensors, Gram matrices, and adversaries by their names."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-Images = Float[Tensor, "b 3 h w"]
+from e2ent2lib.losses import Adversary, Images, Scores, batch_mean
+
 _LUMA = (
     (65.481 / 255, 128.553 / 255, 24.966 / 255),
     (-37.797 / 255, -74.203 / 255, 112.0 / 255),
@@ -42,3 +46,47 @@ def gram(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
     flat = features.float().flatten(2)
     with torch.autocast(flat.device.type, enabled=False):
         return flat @ flat.transpose(1, 2)
+
+
+def standard_critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
+    """−E[log σ(C(x_real))] − E[log(1 − σ(C(x_fake)))]: Goodfellow et al., NeurIPS 2014, Eq. 1."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def standard_generator_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
+    """−E[log σ(C(x_fake))]: Eq. 6 of SRGAN, Eq. 5 of EnhanceNet."""
+    return F.softplus(-fake).mean()
+
+
+def wasserstein_critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
+    """E[C(x_fake)] − E[C(x_real)], without its penalty: Arjovsky et al., ICML 2017; SRNTT."""
+    return fake.mean() - real.mean()
+
+
+def wasserstein_generator_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Tensor:
+    """−E[C(x_fake)]."""
+    return -fake.mean()
+
+
+def gradient_penalty(
+    critic: nn.Module, real: Images, fake: Images, seed: int, weight: float = 1.0
+) -> Float[Tensor, ""]:
+    """E[(‖∇C(x)‖ − 1)²] at x = ε·real + (1 − ε)·fake, ε uniform for each image: Gulrajani et al., NeurIPS 2017, Eq. 3.
+
+    ε is drawn from ``seed``, so that a resumed run draws what an unbroken one does.
+    """
+    epsilon = torch.rand(len(real), 1, 1, 1, generator=torch.Generator().manual_seed(seed)).to(real)
+    mixed = (epsilon * real + (1 - epsilon) * fake).detach().requires_grad_()
+    slope = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)[0]
+    return weight * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
+ADVERSARIES = {
+    "ragan": Adversary(),
+    "gan": Adversary(standard_critic_loss, standard_generator_loss),
+    # with the penalty's weight of Gulrajani et al.; SRNTT
+    "wgan-gp": Adversary(
+        wasserstein_critic_loss, wasserstein_generator_loss, penalty=partial(gradient_penalty, weight=10.0)
+    ),
+}
+"""By the name that a recipe gives: "ragan" is Eq. 9 and 10 of the paper."""

@@ -17,9 +17,11 @@ Not known: whether E2ENT²'s authors gave it the right view at high resolution, 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
+from skimage.morphology import isotropic_closing, remove_small_holes, remove_small_objects
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
@@ -52,29 +54,15 @@ def warp(attention: Attention, image: Features) -> Features:
 
 def valid_mask(attention: Attention) -> Mask:
     """Where the view that is attended to has a counterpart in the other one; no gradients."""
-    with torch.no_grad(), torch.autocast(attention.device.type, enabled=False):
-        invalid = (attention.sum(2) <= LEAST_ATTENTION)[:, None]
-        invalid = _without_small(invalid, SMALLEST_GAP)
-        invalid = ~_without_small(~invalid, SMALLEST_ISLAND)
-        return ~_closed(invalid, CLOSING_RADIUS)
-
-
-def _without_small(mask: Mask, size: int) -> Mask:
-    """The mask without its pieces of fewer than ``size`` pixels; pixels that touch at a corner are of one piece."""
-    inside = mask.float()
-    labels = inside * torch.arange(1, mask.numel() + 1, device=mask.device).view_as(mask)
-    while not torch.equal(labels, grown := F.max_pool2d(labels, 3, 1, 1) * inside):
-        labels = grown  # the largest number spreads through its piece
-    numbers = labels.long()
-    return mask & (numbers.flatten().bincount()[numbers] >= size)
-
-
-def _closed(mask: Mask, radius: int) -> Mask:
-    """Morphological closing with a disc, nothing beyond the border."""
-    steps = torch.arange(-radius, radius + 1, device=mask.device)
-    disc = (steps[:, None] ** 2 + steps**2 <= radius**2).float()[None, None]
-    dilated = (F.conv2d(mask.float(), disc, padding=2 * radius) > 0.5).float()
-    return F.conv2d(dilated, disc) > disc.sum() - 0.5
+    with torch.autocast(attention.device.type, enabled=False):
+        invalid = (attention.detach().sum(2) <= LEAST_ATTENTION).cpu().numpy()
+    masks, edge = [], 2 * CLOSING_RADIUS
+    for mask in invalid:  # pixels that touch at a corner are of one piece
+        mask = remove_small_objects(mask, max_size=SMALLEST_GAP - 1, connectivity=2)
+        mask = remove_small_holes(mask, max_size=SMALLEST_ISLAND - 1, connectivity=2)
+        closed = isotropic_closing(np.pad(mask, edge), CLOSING_RADIUS)  # nothing beyond the border
+        masks.append(~closed[edge:-edge, edge:-edge])
+    return torch.from_numpy(np.stack(masks))[:, None].to(attention.device)
 
 
 def bare_conv(inputs: int, outputs: int, dilation: int = 1) -> nn.Conv2d:

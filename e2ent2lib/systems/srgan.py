@@ -36,13 +36,8 @@ class NormalisedBlock(nn.Module):
 
     def __init__(self, channels: int, activation: Callable[[], nn.Module] = nn.PReLU):
         super().__init__()
-        self.body = nn.Sequential(
-            conv3(channels, channels),
-            nn.BatchNorm2d(channels),
-            activation(),
-            conv3(channels, channels),
-            nn.BatchNorm2d(channels),
-        )
+        first, second = (nn.Sequential(conv3(channels, channels), nn.BatchNorm2d(channels)) for _ in range(2))
+        self.body = nn.Sequential(*first, activation(), *second)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Same shape out as in."""

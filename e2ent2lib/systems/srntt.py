@@ -4,9 +4,9 @@ The idea: match the input with the reference in VGG19's features, swap the refer
 network merge them with the input's content; nothing before the swap learns.
 
 Kept: matching at relu3_1, where input and shrunken reference are both enlarged bicubically; the texture transfer of 16,
-8 and 4 blocks, without a skip from the input; the five losses of the published code with its weights (for
-back-projection 0, and its README leaves it out) and in its units: images in [−1, 1], VGG's input in 0 to 255; an
-opening of 5 in 55 epochs with the reconstruction loss alone.
+8 and 4 blocks, without a skip from the input; the losses of the published code with its weights (back-projection, of
+which the weight is 0 and which its README leaves out, is not here) and in its units: images in [−1, 1], VGG's input in
+0 to 255; an opening of 5 in 55 epochs with the reconstruction loss alone.
 
 Scaled: with the profile, width and blocks. The content comes from SRResNet (1.55 M parameters); the published
 extractor has 1.52 M (ReLU, 3×3 and 1×1 at its ends). With biases before batch norms that is 4.42 M against 4.38 M. VGG
@@ -29,7 +29,7 @@ from e2ent2lib.crops import Crops
 from e2ent2lib.matching import as_list, match, swap
 from e2ent2lib.models.blocks import conv3, upsampling
 from e2ent2lib.models.network import Images, Network, Outputs
-from e2ent2lib.systems.parts import enlarge, gram, shrink
+from e2ent2lib.systems.parts import enlarge, gram
 from e2ent2lib.systems.srgan import NormalisedBlock, SRResNet
 from e2ent2lib.systems.vgg import VGG19, deepest
 
@@ -105,18 +105,12 @@ class SRNTT(Network):
     def swapped_features(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Maps:
         """Section 3.1: one match at relu3_1, by which all three layers of the reference are swapped in."""
         refs, downs = as_list(ref), as_list(ref_down)
-        _check(refs, downs)
+        if [x.shape[2:] for x in refs] != [tuple(4 * n for n in x.shape[2:]) for x in downs]:
+            sizes = ([tuple(x.shape[2:]) for x in maps] for maps in (refs, downs))
+            raise ValueError("references of {} are not ref_down of {} ×4; crop to a multiple of 4".format(*sizes))
         query, *keys = (self.vgg(enlarge(x, 4).clamp(0, 1))["relu3_1"] for x in (lr, *downs))
         matches, values = match(query, keys), [self.vgg(x) for x in refs]
         return [swap([v[layer] for v in values], matches, scale) for layer, scale in LAYERS.items()]
-
-
-def _check(refs: list[Tensor], downs: list[Tensor]) -> None:
-    if len(refs) != len(downs):
-        raise ValueError(f"{len(refs)} references but {len(downs)} in ref_down; each reference needs both")
-    for ref, down in zip(refs, downs):
-        if tuple(ref.shape[2:]) != tuple(4 * n for n in down.shape[2:]):
-            raise ValueError(f"ref {tuple(ref.shape)} is not ref_down {tuple(down.shape)} ×4; crop to a multiple of 4")
 
 
 class SRNTTLoss(nn.Module):
@@ -124,26 +118,23 @@ class SRNTTLoss(nn.Module):
 
     def __init__(self, profile: Profile):
         super().__init__()
-        self.weights = {"rec": 1.0, "back_projection": 0.0, "perceptual": 1e-4, "texture": 1e-4, "adv_ref": 1e-6}
+        self.weights = {"rec": 1.0, "perceptual": 1e-4, "texture": 1e-4, "adv_ref": 1e-6}
         self.layer = deepest("relu5_1", profile.name)
         self.vgg = VGG19(*LAYERS, self.layer)
 
     def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
-        """The terms of ``weights`` but the adversary's and those of weight 0; before ``OPENING`` only "rec"."""
+        """The terms of ``weights`` but the adversary's; before ``OPENING`` only "rec"."""
         sr = outputs.sr.float()
         if progress < OPENING:
             return {"rec": F.l1_loss(2 * sr, 2 * batch.hr)}
         with torch.no_grad():
             wanted = self.vgg(batch.hr)[self.layer]
         found = self.vgg(sr)
-        terms = {
+        return {
             "rec": F.l1_loss(2 * sr, 2 * batch.hr),
             "perceptual": F.mse_loss(VGG_UNIT * found[self.layer], VGG_UNIT * wanted),
             "texture": texture_loss([found[layer] for layer in LAYERS], outputs.details),
         }
-        if self.weights["back_projection"]:
-            terms["back_projection"] = F.l1_loss(2 * shrink(sr, 4), 2 * batch.lr)
-        return terms
 
 
 def texture_loss(found: Maps, swapped: Maps) -> Float[Tensor, ""]:
@@ -151,9 +142,5 @@ def texture_loss(found: Maps, swapped: Maps) -> Float[Tensor, ""]:
 
     Both lists as the details of ``SRNTT.forward``; the mean over the three layers. The means are the published code's.
     """
-    terms = []
-    for ours, wanted in zip(found, swapped):
-        numbers = ours[0].numel()
-        difference = VGG_UNIT**2 * (gram(ours) - gram(wanted)) / numbers
-        terms.append(difference.square().mean() / 4)
-    return torch.stack(terms).mean()
+    differences = (VGG_UNIT**2 * (gram(x) - gram(y)) / x[0].numel() for x, y in zip(found, swapped))
+    return torch.stack([difference.square().mean() / 4 for difference in differences]).mean()

@@ -42,18 +42,13 @@ def one_view(lr: Images, ref_down: Images | Sequence[Images], name: str) -> Imag
     Raises ValueError for several references, or a right view of another size than the left one.
     """
     views = as_list(ref_down)
-    if len(views) != 1:
-        raise ValueError(f"{name}: {len(views)} references, expected one, the right view of a stereo pair; {_INSTEAD}")
-    left, right = (f"{x.shape[-1]}×{x.shape[-2]}" for x in (lr, views[0]))
-    if left != right:
+    if [x.shape[2:] for x in views] != [lr.shape[2:]]:
+        expected, *sizes = (f"{x.shape[-1]}×{x.shape[-2]}" for x in (lr, *views))
         raise ValueError(
-            f"{name}: the right view is {right} at low resolution, expected {left} as the left one, since it needs a "
-            f"rectified stereo pair of one size; {_INSTEAD}"
+            f"{name}: {len(views)} references ({', '.join(sizes)} at low resolution), expected one of {expected}, the "
+            "right view of a rectified stereo pair; for any other references use e2ent2 or srntt"
         )
     return views[0]
-
-
-_INSTEAD = "for any other references use e2ent2 or srntt"
 
 
 def shifted_copies(right: Luma) -> Float[Tensor, "b 64 h w"]:

@@ -9,17 +9,18 @@ off. The rest is E2ENT², weight for weight. Notebook 04 shows what it gives.
 """
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import accumulate, product
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
-from e2ent2lib.matching import Map, Matches, match, swap
+from e2ent2lib.matching import Map, Matches, as_list, match, swap
 from e2ent2lib.models.e2ent2 import E2ENT2
 from e2ent2lib.models.network import Images, Outputs
+from e2ent2lib.systems.parts import shrink
 
 
 class SubcellE2ENT2(E2ENT2):
@@ -30,7 +31,7 @@ class SubcellE2ENT2(E2ENT2):
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """As ``E2ENT2.forward``; ``ref_down`` is made anew from ``ref``, at each shift."""
         r = self.profile.scale
-        refs = [ref] if isinstance(ref, Tensor) else list(ref)
+        refs = as_list(ref)
         phi_in, fulls = self.encoder(lr), [self.encoder(image) for image in refs]
         downs, starts = [], []
         for number, image in enumerate(refs):
@@ -66,9 +67,8 @@ def shifted(size: tuple[int, int], scale: int) -> list[tuple[slice, slice]]:
 
 
 def downscaled(image: Images, scale: int) -> Float[Tensor, "b 3 H/r W/r"]:
-    """I_ref↓ of a part of the reference: antialiased bicubic, rounded to 8 bits, as ``images.downscale`` makes it."""
-    small = F.interpolate(image.float(), scale_factor=1 / scale, mode="bicubic", antialias=True)
-    return torch.round(255 * small.clamp(0, 1)) / 255
+    """I_ref↓ of a part of the reference, rounded to 8 bits, as ``images.downscale`` makes it."""
+    return torch.round(255 * shrink(image, scale).clamp(0, 1)) / 255
 
 
 def swap_between_cells(
@@ -81,33 +81,22 @@ def swap_between_cells(
     matched, which value it is of and the pixel (y, x) where its first cell begins. Returns (B, C, r·h, r·w).
     """
     rows = torch.cat([v.permute(0, 2, 3, 1).flatten(1, 2) for v in values], dim=1).float()  # (B, pixels, C)
-    pixels = _pixels_of_patches(matches, [v.shape[2:] for v in values], [k.shape[3] for k in keys], starts, scale)
-    batch, h, w = matches.index.shape
+    before = [0, *accumulate(v[0, 0].numel() for v in values)]
+    facts = [
+        (before[n] + y * values[n].shape[3] + x, values[n].shape[3], k.shape[3]) for (n, y, x), k in zip(starts, keys)
+    ]
+    first, width, key_width = torch.tensor(facts, device=rows.device)[matches.source].unbind(-1)
+    v, u = matches.index // (key_width - 2), matches.index % (key_width - 2)
+    # the 9 pixels, counted on through all references, that each pixel of F averages: (B, h, r, w, r, 9)
+    corner, width = of_neighbours(first + scale * (v * width + u)), of_neighbours(width)
+    oy, ox = torch.tensor(SHIFTS, device=rows.device).T
+    cell = corner + scale * ((1 + oy) * width + 1 + ox)
+    inside = torch.arange(scale, device=rows.device)[:, None]
+    pixels = cell[:, :, None, :, None] + inside[:, None, None] * width[:, :, None, :, None] + inside
     pixels = pixels.clamp_(max=rows.shape[1] - 1)  # beyond the map: its weight is 0, but its pixel must exist
+    batch, h, w = matches.index.shape
     pixels += rows.shape[1] * torch.arange(batch, device=rows.device).view(-1, 1, 1, 1, 1, 1)
     weights = overlap_weights(matches.index).to(rows.dtype)[:, :, None, :, None].expand_as(pixels)
-    out = F.embedding_bag(
-        pixels.flatten(0, 4), rows.flatten(0, 1), mode="sum", per_sample_weights=weights.flatten(0, 4)
-    )
+    bags, weights = pixels.flatten(0, 4), weights.flatten(0, 4)
+    out = F.embedding_bag(bags, rows.flatten(0, 1), mode="sum", per_sample_weights=weights)
     return out.view(batch, scale * h, scale * w, -1).permute(0, 3, 1, 2).to(values[0].dtype)
-
-
-def _pixels_of_patches(
-    matches: Matches,
-    sizes: Sequence[tuple[int, int]],
-    key_widths: Sequence[int],
-    starts: Sequence[tuple[int, int, int]],
-    scale: int,
-) -> Int[Tensor, "b h r w r 9"]:
-    """The 9 pixels, counted on through all references, that each pixel of F averages; cf. ``matching.swap``."""
-    begin = [0]
-    for height, width in sizes:
-        begin.append(begin[-1] + height * width)
-    facts = [(begin[n] + y * sizes[n][1] + x, sizes[n][1], k - 2) for (n, y, x), k in zip(starts, key_widths)]
-    first, width, columns = torch.tensor(facts, device=matches.index.device)[matches.source].unbind(-1)
-    corner = of_neighbours(first + matches.index // columns * scale * width + matches.index % columns * scale)
-    width = of_neighbours(width)
-    oy, ox = torch.tensor(SHIFTS, device=corner.device).T
-    cell = corner + (1 + oy) * scale * width + (1 + ox) * scale
-    inside = torch.arange(scale, device=corner.device)[:, None]
-    return cell[:, :, None, :, None] + inside[:, None, None] * width[:, :, None, :, None] + inside

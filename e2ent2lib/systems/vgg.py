@@ -18,14 +18,24 @@ from torch import Tensor, nn
 
 from e2ent2lib.runs.files import file_sha256
 
-CONVOLUTIONS = (2, 2, 4, 4, 4)
-"""Convolutions in each of the five stages; a stage ends in max-pooling and the next one begins."""
+STAGES = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4}
+"""How many convolutions each stage has; all end in max-pooling."""
+LAYERS = [
+    name
+    for stage, count in STAGES.items()
+    for name in (*(f"{kind}{stage}_{i + 1}" for i in range(count) for kind in ("conv", "relu")), f"pool{stage}")
+]
+"""In their order, which is that of torchvision's ``features`` too."""
 LAST_OF_FILE = "relu3_1"
 """The deepest layer of the short weight file of five convolutions."""
 FILE = "vgg19-dcbb9e9d.pth"
 """What torchvision calls its weights; the digits begin the file's SHA-256."""
 KNOWN = {"dcbb9e9d": "torchvision's vgg19-dcbb9e9d.pth", "04beb56b": "its first five convolutions"}
 """Weight files by the first digits of their SHA-256."""
+_MISSING = (
+    "no VGG19 weights here. Set E2ENT2_VGG_WEIGHTS to torchvision's vgg19-dcbb9e9d.pth, or put that file there, or "
+    "connect to the network once"
+)
 LICENCE = (
     "VGG19's layers, frozen: K. Simonyan and A. Zisserman, ICLR 2015; weights of torchvision (IMAGENET1K_V1), "
     "BSD-3-Clause as torchvision, trained on ImageNet, whose terms are non-commercial research"
@@ -46,7 +56,8 @@ class VGG19(nn.Module):
         self.autocast: Callable[[], AbstractContextManager] = nullcontext  # the trainer puts in its own
         self.body, inputs = nn.ModuleDict(), 3
         generator = torch.Generator().manual_seed(0)
-        for name in _names_up_to(layers):
+        self.names = LAYERS[: 1 + max(_order(layer) for layer in layers)]
+        for name in self.names:
             if name.startswith("conv"):
                 outputs = 64 * 2 ** min(int(name[4]) - 1, 3)
                 self.body[name] = conv = nn.utils.skip_init(nn.Conv2d, inputs, outputs, 3, padding=1)
@@ -61,7 +72,7 @@ class VGG19(nn.Module):
         """The features of each layer by its name, float32, a pool's at half the size; image in [0, 1], RGB."""
         x, found = (image - self.mean) / self.std, {}
         with self.autocast():
-            for name in _names_up_to(self.layers):
+            for name in self.names:
                 if name.startswith("conv"):
                     x = self.body[name](x)
                 else:
@@ -81,9 +92,8 @@ class VGG19(nn.Module):
             return self
         path, what = find_weights(download=True)
         weights = torch.load(path, weights_only=True, map_location="cpu")
-        names = dict(zip((n for n in _names_up_to(("pool5",)) if n.startswith("conv")), _torchvision_numbers()))
         for name, conv in self.body.items():
-            prefix = name if f"{name}.weight" in weights else f"features.{names[name]}"
+            prefix = name if f"{name}.weight" in weights else f"features.{LAYERS.index(name)}"
             if f"{prefix}.weight" not in weights:
                 raise ValueError(
                     f"{path}: {what}, holds no {name}; set E2ENT2_VGG_WEIGHTS to torchvision's vgg19-dcbb9e9d.pth, or "
@@ -103,9 +113,7 @@ def find_weights(*, download: bool = False) -> tuple[Path, str]:
     named = os.environ.get("E2ENT2_VGG_WEIGHTS")
     path = Path(named or Path(torch.hub.get_dir(), "checkpoints", FILE))
     if not path.is_file() and download and not named:
-        from torchvision.models import VGG19_Weights  # takes a second to import, and only this needs it
-
-        url = VGG19_Weights.IMAGENET1K_V1.url
+        url = f"https://download.pytorch.org/models/{FILE}"
         try:
             torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
         except OSError as error:
@@ -117,12 +125,6 @@ def find_weights(*, download: bool = False) -> tuple[Path, str]:
         known = " or ".join(f"{digits}… ({what})" for digits, what in KNOWN.items())
         raise ValueError(f"{path}: its SHA-256 begins with {sha[:8]}, expected {known}; fetch it again")
     return path, KNOWN[sha[:8]]
-
-
-_MISSING = (
-    "no VGG19 weights here. Set E2ENT2_VGG_WEIGHTS to torchvision's vgg19-dcbb9e9d.pth, or put that file there, or "
-    "connect to the network once"
-)
 
 
 def deepest(published: str, profile_name: str) -> str:
@@ -139,24 +141,7 @@ def deepest(published: str, profile_name: str) -> str:
     return published if whole else LAST_OF_FILE
 
 
-def _all_names() -> list[str]:
-    stages = [
-        [f"{kind}{stage}_{i}" for i in range(1, count + 1) for kind in ("conv", "relu")] + [f"pool{stage}"]
-        for stage, count in enumerate(CONVOLUTIONS, 1)
-    ]
-    return [name for stage in stages for name in stage]
-
-
 def _order(layer: str) -> int:
-    if layer not in _all_names():
+    if layer not in LAYERS:
         raise ValueError(f"VGG19 has no layer {layer!r}; it has conv1_1, relu1_1, … pool5")
-    return _all_names().index(layer)
-
-
-def _names_up_to(layers: tuple[str, ...]) -> list[str]:
-    return _all_names()[: 1 + max(_order(layer) for layer in layers)]
-
-
-def _torchvision_numbers() -> list[int]:
-    """Where the convolutions are in torchvision's ``features``."""
-    return [i for i, name in enumerate(_all_names()) if name.startswith("conv")]
+    return LAYERS.index(layer)

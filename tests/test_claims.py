@@ -25,7 +25,7 @@ from e2ent2lib.measure.verdicts import (
     verdict,
 )
 from e2ent2lib.report import ablations, claims_report
-from e2ent2lib.report.oddities import oddities
+from e2ent2lib.report.printed import oddities
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
 

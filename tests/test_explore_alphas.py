@@ -10,7 +10,7 @@ from e2ent2lib.explore.distances import layer_name
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import match_and_swap
 from e2ent2lib.photos.images import to_tensor
-from e2ent2lib.report.examples import engine
+from e2ent2lib.report.plots import engine
 from e2ent2lib.runs.checkpoints import build_model
 
 

@@ -20,9 +20,8 @@ from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.report import figures
 from e2ent2lib.report.diagrams import Drawing, describe, diagram, parameters, record
-from e2ent2lib.report.examples import Example, engine, example_model, principal_colours, provenance_of
-from e2ent2lib.report.match_figures import backward_pass, error_maps, forward_pass, patches, textured
-from e2ent2lib.report.plots import use_style
+from e2ent2lib.report.figures import backward_pass, error_maps, forward_pass, patches, textured
+from e2ent2lib.report.plots import Example, engine, example_model, principal_colours, provenance_of, use_style
 from e2ent2lib.runs.checkpoints import build_model
 
 CARD = {"model": "e2ent2", "sha256": "0" * 64}

@@ -6,7 +6,7 @@ import pytest
 from score_rows import row, stored
 
 from e2ent2lib.measure.results import result_file
-from e2ent2lib.report.references import draw_effect, effect, effect_figure, levels, markdown, summary
+from e2ent2lib.report.studies import draw_effect, effect, effect_figure, levels, markdown, summary
 from e2ent2lib.report.tables import table
 
 

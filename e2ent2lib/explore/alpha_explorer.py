@@ -11,11 +11,10 @@ from e2ent2lib.explore.explorer import CHART, Explorer, choice, row
 from e2ent2lib.explore.inputs import Picture, Triangle
 from e2ent2lib.explore.job import Job
 from e2ent2lib.measure.results import read_seeds, results_folder
-from e2ent2lib.report.ablations import over_seeds
 from e2ent2lib.report.diagrams import Drawing
-from e2ent2lib.report.examples import Pixels, engine, example_model
-from e2ent2lib.report.paper import PRINTED
-from e2ent2lib.report.plots import heat, png
+from e2ent2lib.report.plots import Pixels, engine, example_model, heat, png
+from e2ent2lib.report.printed import PRINTED
+from e2ent2lib.report.studies import over_seeds
 from e2ent2lib.systems import SYSTEMS
 
 POINTS = {

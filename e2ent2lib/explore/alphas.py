@@ -22,8 +22,8 @@ from e2ent2lib.explore.distances import layer_name
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.photos.images import to_image, to_tensor
-from e2ent2lib.report.examples import Example
-from e2ent2lib.report.match_figures import error_maps
+from e2ent2lib.report.figures import error_maps
+from e2ent2lib.report.plots import Example
 from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.runs.probes import gradients
 from e2ent2lib.runs.run import make_fabric, players_for

@@ -10,8 +10,7 @@ from e2ent2lib.explore.drawing import Panel, face, strip
 from e2ent2lib.explore.explorer import PairExplorer, choice, row
 from e2ent2lib.explore.inputs import Wipe
 from e2ent2lib.explore.job import Job, ticks
-from e2ent2lib.report.examples import CROP, Pixels, Window, cut
-from e2ent2lib.report.plots import png
+from e2ent2lib.report.plots import CROP, Pixels, Window, cut, png
 
 
 class Comparer(PairExplorer):

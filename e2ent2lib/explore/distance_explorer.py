@@ -9,8 +9,7 @@ from e2ent2lib.explore.drawing import Panel, around, bars, face, mark, strip
 from e2ent2lib.explore.explorer import CHART, PlaceExplorer, choice, row
 from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES
-from e2ent2lib.report.examples import Pixels
-from e2ent2lib.report.plots import heat, png
+from e2ent2lib.report.plots import Pixels, heat, png
 
 SHOWN = 6
 """So many of the largest distances are shown."""

@@ -16,8 +16,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from e2ent2lib.report.diagrams import render
-from e2ent2lib.report.examples import Pixels
-from e2ent2lib.report.plots import COLOURS, data_uri
+from e2ent2lib.report.plots import COLOURS, Pixels, data_uri
 
 _TAG = {"pad": 0.8, "ec": "none"}
 MARKS = {"here": "#111111", "best": COLOURS[1], "rival": COLOURS[0], "chooser": COLOURS[4]}

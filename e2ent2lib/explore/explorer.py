@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 
 from e2ent2lib.explore.inputs import File, Picture
 from e2ent2lib.explore.photos import LONGEST, Photos, available_pairs, fitted, photos, read_upload
-from e2ent2lib.report.examples import Pixels
+from e2ent2lib.report.plots import Pixels
 
 OWN = "photographs of your own"
 

@@ -10,8 +10,7 @@ from e2ent2lib.explore.inputs import Picture
 from e2ent2lib.explore.matches import FEATURES, MatchedPair
 from e2ent2lib.explore.photos import LONGEST, Photos, fitted
 from e2ent2lib.photos.images import downscale
-from e2ent2lib.report.examples import Pixels, cut
-from e2ent2lib.report.plots import heat, png
+from e2ent2lib.report.plots import Pixels, cut, heat, png
 
 MOST_CHOOSERS = 60
 """That many are drawn; K says how many there are."""

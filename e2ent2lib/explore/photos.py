@@ -11,7 +11,7 @@ from PIL import Image
 from e2ent2lib.data.pairs import DATASETS, Pair, dataset
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple
-from e2ent2lib.report.examples import Pixels, cut
+from e2ent2lib.report.plots import Pixels, cut
 
 LONGEST = 760
 """Pixels of the longer side of what is shown; larger photographs are reduced."""

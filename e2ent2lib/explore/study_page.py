@@ -14,8 +14,7 @@ from e2ent2lib.explore.explorer import Explorer, row
 from e2ent2lib.explore.inputs import Question
 from e2ent2lib.explore.photos import available_pairs
 from e2ent2lib.explore.study import CONSENT, Session, seed_of, study_folder, trials
-from e2ent2lib.report.examples import Pixels, Window, cut
-from e2ent2lib.report.plots import png
+from e2ent2lib.report.plots import Pixels, Window, cut, png
 
 OTHERS = ("bicubic", "enhancenet", "srgan", "sisr-gan", "landmark", "srntt")
 """With E2ENT² seven algorithms, as many as the paper asked about; which ones it does not say."""

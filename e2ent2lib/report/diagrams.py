@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.models.blocks import ResidualBlock
 from e2ent2lib.photos.images import to_image
-from e2ent2lib.report.examples import Example, Pixels, principal_colours, provenance_of
-from e2ent2lib.report.plots import data_uri
+from e2ent2lib.report.plots import Example, Pixels, data_uri, principal_colours, provenance_of
 
 Shape = tuple[int, ...]
 SVG = Path(__file__).parent / "svg"

@@ -7,18 +7,17 @@ from pathlib import Path
 import pandas as pd
 
 from e2ent2lib.data.pairs import UNRELATED
-from e2ent2lib.measure.claims import STEREO, USUAL
+from e2ent2lib.measure.claims import STEREO
 from e2ent2lib.measure.results import read_results, read_seeds, write_text
 from e2ent2lib.measure.verdicts import judge_all, overall
-from e2ent2lib.report import claims_report, references, tables
-from e2ent2lib.report.ablations import minutes_of_training
-from e2ent2lib.report.paper import TITLES
+from e2ent2lib.report import claims_report, studies, tables
+from e2ent2lib.report.printed import TITLES
+from e2ent2lib.report.studies import USUAL, minutes_of_training
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import SYSTEMS
 
-FOR_PHOTOGRAPHS = "e2ent2-mse-subcell"
-"""The system that gains most from a reference."""
-ROWS = ("bicubic", "sisr", "e2ent2-mse", FOR_PHOTOGRAPHS, "landmark")
+ROWS = ("bicubic", "sisr", "e2ent2-mse", "e2ent2-mse-subcell", "landmark")
+"""README's systems; the fourth gains most from a reference."""
 
 
 def short_table(results: pd.DataFrame) -> str:
@@ -43,29 +42,31 @@ def results_page(folder: Path, profile: str) -> str:
     results = read_results(folder, profile)
     findings = judge_all(read_seeds(folder, profile), profile, folder)
     long = {number: tables.table(number, results, profile) for number in TITLES}
-    measured = pd.concat(long.values())
     sections = {
-        "Results": _summary(results, findings, profile),
         "What the reference is worth": f"![Gain over SISR, image by image](figures/reference_effect.png)\n\n"
         f"The same network is given each picture twice: with its reference, and with a photograph of something else. "
-        f"[Notebook 06](notebooks/06_table1_cufed5_sunhays.ipynb) discusses it.\n\n{references.markdown(results)}",
+        f"[Notebook 06](notebooks/06_table1_cufed5_sunhays.ipynb) discusses it.\n\n{studies.effect_tables(results)}"
     }
     for number, title in TITLES.items():
-        notes = "\n".join(f"- {note}" for note in tables.notes(long[number]))
-        sections[title] = f"{tables.markdown(number, long[number])}\n\n{notes}"
+        sections[title] = f"{tables.markdown(number, long[number])}\n\n{_listed(tables.notes(long[number]))}"
     sections |= {
         "Verdicts on the paper's claims": f"{claims_report.RULE}\n\n{claims_report.overview(findings)}\n\n"
         "![The paper's claims, measured](figures/claims.png)",
         "The verdicts in full": claims_report.details(findings, profile),
-        "How it was measured": "\n".join(f"- {line}" for line in tables.conditions(measured)),
+        "How it was measured": _listed(tables.conditions(pd.concat(long.values()))),
     }
-    text = "\n\n".join(f"{'#' * (1 + (title != 'Results'))} {title}\n\n{body}" for title, body in sections.items())
-    return f"<!-- Made by `make results` from data/results. Do not edit. -->\n\n{text}\n"
+    first = f"<!-- Made by `make results` from data/results. Do not edit. -->\n\n# Results\n\n{short_table(results)}"
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"{first}\n\n{_summary(results, findings, profile)}\n\n{body}\n"
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _summary(results: pd.DataFrame, findings: claims_report.Findings, profile: str) -> str:
-    """What a reader wants to know first: the short table, three gains, how many claims hold, and the training."""
-    worth = references.effect(results)
+    """What a reader wants to know first: three gains, how many claims hold, and the training."""
+    worth = studies.effect(results)
     gain, stereo = worth.sub(worth["sisr"], axis=0), worth.index.get_level_values("dataset").isin(STEREO)
     cases = {
         "the other view of a stereo pair": gain["related"][stereo],
@@ -83,26 +84,24 @@ def _summary(results: pd.DataFrame, findings: claims_report.Findings, profile: s
         f"{minutes_of_training('e2ent2-mse', profile)}; SISR {minutes_of_training('sisr', profile)}. The paper trained "
         "for 20 epochs of 100,000 images.",
     ]
-    return f"{short_table(results)}\n\n" + "\n".join(f"- {x}" for x in lines)
+    return _listed(lines)
 
 
 def weights_table(profile: str) -> str:
     """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
-    rows = []
-    for name in available_models(profile):
-        if SYSTEMS[name].card:  # it has no weights
-            continue
-        card = shipped_card(name, profile)
-        start = (card["started_from"] or {}).get("model", "–")
-        facts = {
+    shipped = {n: shipped_card(n, profile) for n in available_models(profile) if not SYSTEMS[n].card}
+    rows = [
+        {
+            "model": f"`{name}`",
+            "what it is": SYSTEMS[name].title,
             "steps": card["steps"],
             "minutes": card["seconds"] / 60,
             "cores": card["threads"],
-            "started from": start,
+            "started from": (card["started_from"] or {}).get("model", "–"),
+            "SHA-256": card["sha256"][:12],
         }
-        rows.append(
-            {"model": f"`{name}`", "what it is": SYSTEMS[name].title} | facts | {"SHA-256": card["sha256"][:12]}
-        )
+        for name, card in shipped.items()
+    ]
     return pd.DataFrame(rows).to_markdown(index=False, floatfmt=".0f")
 
 
@@ -127,6 +126,7 @@ def pages(root: Path, profile: str) -> dict[str, str]:
 
 def renew(root: Path, profile: str) -> list[Path]:
     """Write ``pages``; returns their paths."""
-    for name, text in pages(root, profile).items():
+    made = pages(root, profile)
+    for name, text in made.items():
         write_text(root / name, text)
-    return [root / name for name in ("RESULTS.md", "README.md", "MODEL_CARD.md")]
+    return [root / name for name in made]

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import ConnectionPatch, Rectangle
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -69,15 +68,19 @@ def _enlarged(name: str, profile: str, _folder: str) -> Pixels:
 def zoomed(profile: str) -> Figure:
     """Fig. 1: HR with a box above the reference, and the box's content by every system that has a checkpoint."""
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
-    panels = {"Input, ×1/4": cut(downscale(hr), tuple(n // 4 for n in CROP))}
-    panels |= {titles()[name]: cut(image, CROP) for name, image in enlarged(profile).items()} | {"HR": cut(hr, CROP)}
-    columns = -(-len(panels) // 2)
-    figure = plt.figure(figsize=(11.2, 2 * 0.75 * 11.2 / (columns + 1.12) + 1.9), layout="constrained")
-    grid = figure.add_gridspec(2, 1 + columns, width_ratios=[1.12, *[1] * columns])
-    _show_pair(figure, (grid[0, 0], grid[1, 0]), hr, ref, {COLOURS[1]: CROP})
-    for i, (title, image) in enumerate(panels.items()):
-        score = f"\n{psnr(image, panels['HR']):.2f} dB" if 0 < i < len(panels) - 1 else ""
-        panel(figure.add_subplot(grid[i // columns, 1 + i % columns]), image, title + score)
+    truth, systems = cut(hr, CROP), {titles()[name]: cut(image, CROP) for name, image in enlarged(profile).items()}
+    scored = {f"{title}\n{psnr(crop, truth):.2f} dB": crop for title, crop in systems.items()}
+    crops = {"Input, ×1/4": cut(downscale(hr), tuple(n // 4 for n in CROP))} | scored | {"HR": truth}
+    columns = -(-len(crops) // 2)
+    names = [*crops, *["."] * (2 * columns - len(crops))]
+    figure, axes = plt.subplot_mosaic(
+        [["left", *names[:columns]], ["right", *names[columns:]]],
+        figsize=(11.2, 2 * 0.75 * 11.2 / (columns + 1.12) + 1.9), width_ratios=[1.12, *[1] * columns],
+        layout="constrained",
+    )  # fmt: skip
+    _show_pair(axes, hr, ref, {COLOURS[1]: CROP})
+    for title, image in crops.items():
+        panel(axes[title], image, title)
     caption = _caption(profile, f"the crop shown, {CROP[2]}×{CROP[3]} pixels")
     return plots.finish(figure, 1, "The engine of the motorcycle, ×4 by each system", caption)
 
@@ -85,38 +88,37 @@ def zoomed(profile: str) -> Figure:
 def crops_by_system(profile: str, places: Mapping[str, Window] = PLACES) -> Figure:
     """Fig. 7: the pair at the left, then a row a place and a column a system, PSNR below, the best of a row bold."""
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
-    images = enlarged(profile)
-    columns, rows = [*images, "HR"], len(places)
-    height = rows * (0.75 * 11.6 / (len(columns) + 2.2) + 0.25) + 1
-    figure = plt.figure(figsize=(11.6, height), layout="constrained")
-    grid = figure.add_gridspec(rows, 1 + len(columns), width_ratios=[2.2, *[1] * len(columns)])
-    left = grid[: -(-rows // 2), 0], grid[rows // 2 :, 0]
-    _show_pair(figure, left, hr, ref, dict(zip(COLOURS, places.values())))
-    for row, (place, box) in enumerate(places.items()):
+    images, rows = enlarged(profile) | {"HR": hr}, len(places)
+    mosaic = [
+        ["left" if row < -(-rows // 2) else "right", *(f"{place} {name}" for name in images)]
+        for row, place in enumerate(places)
+    ]
+    figure, axes = plt.subplot_mosaic(
+        mosaic, figsize=(11.6, rows * (0.75 * 11.6 / (len(images) + 2.2) + 0.25) + 1),
+        width_ratios=[2.2, *[1] * len(images)], layout="constrained",
+    )  # fmt: skip
+    _show_pair(axes, hr, ref, dict(zip(COLOURS, places.values())))
+    for (place, box), colour in zip(places.items(), COLOURS):
         crops = {name: cut(image, box) for name, image in images.items()}
-        scores = {name: f"{psnr(crop, cut(hr, box)):.2f}" for name, crop in crops.items()}
-        for column, name in enumerate(columns):
-            axis = figure.add_subplot(grid[row, 1 + column])
-            panel(axis, crops.get(name, cut(hr, box)), titles().get(name, name) if row == 0 else "")
-            axis.spines[:].set(visible=True, color=COLOURS[row], linewidth=2)
+        scores = {name: round(psnr(crop, crops["HR"]), 2) for name, crop in crops.items() if name != "HR"}
+        for name, crop in crops.items():
+            axis = axes[f"{place} {name}"]
+            panel(axis, crop, titles().get(name, name) if place == next(iter(places)) else "")
+            axis.spines[:].set(visible=True, color=colour, linewidth=2)
             if name in scores:
-                best = scores[name] == max(scores.values(), key=float)
-                axis.set_xlabel(f"{scores[name]} dB", fontsize=9.5, weight="bold" if best else "normal")
-            if column == 0:
-                axis.set_ylabel(place, color=COLOURS[row], weight="bold")
+                weight = "bold" if scores[name] == max(scores.values()) else "normal"
+                axis.set_xlabel(f"{scores[name]:.2f} dB", fontsize=9.5, weight=weight)
+        axes[f"{place} {next(iter(images))}"].set_ylabel(place, color=colour, weight="bold")
     caption = _caption(profile, "each crop", "; bold: the best of a row")
-    return plots.finish(figure, 7, f"{len(places)} places of the motorcycle, ×4 by each system", caption)
+    return plots.finish(figure, 7, f"{rows} places of the motorcycle, ×4 by each system", caption)
 
 
-def _show_pair(
-    figure: Figure, parts: tuple[SubplotSpec, SubplotSpec], hr: Pixels, ref: Pixels, boxes: Mapping[str, Window]
-) -> None:
-    """HR with boxes, each in its colour, above the reference."""
-    left, right = (figure.add_subplot(part) for part in parts)
-    panel(left, hr, "HR (left view)")
-    panel(right, ref, "Reference (right view)")
+def _show_pair(axes: Mapping[str, Axes], hr: Pixels, ref: Pixels, boxes: Mapping[str, Window]) -> None:
+    """HR with boxes, each in its colour, and the reference."""
+    panel(axes["left"], hr, "HR (left view)")
+    panel(axes["right"], ref, "Reference (right view)")
     for colour, (x, y, width, height) in boxes.items():
-        left.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec=colour, lw=2))
+        axes["left"].add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec=colour, lw=2))
 
 
 def _caption(profile: str, measured: str, more: str = "") -> str:

@@ -5,6 +5,7 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -32,25 +33,14 @@ CROP = (336, 252, 144, 108)
 """The engine in the left picture: the input of Fig. 2 to 6, and the crop of Fig. 1."""
 REFERENCE_CROP = (276, 240, 192, 132)
 """A larger box of the right picture that holds the engine too; I_ref need not have the size of the input (3.1)."""
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: safe for colour-blind
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's, safe for colour-blind readers; the cycle of house.mplstyle."""
 _MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
 
 
 def use_style() -> None:
     """Fonts, colours and resolution for all plots; in a notebook photographs are stored as JPEG, to stay small."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 100,
-            "savefig.dpi": 150,
-            "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=COLOURS),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": "medium",
-            "font.size": 10,
-            "image.interpolation": "nearest",
-        }
-    )
+    plt.style.use(Path(__file__).with_name("house.mplstyle"))
     try:
         from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -200,18 +190,18 @@ def beside(long: pd.DataFrame, metric: str = "psnr") -> Figure:
     size = (min(14, 2.5 + 2.8 * len(panels)), 0.42 * len(names) + 1.4)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, (title, part) in zip(axes[0], panels):
-        both = part[[f"paper {metric}", f"measured {metric}"]].to_numpy(float)
-        low, high = (np.nanmin(both), np.nanmax(both)) if not np.isnan(both).all() else (0, 1)
+        both = part[[f"paper {metric}", f"measured {metric}"]].astype(float)
+        low, high = both.min(axis=None), both.max(axis=None)
+        low, high = (low, high) if high == high else (0, 1)  # no number at all
         room = (high - low) or 1
         start = 0 if metric == "feature_distance" else low - 0.4 * room  # decibels need no zero
         looks = ((-0.2, "paper", "#BBBBBB", ""), (0.2, "measured", COLOURS[0], "not measured"))
-        for values, (shift, who, colour, missing) in zip(both.T, looks):
-            rows, ends = np.arange(len(values)) + shift, np.nan_to_num(values - start)
+        for (_, values), (shift, who, colour, missing) in zip(both.items(), looks):
+            rows, ends = np.arange(len(values)) + shift, (values - start).fillna(0)
             bars = axis.barh(rows, ends, height=0.38, left=start, color=colour, label=who)
-            words = [missing if np.isnan(value) else f"{value:.{3 if metric == 'ssim' else 2}f}" for value in values]
-            for label in axis.bar_label(bars, words, padding=2, fontsize=8):
-                if label.get_text() == missing:
-                    label.set(fontsize=7, color="#777777")
+            words = values.map(f"{{:.{3 if metric == 'ssim' else 2}f}}".format).replace("nan", missing)
+            for label, value in zip(axis.bar_label(bars, words, padding=2, fontsize=8), values):
+                label.set(**({} if value == value else {"fontsize": 7, "color": "#777777"}))
         axis.set(title=title.replace(" (", "\n("), xlabel=unit, xlim=(start, high + 0.5 * room))
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()

@@ -26,20 +26,6 @@ DATASET_TITLES = {"cufed5": "CUFED5", "sunhays": "Sun Hays 80", "flickr1024": "F
 _UNKNOWN = "not stated"
 
 
-class Printed(NamedTuple):
-    """One row of one of the paper's tables on one data set: a line of paper.csv."""
-
-    table: int
-    method: str
-    model: str
-    """Our name of the system."""
-    dataset: str
-    psnr: float | None
-    """dB; None where the paper prints "–"."""
-    ssim: float | None
-    feature_distance: float | None
-
-
 class Published(NamedTuple):
     """One number that some paper prints."""
 
@@ -85,7 +71,9 @@ def _published(source: str, dataset: str, channel: str | None, method: str, *sco
 
 _COLUMNS = _literals("sources.csv").set_index(["source", "dataset"])
 SOURCES = {source: citation for (source, _), citation in _COLUMNS["citation"].items()}
-PRINTED = [Printed(*row) for row in _literals("paper.csv").itertuples(index=False)]
+PRINTED = list(_literals("paper.csv").itertuples(index=False, name="Printed"))
+"""This paper's Tables 1 to 4, a named tuple a row and data set: table, its name of the method, ours (model), dataset,
+psnr (dB), ssim and feature_distance; None where the paper prints "–"."""
 PUBLISHED = [
     _published("E2ENT²", DATASET_TITLES[p.dataset], None, p.method, p.psnr, p.ssim)
     for p in PRINTED

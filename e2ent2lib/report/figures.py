@@ -86,7 +86,7 @@ def zoomed(profile: str) -> Figure:
 
 
 def crops_by_system(profile: str, places: Mapping[str, Window] = PLACES) -> Figure:
-    """Fig. 7: the pair at the left, then a row a place and a column a system, PSNR below, the best of a row bold."""
+    """Fig. 7: the pair at the left, a row a place (two or more), a column a system; PSNR below, a row's best bold."""
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
     images, rows = enlarged(profile) | {"HR": hr}, len(places)
     mosaic = [

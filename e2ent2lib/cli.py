@@ -201,15 +201,14 @@ def report(
         renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
     """
     from e2ent2lib.measure.results import read_results, results_folder
-    from e2ent2lib.report import pages
+    from e2ent2lib.report import tables
     from e2ent2lib.report.reproduce import QUICK
     from e2ent2lib.report.studies import save_effect
-    from e2ent2lib.report.tables import save_tables
 
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
-    renewed = pages.renew(ROOT, profile) if renew else []
-    print(*save_tables(stored, profile, out, QUICK), save_effect(stored, out), *renewed, sep="\n")
+    renewed = tables.renew(ROOT, profile) if renew else []
+    print(*tables.save_tables(stored, profile, out, QUICK), save_effect(stored, out), *renewed, sep="\n")
 
 
 def claims(

@@ -17,8 +17,7 @@ from tiny import RECIPES
 
 from e2ent2lib.config import COMPACT
 from e2ent2lib.measure.results import cards, read_results, read_rows
-from e2ent2lib.report import pages
-from e2ent2lib.report.tables import systems_of, table
+from e2ent2lib.report.tables import pages, systems_of, table
 from e2ent2lib.runs.files import file_sha256
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
@@ -195,5 +194,5 @@ def test_the_command_says_what_went_wrong_in_one_line():
 
 
 def test_the_pages_made_of_the_committed_scores_and_cards_are_current():
-    for name, text in pages.pages(ROOT, "compact").items():
+    for name, text in pages(ROOT, "compact").items():
         assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: make results"

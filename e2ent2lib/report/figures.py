@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch, Rectangle
+from matplotlib.patches import Rectangle
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -206,12 +206,11 @@ def _links(axes: Sequence[Axes], squares: Sequence[Sequence[Square]], labels: Se
         for places, colour in zip(squares, COLOURS):
             (x0, y0, side0), (x1, y1, side1) = places[column : column + 2]
             start, end = (x0 + side0 - 0.5, y0 + side0 / 2 - 0.5), (x1 - 0.5, y1 + side1 / 2 - 0.5)
-            link = ConnectionPatch(
-                start, end, "data", "data", axesA=axes[column], axesB=axes[column + 1],
-                arrowstyle="-|>", color=colour, lw=1.3, mutation_scale=10,
-            )  # fmt: skip
+            arrow = {"arrowstyle": "-|>", "color": colour, "lw": 1.3, "mutation_scale": 10, "shrinkA": 0, "shrinkB": 0}
+            link = axes[column + 1].annotate(
+                "", end, start, "data", axes[column].transData, arrow, annotation_clip=False
+            )
             link.set_in_layout(False)
-            axes[0].figure.add_artist(link)
         axes[column].set_xlabel(f"{label} →", loc="right", fontsize=9)
 
 

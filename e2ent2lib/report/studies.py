@@ -49,11 +49,19 @@ def sizes(names: Iterable[str], profile: str) -> pd.DataFrame:
         recipe, model = recipe_of(name), models[profile]
         weights = recipe.make_loss(model.profile, model.branches).weights
         shown = {term: w for term, w in weights.items() if w and (recipe.adversarial or not term.startswith("adv_"))}
-        lines[system_of(name).title] = {f"parameters, {p}": f"{own_parameters(m):,}" for p, m in models.items()} | {
-            "loss": " + ".join(f"{weight:g}·{term}" for term, weight in shown.items()),
-            "adversary": recipe.adversarial or "none",
-        }
-        lines[system_of(name).title] |= _training(name, profile)
+        line = {f"parameters, {size}": f"{own_parameters(m):,}" for size, m in models.items()}
+        line["loss"] = " + ".join(f"{weight:g}·{term}" for term, weight in shown.items())
+        line |= {"adversary": recipe.adversarial or "none", "VGG in the loss, down to": "–"}
+        line["trained"] = f"not yet: e2ent2 train {name}"
+        if name in available_models(profile):
+            card = shipped_card(name, profile)
+            start, threads = (card["started_from"] or {}).get("model"), card["threads"]
+            line["VGG in the loss, down to"] = ((card.get("vgg") or {}).get("layers_of_the_loss") or ["–"])[-1]
+            line["trained"] = (
+                f"{card['steps'] * card['profile']['batch']:,} crops" + (f" after {start}" if start else "")
+                + f", {card['seconds'] / 60:.0f} min on {threads} core" + "s" * (threads > 1)
+            )  # fmt: skip
+        lines[system_of(name).title] = line
     return pd.DataFrame(lines).T.rename_axis("system")
 
 
@@ -61,18 +69,6 @@ def own_parameters(model: nn.Module) -> int:
     """The network's parameters, stored layers of VGG19 aside."""
     vgg = {id(p) for part in model.modules() if isinstance(part, VGG19) for p in part.parameters()}
     return sum(p.numel() for p in model.parameters() if id(p) not in vgg)
-
-
-def _training(name: str, profile: str) -> dict[str, str]:
-    if name not in available_models(profile):
-        return {"VGG in the loss, down to": "–", "trained": f"not yet: e2ent2 train {name}"}
-    card = shipped_card(name, profile)
-    layers = (card.get("vgg") or {}).get("layers_of_the_loss") or ["–"]
-    before = (card.get("started_from") or {}).get("model")
-    after = f" after {before}" if before else ""
-    cores = f" on {card['threads']} core" + "s" * (card["threads"] > 1) if "threads" in card else ""
-    trained = f"{card['steps'] * card['profile']['batch']:,} crops{after}, {card['seconds'] / 60:.0f} min{cores}"
-    return {"VGG in the loss, down to": layers[-1], "trained": trained}
 
 
 def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile: str) -> Figure:

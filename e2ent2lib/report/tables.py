@@ -1,14 +1,25 @@
-"""Tables 1 to 4: the paper's number and the measured one side by side, and a reason in every empty cell."""
+"""Tables 1 to 4, the paper's number and the measured one side by side; and the pages that are made of them.
 
+Every empty cell has a reason. ``make results`` writes RESULTS.md and the tables in README.md and MODEL_CARD.md from the
+stored scores and cards.
+"""
+
+import re
+from collections import Counter
 from pathlib import Path
 
+import jinja2
 import pandas as pd
 
-from e2ent2lib.data.pairs import DATASETS
+from e2ent2lib.data.pairs import DATASETS, UNRELATED
+from e2ent2lib.measure.claims import STEREO
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.measure.results import write_text
+from e2ent2lib.measure.results import read_results, read_seeds, write_text
+from e2ent2lib.measure.verdicts import judge_all, overall
+from e2ent2lib.report import claims_report
 from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, TITLES
-from e2ent2lib.report.studies import budget
+from e2ent2lib.report.studies import USUAL, budget, effect, effect_tables, minutes_of_training
+from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import SYSTEMS, system_of
 
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
@@ -18,6 +29,8 @@ PROVENANCE = ["protocol", "data_fingerprint", "checkpoint_sha256", "seed", "comm
 _LATEX = str.maketrans(
     {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
 )
+ROWS = ("bicubic", "sisr", "e2ent2-mse", "e2ent2-mse-subcell", "landmark")
+"""README's systems; the fourth gains most from a reference."""
 
 
 def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
@@ -27,7 +40,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     stands only where both are of the same whole data set.
     """
     metrics = [metric for group in groups(number) for metric in GROUPS[group]]
-    results = results[results["reference"] == Protocol().reference]
+    results = results[results["reference"] == USUAL]
     results = results.reindex(columns=["label", "dataset", "model", *metrics, *PROVENANCE])
     printed = pd.DataFrame(p for p in PRINTED if p.table == number)
     printed["label"] = printed["dataset"].map(DATASET_TITLES)
@@ -148,3 +161,94 @@ def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str =
         long = long.assign(remark=remark) if remark else long
         write_text(folder / f"table{number}.csv", long.to_csv(index=False))
     return [folder / f"table{number}.csv" for number in TITLES]
+
+
+# ---- pages ----
+
+
+def short_table(results: pd.DataFrame) -> str:
+    """README's table in Markdown: mean PSNR in dB of five systems, by what the reference shows."""
+    usual, stereo = results["reference"] == USUAL, results["dataset"].isin(STEREO)
+    ignores = results["model"].isin(["bicubic", "sisr"])  # for them any reference is an unrelated one
+    columns = {
+        "another view, {} stereo pairs": usual & stereo,
+        "another moment, {} pictures": usual & ~stereo,
+        "something else, {} pictures": (results["reference"] == UNRELATED) | (usual & ignores),
+    }
+    frame = pd.DataFrame(index=ROWS)
+    for title, chosen in columns.items():
+        psnr = results[chosen & results["model"].isin(ROWS)].groupby("model")["psnr"]
+        frame[title.format(psnr.size().max())] = psnr.mean()
+    frame.index = [f"{SYSTEMS[name].title} (`{name}`)" for name in ROWS]
+    return frame.rename_axis("PSNR / dB, the reference shows").to_markdown(floatfmt=".2f")
+
+
+def results_page(folder: Path, profile: str) -> str:
+    """RESULTS.md, whole, from the result files of a folder; its text is results.md.jinja."""
+    results = read_results(folder, profile)
+    findings = judge_all(read_seeds(folder, profile), profile, folder)
+    long = {number: table(number, results, profile) for number in TITLES}
+    worth = effect(results)
+    gain, stereo = worth.sub(worth["sisr"], axis=0), worth.index.get_level_values("dataset").isin(STEREO)
+    text = Path(__file__).with_name("results.md.jinja").read_text(encoding="utf-8")
+    options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
+    return jinja2.Template(text, **options).render(
+        {"profile": profile, "minutes": minutes_of_training, "titles": TITLES, "markdown": markdown, "notes": notes},
+        short_table=short_table(results),
+        effect_tables=effect_tables(results),
+        gains={
+            "the other view of a stereo pair": gain["related"][stereo],
+            "another photograph of the same event": gain["related"][~stereo],
+            "an unrelated photograph": gain[UNRELATED],
+        },
+        tables=long,
+        claims=claims_report,
+        findings=findings,
+        verdicts=Counter(map(overall, findings.values())).most_common(),
+        conditions=conditions(pd.concat(long.values())),
+    )
+
+
+def weights_table(profile: str) -> str:
+    """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
+    shipped = {n: shipped_card(n, profile) for n in available_models(profile) if not SYSTEMS[n].card}
+    rows = [
+        {
+            "model": f"`{name}`",
+            "what it is": SYSTEMS[name].title,
+            "steps": card["steps"],
+            "minutes": card["seconds"] / 60,
+            "cores": card["threads"],
+            "started from": (card["started_from"] or {}).get("model", "–"),
+            "SHA-256": card["sha256"][:12],
+        }
+        for name, card in shipped.items()
+    ]
+    return pd.DataFrame(rows).to_markdown(index=False, floatfmt=".0f")
+
+
+def filled(page: str, marker: str, text: str) -> str:
+    """A page with a table between its comments "marker …" and "/marker". Raises ValueError if it has none."""
+    block = re.compile(rf"(<!-- {marker}\b[^\n]*-->\n).*(<!-- /{marker} -->)", re.DOTALL)
+    if not block.search(page):
+        raise ValueError(f"no place for the table: expected a line <!-- {marker} --> and a line <!-- /{marker} -->")
+    return block.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", page)
+
+
+def pages(root: Path, profile: str) -> dict[str, str]:
+    """The pages that are made from the committed scores and cards of a checkout, whole or in part, by their names."""
+    folder = root / "data" / "results"
+    readme, model_card = ((root / name).read_text(encoding="utf-8") for name in ("README.md", "MODEL_CARD.md"))
+    return {
+        "RESULTS.md": results_page(folder, profile),
+        "README.md": filled(readme, "results", short_table(read_results(folder, profile))),
+        "MODEL_CARD.md": filled(model_card, "weights", weights_table(profile)),
+    }
+
+
+def renew(root: Path, profile: str) -> list[Path]:
+    """Write ``pages``; returns their paths."""
+    made = pages(root, profile)
+    for name, text in made.items():
+        write_text(root / name, text)
+    return [root / name for name in made]

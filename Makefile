@@ -6,14 +6,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
+JOBS ?= 2
 EXPLORE_PORT ?= 8866
 STUDY_PORT ?= 8867
 # notebooks/voila.json binds to the loopback only and leaves out what is for readers of the notebook. Threads that wait without spinning
 # keep a page quick while the next one is made ready.
 VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
-NBVAL := $(BIN)/python -m pytest -p no:python --nbval-current-env --nbval-cell-timeout=300 -q
+# JOBS files of tests at a time, each on one core
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+NBVAL := $(PYTEST) -p no:python --nbval-current-env --nbval-cell-timeout=300
 
-.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks lint lock
+.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks measures lint lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,7 +45,7 @@ figures: $(READY)  ## draw the committed figures/ again, from the committed scor
 	$(BIN)/e2ent2 reproduce --quick --figures figures
 
 test: $(READY) lint  ## unit tests, and every notebook once (nbval; strict for the table notebooks)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 	$(NBVAL) --nbval-lax $(filter-out $(TABLES),$(NOTEBOOKS))
 	$(NBVAL) --nbval --nbval-sanitize-with tests/nbval.cfg $(TABLES)
 
@@ -53,6 +56,9 @@ test-lowest:  ## the unit tests with the lowest versions that pyproject.toml all
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install -c requirements-lowest.txt -e '.[test]'
 	.venv-lowest/bin/python -m pytest
+
+measures: $(READY)  ## how thin the project is: each measure's limit, and what it is today
+	$(BIN)/python benchmarks/measures.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

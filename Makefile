@@ -29,13 +29,13 @@ $(READY): pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install $(if $(LOCK),-c $(LOCK)) -e '.[test]'
 	@touch $@
 
-reproduce: $(READY)  ## measure, compare with the committed scores, run all notebooks, draw; all in build/ (ALL=1: all data here)
+reproduce: $(READY)  ## measure, compare with the committed scores, run all notebooks, draw; all in build/ (ALL=1: all data available)
 	$(BIN)/e2ent2 reproduce $(if $(QUICK),--quick) $(if $(ALL),--all-data)
 
 quick: $(READY)  ## tables and figures in build/ from the stored scores, nothing measured; every table says so
 	$(BIN)/e2ent2 reproduce --quick
 
-scores: $(READY)  ## measure the committed scores again, on all data sets that are here; those that are up to date stay
+scores: $(READY)  ## measure the committed scores again, on all data sets available; those that are up to date stay
 	$(BIN)/e2ent2 evaluate --models all --data all
 
 results: $(READY)  ## write RESULTS.md, the tables in README.md and MODEL_CARD.md, from the committed scores and cards

@@ -34,7 +34,7 @@ def upscale(
 
     Args:
         low: the low-resolution photograph, or a folder of them.
-        output: the file to write, whose extension chooses the format; of a folder the folder to write to.
+        output: the file to write, whose extension chooses the format; for a folder, the folder to write to.
         ref: a high-resolution reference; repeat for several. Without any, the SISR branch works alone.
         model: a name of the models that ship.
         profile: smoke, compact or paper.
@@ -42,7 +42,7 @@ def upscale(
         precision: of the convolutions; bfloat16 is faster where the processor or GPU has it.
         matching: exact, or coarse: much faster for large pictures, and a little less exact.
         report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
-        again: of a folder, also photographs whose result exists.
+        again: in a folder, also enlarge photographs whose result exists.
     """
     from e2ent2lib.photos.inference import shipped
     from e2ent2lib.photos.report import save_report
@@ -68,12 +68,12 @@ def upscale(
 
 
 def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional[str | None] = None, /) -> None:
-    """What data sets there are, how to get one, and whether it is whole.
+    """List the data sets, fetch one, or check that it is complete.
 
     Args:
-        action: list all; fetch: download what may be had from a public mirror, and the steps for the rest; check:
+        action: list all; fetch: download what a public mirror has, and print the steps for the rest; check:
             decode every image, compare sizes and pairings, and look for training photographs in evaluation sets.
-        name: the data set, for fetch and check; for check also a folder of one's own pairs.
+        name: the data set, for fetch and check; for check also a folder of your own pairs.
     """
     from e2ent2lib.data.check import check
     from e2ent2lib.data.fetch import fetch
@@ -172,7 +172,7 @@ def evaluate(
     from e2ent2lib.runs.checkpoints import available_models
 
     if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
-        raise ValueError("numbers of another protocol do not go beside the others; name a folder with --results")
+        raise ValueError("numbers of another protocol are kept apart from the others; name a folder with --results")
     profile = get_profile(profile).name
     if (models, data) == (("all",), "all"):
         if weights or protocol != Protocol():

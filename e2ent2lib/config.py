@@ -1,4 +1,4 @@
-"""Profiles: the numbers that differ between a laptop and a cluster. Nothing else does.
+"""Profiles: the numbers that differ between a laptop and a cluster, and nothing else.
 
 Section 4.1 of the paper gives the `paper` profile's blocks, weights, learning rate and length; what it does
 not give (width, crop and batch size, discriminators) is marked "not given" below and is our reading.
@@ -24,7 +24,7 @@ class Profile:
     res2_blocks: int = 16
     """Residual blocks of Res2 in Eq. 7 (4.1: "16 for both encoder and decoder")."""
     drcn_channels: int = 256
-    """Width of the baseline DRCN, four times that of the others; 32 at ``compact`` as theirs."""
+    """Width of the baseline DRCN, four times that of the others; 32 at ``compact``, like theirs."""
     critic_channels: int = 64
     """First width of the discriminators (not given)."""
     critic_stages: int = 4
@@ -36,7 +36,7 @@ class Profile:
     max_offset: int | None = None
     """Largest shift between the two crops of an image, HR pixels; None: two uniform boxes, as in 4.1."""
     stereo: bool = False
-    """The second crop only to the right of the first, in the same rows, by at most ``max_offset``: a rectified pair."""
+    """Shift the second crop only to the right, by at most ``max_offset``, in the same rows: a rectified pair."""
     unrelated: float = 0.0
     """Fraction of references cut from another photograph; 0 in the paper."""
     views: float = 0.0
@@ -52,9 +52,9 @@ class Profile:
     steps_subcell: int = 222_222
     """Stage 2 of the departure in ``systems.subcell``, whose step takes twice as long at ``compact``."""
     steps_gate: int = 2_000
-    """Of ``systems.gated``, another departure, which trains two numbers."""
+    """The departure in ``systems.gated``, which trains two numbers."""
     steps_sisr: int = 444_444
-    """Stage 1 alone, continued: as many as a RefSR model has in both stages, so that the two may be compared."""
+    """Stage 1 alone, continued: as many as a RefSR model has in both stages, so that the two can be compared."""
     steps_single: int = 444_444
     """The single-image baselines."""
     steps_srgan: int = 222_222
@@ -83,7 +83,7 @@ class Profile:
     """The same for the models of Tables 3 and 4, whose encoders are probed too."""
 
     def blocks(self, published: int) -> int:
-        """Residual blocks of a baseline that publishes so many: fewer in the ratio that the paper's own 16 are."""
+        """Residual blocks of a baseline with ``published`` of them: reduced in the same ratio as the paper's own 16."""
         return max(1, round(published * self.encoder_blocks / 16))
 
 
@@ -150,7 +150,7 @@ PROFILES = {p.name: p for p in (SMOKE, COMPACT, PAPER)}
 
 
 def get_profile(name: str | None = None) -> Profile:
-    """The profile of that name; None takes the variable ``E2ENT2_PROFILE``, and without it "compact".
+    """The profile of that name; None takes the one that the variable ``E2ENT2_PROFILE`` names, else "compact".
 
     Raises ValueError for a name that does not exist.
     """

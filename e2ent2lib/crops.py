@@ -51,7 +51,7 @@ def crop_near(
 
 
 def crop_beside(size: tuple[int, int], crop: int, rng: np.random.Generator, max_offset: int) -> tuple[Box, Box]:
-    """Boxes as those of a rectified stereo pair: the second in the same rows, 0 to ``max_offset`` pixels to the right.
+    """Boxes as in a rectified stereo pair: the second in the same rows, 0 to ``max_offset`` pixels to the right.
 
     What is at column x of the first crop is at x − d of the second, as in the right view of a scene at disparity d.
     Not the paper's: for the stereo baselines. Raises ValueError if the image is smaller than the crop.

@@ -2,8 +2,8 @@
 
 First the equations as the paper writes them, in plain torch: ``similarity``, ``plain_match``, ``plain_swap`` and
 ``plain_swap_adjoint`` are the reference that all else is tested against. They hold all N × M similarities at once and
-leave near ties to rounding. Then what networks call: ``match``, ``swap`` and ``match_and_swap`` give the same and hand
-the work over to the folder ``exact``, which is fast, needs little memory and is exact. Notebook 03 walks through it.
+leave near ties to rounding. Then what networks call: ``match``, ``swap`` and ``match_and_swap`` give the same results
+and hand the work to the folder ``exact``, which is exact, fast and needs little memory. Notebook 03 walks through it.
 
 Maps are (B, C, height, width). A *cell* is one position of the low-resolution grid, an r × r block of the high one.
 Patch i = v·(W−2) + u of a reference W cells wide has its top-left cell at column u, row v.
@@ -33,7 +33,7 @@ class Matches(NamedTuple):
     score: Float[Tensor, "b h w"]
     """max_i S_i of Eq. 3, in the query's unit (a zero key patch scores 0)."""
     source: Int[Tensor, "b h w"]
-    """Which key, int64; all 0 where there is one."""
+    """Which key, int64; all 0 if there is only one."""
     query_norm: Float[Tensor, "b h w"]
     """|query patch| in L2."""
 
@@ -49,7 +49,7 @@ def as_list(maps: Map | Sequence[Map]) -> list[Map]:
 
 
 def index_and_source(index: Int[Tensor, "b h w"] | Matches) -> tuple[Int[Tensor, "b h w"], Int[Tensor, "b h w"]]:
-    """i* and the reference it is of; an index alone is of the first."""
+    """i* and the reference that it points into; an index alone points into the first."""
     return (index.index, index.source) if isinstance(index, Matches) else (index, torch.zeros_like(index))
 
 
@@ -127,10 +127,10 @@ def match(query: Map, key: Map | Sequence[Map], norm: Norm = "l2", *, rows: slic
 
     query (B, C, h, w); key (B, C, H, W) or several of different sizes, matched jointly. The query's border is
     replicated by one cell so that every position has a 3×3 patch. Half precision is computed in float32. Where scores
-    are so close that rounding could decide, they are computed again in float64; of those equal in the query's type
-    (float32 at least) the first key's lowest index wins. Patches weaker than 1e-150 of a float64 map's largest value
-    count as zero. The N × M similarity is never held, only blocks of it. ``rows`` are the query's rows to be matched,
-    if not all; the result has only those.
+    are so close that rounding could decide, they are computed again in float64; a tie in the query's dtype (float32
+    at least) goes to the first key's lowest index. Patches weaker than 1e-150 of a float64 map's largest value
+    count as zero. The N × M similarity is never held, only blocks of it. ``rows`` selects the query's rows to match;
+    the result has only those.
     Raises ValueError for shapes that do not fit, an unknown norm, and, as NotFiniteError, values that are not finite.
     """
     from e2ent2lib.exact.search import match as exact_match  # on first use, so that this file needs torch alone
@@ -165,7 +165,7 @@ def swap_adjoint(
 
 
 class GradientRule(torch.autograd.Function):
-    """Eq. 4 forward, Eq. 5 backward. What is kept for the backward pass is i* (and so K and Q), nothing else."""
+    """Eq. 4 forward, Eq. 5 backward. The backward pass needs i* (and so K and Q), nothing else."""
 
     @staticmethod
     def forward(ctx, matches: Matches, alphas, scale: int, error_down: str, f_in: Tensor, *refs: Tensor):  # noqa: ANN001, ANN205
@@ -239,7 +239,7 @@ def chosen_count(matches: Matches, size: tuple[int, int], source: int = 0) -> In
 
 
 class Choosers:
-    """Q of 3.3: by which query positions a reference patch was chosen."""
+    """Q of 3.3: which query positions chose a reference patch."""
 
     def __init__(self, matches: Matches):
         self._matches = matches

@@ -1,7 +1,7 @@
 """How the networks are trained (4.1): one step, Eq. 8 to 10, and the loop around it. Notebooks 02 and 04.
 
-Lightning Fabric places the tensors: one CPU, one GPU, or several processes, each with its part of the batch. What a
-user calls is ``runs.run.train``: it brings the photographs, saves, resumes, and writes the checkpoint.
+Lightning Fabric places the tensors: one CPU, one GPU, or several processes, each with its part of the batch. Users
+call ``runs.run.train``, which reads the photographs, saves, resumes, and writes the checkpoint.
 """
 
 import math
@@ -24,7 +24,7 @@ from e2ent2lib.models import Critic, Network
 from e2ent2lib.models.network import trained_images
 
 ADAM_EPS = 1e-10
-"""Adam's ε. Of 1e-2 · MSE gradients of 1e-8 are left, beside which the usual 1e-8 would halve and quarter the steps."""
+"""Adam's ε. Gradients of 1e-2 · MSE are near 1e-8, so the usual 1e-8 would cut the steps to a half or a quarter."""
 
 
 class Player(NamedTuple):
@@ -41,7 +41,7 @@ class Players(NamedTuple):
     critics: list[Player]
     """Of the SISR branch, then of the RefSR branch; none without an adversarial loss."""
     loss: nn.Module
-    """The generator's: its terms but the adversarial ones, from (outputs, crops, progress), and ``weights`` of all."""
+    """The generator's: all terms but the adversarial ones, from (outputs, crops, progress), and ``weights`` of all."""
     adversary: Adversary | None
 
     @property
@@ -60,7 +60,7 @@ class Players(NamedTuple):
             player.adam.load_state_dict(state[str(i)][1])
 
     def set_learning_rate(self, lr: float) -> None:
-        """One learning rate for all."""
+        """Set one learning rate for all."""
         for group in (g for p in self.all() for g in p.adam.param_groups):
             group["lr"] = lr
 
@@ -124,7 +124,7 @@ def training_step(
 def critic_step(
     fabric: Fabric, critic: Player, adversary: Adversary, real: Tensor, fake: Tensor, mean: Callable, step: int
 ) -> Float[Tensor, ""]:
-    """One step of a critic on images (b, 3, H, W), photographs and made ones; returns its loss, L_D of Eq. 9.
+    """One step of a critic on real and generated images (b, 3, H, W); returns its loss, L_D of Eq. 9.
 
     Other adversaries add a penalty, for which ``step`` is the seed.
     """
@@ -150,7 +150,7 @@ def check_gradients(players: Players, losses: dict[str, Tensor]) -> None:
 
 
 def inputs_of(batch: Crops) -> list[Tensor]:
-    """What goes into a network of a batch: I_in, I_ref and I_ref↓."""
+    """The network's inputs from a batch: I_in, I_ref and I_ref↓."""
     return [x.contiguous(memory_format=torch.channels_last) for x in batch[1:]]
 
 
@@ -166,7 +166,7 @@ class Plan:
     """What a training sees, and how long it is."""
 
     crops: Dataset
-    """One ``Crops`` an item, in the order of training, from the state's step on."""
+    """One ``Crops`` per item, in the order of training, from the state's step on."""
     validate: Callable[[], dict[str, float]]
     """Scores of the generator as it is now; "val_sisr" and "val_ref" are the PSNR of its branches in dB."""
     steps: int
@@ -187,7 +187,7 @@ class State:
     """A row for each validation: its scores, and the mean losses since the one before."""
 
     def add_row(self, scores: dict[str, float]) -> dict[str, float]:
-        """A validation's row of the history."""
+        """Add a validation's row to the history and return it."""
         means = {name: sum(values) / len(values) for name, values in self.losses.items()}
         self.losses.clear()
         self.history.append(means | {"step": self.step} | scores)
@@ -195,10 +195,10 @@ class State:
 
 
 class Hooks:
-    """What a run does in the loop beyond training; here nothing. ``runs.run`` saves, and stops on Ctrl-C."""
+    """What a run does in the loop beyond training; here nothing. ``runs.run`` saves and stops on Ctrl-C."""
 
     def stop_requested(self) -> bool:
-        """Whether this process is to stop; if one is, all do so after the same step."""
+        """Whether this process should stop; if one should, all stop after the same step."""
         return False
 
     def after_step(self, row: dict[str, float] | None, stopping: bool) -> None:

@@ -1,8 +1,8 @@
 """Swap (Eq. 4) and its adjoint as gathers: each cell of F is a weighted sum of reference cells, and the reverse.
 
 ``plain_swap`` copies whole patches, each value nine times. But the mean over overlapping patches needs, for a cell of
-F, only the nine cells of the reference that lie on it: ``torch``'s ``embedding_bag`` sums them, one bag a cell, without
-a copy. A cell is one row of r²·C numbers.
+F, only the nine cells of the reference that lie on it: ``torch``'s ``embedding_bag`` sums them, one bag per cell,
+without a copy. A cell is one row of r²·C numbers.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 from e2ent2lib.matching import Map, Matches, index_and_source
 
 SHIFTS = [(oy, ox) for oy in (-1, 0, 1) for ox in (-1, 0, 1)]
-"""Where a cell lies in the nine patches over it, seen from their middles."""
+"""Where a cell lies in the nine patches over it, seen from their centres."""
 
 
 def swap(values: list[Map], index: Int[Tensor, "b h w"] | Matches, scale: int = 4) -> Map:
@@ -61,7 +61,7 @@ def swap_plan(
 
     Reference cells are counted row by row, one reference after another. Raises ValueError for an index out of them.
     The patch at query position (y, x) covers the cells (y+oy, x+ox), oy, ox in −1..1, with its own cells
-    (v+1+oy, u+1+ox); so cell (y, x) collects from the neighbours (y−oy, x−ox). Out of the map: weight 0.
+    (v+1+oy, u+1+ox); so cell (y, x) collects from the neighbours (y−oy, x−ox). Outside the map, the weight is 0.
     """
     index, source = index_and_source(index)
     heights, widths = (torch.tensor(n, device=index.device)[source] for n in zip(*sizes))
@@ -76,7 +76,7 @@ def swap_plan(
 
 
 def of_neighbours(values: Shaped[Tensor, "b h w"]) -> Shaped[Tensor, "b h w 9"]:
-    """For each cell (y, x) the values at (y−oy, x−ox), (oy, ox) of ``SHIFTS``; 0 outside of the map."""
+    """For each cell (y, x) the values at (y−oy, x−ox), (oy, ox) of ``SHIFTS``; 0 outside the map."""
     padded = F.pad(values, (1, 1, 1, 1))
     h, w = values.shape[1:]
     return torch.stack([padded[:, 1 - oy : 1 - oy + h, 1 - ox : 1 - ox + w] for oy, ox in SHIFTS], dim=-1)

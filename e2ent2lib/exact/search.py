@@ -2,7 +2,7 @@
 
 How it is fast. The product of two 3×3 patches is a sum of nine products of single cells, and neighbouring patches share
 most of them. So each cell of the query is multiplied with each cell of the key once (``_cell_products``, one matrix
-product a query row), and a score is the sum of nine shifted copies (``_take_best``, compiled where numba is installed).
+product per query row), and a score is the sum of nine shifted copies (``_take_best``, compiled if numba is there).
 
 How it is exact. A float32 score is off by at most a known bound. The pass over the blocks keeps the best score, the
 runner-up in the best one's key row and the best of every key row. Where only one patch lies within the bound of the
@@ -45,7 +45,7 @@ class Keys(NamedTuple):
     units: list[float]
     norm: Norm
     dtype: torch.dtype
-    """The type in which equal scores are a tie: float64 for a float64 query, else float32."""
+    """The dtype in which equal scores are a tie: float64 for a float64 query, else float32."""
 
     def rows(self, source: int, first: int, last: int) -> Map:
         """These rows of cells of a key, in float64 and in its unit."""

@@ -1,4 +1,4 @@
-"""The few building bricks of Fig. 3 and Fig. 6: residual blocks without batch norm, pixel-shuffle upsampling."""
+"""The few building blocks of Fig. 3 and Fig. 6: residual blocks without batch norm, pixel-shuffle upsampling."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
 
 
 def doublings(scale: int) -> int:
-    """How many stages ×2 make ``scale``. Raises ValueError if it is not a power of two."""
+    """How many ×2 stages make ``scale``. Raises ValueError if it is not a power of two."""
     if scale < 1 or scale & (scale - 1):
         raise ValueError(f"scale {scale} is not a power of two; the upsampling stages double the size each")
     return scale.bit_length() - 1

@@ -1,4 +1,4 @@
-"""E2ENT² whole (Fig. 2): encoder φ, match and swap ψ, synthesis ζ, and the SISR branch that shares φ."""
+"""The whole of E2ENT² (Fig. 2): encoder φ, match and swap ψ, synthesis ζ, and the SISR branch that shares φ."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What every network promises, the paper's and those of ``systems``: what goes in, what comes out, how far it looks."""
+"""What every network promises, the paper's and those of ``systems``: what goes in, what comes out, how far it sees."""
 
 import math
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ class Outputs(NamedTuple):
     swapped: Float[Tensor, "b c h w"] | None = None
     """F, Eq. 1; None where nothing is swapped."""
     confidence: Float[Tensor, "b h w"] | None = None
-    """Of the match of Eq. 3 and 4, ``Matches.confidence``; None where nothing is matched so."""
+    """``Matches.confidence`` of the match of Eq. 3 and 4; None where there is no such match."""
     details: Sequence | None = None
     """What only the loss of this network looks at."""
 
 
 class Network(nn.Module):
-    """A network ×``profile.scale``: ``forward(lr, refs, ref_downs) -> Outputs``, images in [0, 1].
+    """A network that enlarges by ``profile.scale``: ``forward(lr, refs, ref_downs) -> Outputs``, images in [0, 1].
 
     ``refs`` is a batch of references (b 3 H W), or a list of several; ``ref_downs`` are the same, shrunk by the scale.
-    A network without use for them may be called without them too.
+    A network that makes no use of them may be called without them.
     """
 
     references: ClassVar[Literal["none", "any", "stereo"]] = "none"
@@ -54,7 +54,7 @@ class Network(nn.Module):
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """Whose images are trained: "sisr", "ref", or both in E2ENT², whose SISR branch learns with the rest."""
+        """Which branches are trained: "sisr", "ref", or both in E2ENT², whose SISR branch learns with the rest."""
         if self.references == "none":
             return ("sisr",)
         branch = self.single_image
@@ -67,7 +67,7 @@ class Network(nn.Module):
 
 
 def receptive_field(*modules: nn.Module) -> int:
-    """How many pixels around its own a pixel sees through modules one after another; no less, and hardly more.
+    """How many pixels around its own a pixel sees through modules in sequence; never too few, and hardly too many.
 
     Half of each kernel, at the resolution it works at, and ``SKIPS``. Layers count in the order they are defined, each
     as applied once.

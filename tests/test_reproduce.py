@@ -89,7 +89,7 @@ def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_
 def test_a_score_is_stale_when_the_code_that_computes_it_changed(tmp_path, monkeypatch):
     assert all((ROOT / "e2ent2lib" / part).exists() for part in SCORING)
     scoring = "matching.py exact/kernel.py models/blocks.py systems/landmark.py photos/images.py measure/metrics.py"
-    other = "measure/verdicts.py report/tables.py explore/drawing.py train.py cli.py"
+    other = "measure/verdicts.py report/tables.py explore/explorer.py train.py cli.py"
     before = code_fingerprint(), code_fingerprint(("",))
     shutil.copytree(ROOT / "e2ent2lib", tmp_path / "e2ent2lib")
     monkeypatch.setattr(provenance, "ROOT", tmp_path)

@@ -86,7 +86,7 @@ browser: $(READY)  ## a browser for tests/test_browser.py, if there is none: Deb
 	else $(BIN)/playwright install chromium; fi
 
 notebooks: $(READY)  ## execute all notebooks in place and normalise their outputs, before a commit
-	$(BIN)/python -m e2ent2lib.report.notebooks $(NOTEBOOKS)
+	$(BIN)/python -m e2ent2lib.report.reproduce $(NOTEBOOKS)
 
 lock: $(READY)  ## write the installed versions to requirements.lock
 	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock

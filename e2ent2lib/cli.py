@@ -176,15 +176,14 @@ def report(profile: ProfileName = None, results: Results = None, out: Path = TAB
         renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
     """
     from e2ent2lib.measure.results import read_results, results_folder
-    from e2ent2lib.report import pages
-    from e2ent2lib.report.references import save_summary
+    from e2ent2lib.report import tables
     from e2ent2lib.report.reproduce import QUICK
-    from e2ent2lib.report.tables import save_tables
+    from e2ent2lib.report.studies import save_effect
 
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
-    renewed = pages.renew(ROOT, profile) if renew else []
-    print(*save_tables(stored, profile, out, QUICK), save_summary(stored, out), *renewed, sep="\n")
+    renewed = tables.renew(ROOT, profile) if renew else []
+    print(*tables.save_tables(stored, profile, out, QUICK), save_effect(stored, out), *renewed, sep="\n")
 
 
 def claims(
@@ -206,7 +205,7 @@ def claims(
     from e2ent2lib.measure.everything import available_data, measured_again
     from e2ent2lib.measure.results import read_seeds, results_folder
     from e2ent2lib.report import claims_report
-    from e2ent2lib.report.oddities import oddities
+    from e2ent2lib.report.printed import oddities
 
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)

@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 
 from e2ent2lib.measure import everything, verdicts
 from e2ent2lib.measure.results import read_seeds, seed_folders
-from e2ent2lib.measure.verdicts import CLAIMS, LENDER, NOT_REPRODUCED, NOT_SEPARABLE, NOT_TESTABLE, REPRODUCED
-from e2ent2lib.report import ablations, claims_report
-from e2ent2lib.report.oddities import oddities
+from e2ent2lib.measure.verdicts import (
+    CLAIMS,
+    LENDER,
+    NOT_REPRODUCED,
+    NOT_SEPARABLE,
+    NOT_TESTABLE,
+    REPRODUCED,
+)
+from e2ent2lib.report import claims_report, studies
+from e2ent2lib.report.printed import oddities
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
 
@@ -293,7 +300,7 @@ def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored,
 def test_over_seeds_is_of_the_images_that_all_have():
     a, b = "e2ent2-alpha-100", "e2ent2-alpha-010"
     results = frame({(a, 0): [1, 3], (a, 1): [2, 4], (b, 0): [5, 7, 9], (b, 1): [5, 7, 9], (b, 2): [1]})
-    lines = ablations.over_seeds(results, [a, b]).set_index("model")
+    lines = studies.over_seeds(results, [a, b]).set_index("model")
     assert lines.loc[a, ["images", "seed 0", "seed 1", "mean", "spread"]].tolist() == [2, 2.0, 3.0, 2.5, 1.0]
     assert lines.loc[b, ["images", "mean", "spread"]].tolist() == [2, 6.0, 0.0]
 

@@ -23,7 +23,7 @@ from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.measure.results import read_rows, result_file, results_folder
 from e2ent2lib.photos.images import downscale, to_tensor
 from e2ent2lib.photos.inference import feature_distance, super_resolve
-from e2ent2lib.report.examples import engine
+from e2ent2lib.report.plots import engine
 from e2ent2lib.runs.checkpoints import build_model, load_model, shipped_card
 
 

@@ -23,9 +23,7 @@ from e2ent2lib.measure.everything import up_to_date
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.photos.images import crop_to_multiple, downscale, upscale_bicubic
 from e2ent2lib.photos.options import Kernel
-from e2ent2lib.report.compare import compare
-from e2ent2lib.report.paper import PRINTED
-from e2ent2lib.report.published import PUBLISHED, SOURCES, published
+from e2ent2lib.report.printed import PRINTED, PUBLISHED, SOURCES, compare, published
 from e2ent2lib.runs.checkpoints import build_model
 
 few = settings(deadline=None, max_examples=15)

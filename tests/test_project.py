@@ -17,8 +17,7 @@ from tiny import RECIPES
 
 from e2ent2lib.config import COMPACT
 from e2ent2lib.measure.results import cards, read_results, read_rows
-from e2ent2lib.report import pages
-from e2ent2lib.report.tables import systems_of, table
+from e2ent2lib.report.tables import pages, systems_of, table
 from e2ent2lib.runs.files import file_sha256
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
@@ -87,17 +86,18 @@ def test_links_to_files_lead_somewhere(path: Path):
             assert (path.parent / target).exists(), target
 
 
-def test_every_committed_score_names_a_checkpoint_that_exists():
+def test_every_committed_score_is_by_the_default_channel_and_a_checkpoint_that_exists():
     results = ROOT / "data" / "results"
     places = {results: ROOT / "weights/compact"} | {p: p / "compact" for p in results.glob("seed-*")}
+    shipped = {f.stem for f in results.glob("compact/motorcycle/*.jsonl")}
+    assert shipped >= {"bicubic", "sisr", "e2ent2-mse", "e2ent2"}
     for path, place in ((p, place) for folder, place in places.items() for p in folder.glob("compact/*/*.jsonl")):
         for row in map(json.loads, path.read_text().splitlines()):
-            assert row["model"] == path.stem
-            card = place / f"{path.stem}.json"
-            known = None if SYSTEMS[path.stem].card else json.loads(card.read_text())["sha256"]
+            assert row["model"] == path.stem and path.parent.name.startswith(row["dataset"])
+            known = None if SYSTEMS[path.stem].card else json.loads((place / f"{path.stem}.json").read_text())["sha256"]
             assert row["checkpoint_sha256"] == known, path
-            assert path.parent.name.startswith(row["dataset"])
-            assert {"protocol", "data_fingerprint", "profile", "seed", "commit", "machine", "versions"} <= row.keys()
+            assert row["protocol"]["channel"] == "rgb" and "+changes" not in row["commit"]
+            assert {"data_fingerprint", "profile", "seed", "machine", "versions"} <= row.keys()
 
 
 @pytest.mark.parametrize("number", range(1, 5))
@@ -194,5 +194,5 @@ def test_the_command_says_what_went_wrong_in_one_line():
 
 
 def test_the_pages_made_of_the_committed_scores_and_cards_are_current():
-    for name, text in pages.pages(ROOT, "compact").items():
+    for name, text in pages(ROOT, "compact").items():
         assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: make results"

@@ -6,7 +6,7 @@ import pytest
 from score_rows import row, stored
 
 from e2ent2lib.measure.results import result_file
-from e2ent2lib.report.references import draw_effect, effect, effect_figure, levels, markdown, summary
+from e2ent2lib.report.studies import draw_effect, effect, effect_figure, effect_tables, levels
 from e2ent2lib.report.tables import table
 
 
@@ -65,14 +65,10 @@ def test_the_figure_shows_gains_over_sisr(results):
     plt.close(figure)
 
 
-def test_the_summary_is_the_mean_of_each_data_set_and_of_all_images(results):
-    table = summary(results).set_index("data set")
-    assert list(table.index) == ["toys", "all"] and (table["images"] == 1).all()
-    assert table.loc["all", "related − SISR"] == 1.5
-    assert table.loc["all", "unrelated − SISR"] == pytest.approx(-0.1)
-    text = markdown(results)
-    assert all(number in text for number in ("+1.50", "-0.10", "20.90", "22.50", "all (1)"))
-    assert markdown(results[results["model"] == "sisr"]) == ""
+def test_the_tables_hold_the_mean_of_each_data_set_and_of_all_images(results):
+    text = effect_tables(results)
+    assert all(number in text for number in ("+1.50", "-0.10", "20.90", "22.50", "toys (1)", "all (1)"))
+    assert effect_tables(results[results["model"] == "sisr"]) == ""
 
 
 def test_the_figure_is_written_for_the_networks_that_were_measured(results, tmp_path):

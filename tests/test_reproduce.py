@@ -1,7 +1,6 @@
 """Measuring everything, and `make reproduce`: what is stale, what moved, and that the checkout stays as it was."""
 
 import ast
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -87,32 +86,20 @@ def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_
     assert sorted(f.as_posix() for f in other) == known
 
 
-@pytest.mark.parametrize(
-    ("file", "stale"),
-    [
-        ("matching.py", True),
-        ("exact/kernel.py", True),
-        ("models/blocks.py", True),
-        ("systems/landmark.py", True),
-        ("photos/images.py", True),
-        ("measure/metrics.py", True),
-        ("data/pairs.py", True),
-        ("measure/verdicts.py", False),
-        ("report/tables.py", False),
-        ("explore/view.py", False),
-        ("train.py", False),
-        ("cli.py", False),
-    ],
-)
-def test_a_score_is_stale_when_the_code_that_computes_it_changed(tmp_path, monkeypatch, file, stale):
-    before, whole = code_fingerprint(), code_fingerprint(("",))
+def test_a_score_is_stale_when_the_code_that_computes_it_changed(tmp_path, monkeypatch):
     assert all((ROOT / "e2ent2lib" / part).exists() for part in SCORING)
+    scoring = "matching.py exact/kernel.py models/blocks.py systems/landmark.py photos/images.py measure/metrics.py"
+    other = "measure/verdicts.py report/tables.py explore/explorer.py train.py cli.py"
+    before = code_fingerprint(), code_fingerprint(("",))
     shutil.copytree(ROOT / "e2ent2lib", tmp_path / "e2ent2lib")
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    assert (code_fingerprint(), code_fingerprint(("",))) == (before, whole)
-    with (tmp_path / "e2ent2lib" / file).open("a") as source:
-        source.write("# changed\n")
-    assert (code_fingerprint() != before) == stale and code_fingerprint(("",)) != whole
+    for file in (*scoring.split(), "data/pairs.py", *other.split()):
+        assert (code_fingerprint(), code_fingerprint(("",))) == before
+        source = tmp_path / "e2ent2lib" / file
+        original = source.read_bytes()
+        source.write_bytes(original + b"# changed\n")
+        assert (code_fingerprint() == before[0]) == (file in other) and code_fingerprint(("",)) != before[1], file
+        source.write_bytes(original)
 
 
 def test_a_cell_that_moved_is_named_and_a_data_set_that_is_not_stored_is_not_compared(small):
@@ -127,45 +114,37 @@ def test_a_cell_that_moved_is_named_and_a_data_set_that_is_not_stored_is_not_com
     assert "psnr of bicubic on Toy_L" in message and "smoke/middlebury/bicubic.jsonl" in message
 
 
-def test_every_committed_score_was_measured_under_the_default_protocol_by_a_model_that_ships():
-    files = sorted((ROOT / "data" / "results" / "compact").glob("*/*.jsonl"))
-    assert {f.parent.name for f in files} >= {"motorcycle"}
-    assert {f.stem for f in files if f.parent.name == "motorcycle"} >= {"bicubic", "sisr", "e2ent2-mse", "e2ent2"}
-    for row in (json.loads(line) for f in files for line in f.read_text().splitlines()):
-        assert row["protocol"]["channel"] == "rgb"
-        assert "+changes" not in row["commit"]
-
-
 @pytest.fixture
 def checkout():
-    """Checks that git sees no change after the test."""
+    """Checks that git sees no change after the test, nor the folder of the figures."""
 
-    def status() -> str:
-        return subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout
+    def state() -> tuple[str, dict[Path, bytes]]:
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout
+        return status, {p: p.read_bytes() for p in (ROOT / "figures").iterdir()}
 
-    before = status(), {p: p.read_bytes() for p in (ROOT / "figures").iterdir()}
+    before = state()
     yield
-    assert (status(), {p: p.read_bytes() for p in (ROOT / "figures").iterdir()}) == before
+    assert state() == before
 
 
 def test_the_quick_tables_say_that_nothing_was_measured(tmp_path, monkeypatch, checkout):
     monkeypatch.setattr(module.figures, "draw_all", lambda *_, **__: [])
     summary, wrong = module.reproduce(tmp_path, quick=True, progress=False)
-    assert wrong == []
-    assert module.QUICK in summary
+    assert wrong == [] and module.QUICK in summary
     assert not (tmp_path / "results").exists()
     assert {p.name for p in (tmp_path / "figures").glob("*.png")} == {"reference_effect.png", "claims.png"}
-    for number in range(1, 5):
-        for suffix in (".csv", ".md", ".tex"):
-            assert module.QUICK in (tmp_path / "tables" / f"table{number}{suffix}").read_text(encoding="utf-8")
+    for table in (tmp_path / "tables").glob("table[1-4].*"):
+        assert module.QUICK in table.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_a_whole_reproduction_agrees_with_the_committed_results(tmp_path, checkout):
     summary, wrong = module.reproduce(tmp_path, progress=False)
     assert wrong == []
-    for number in range(1, 5):
-        assert f"Table {number}" in summary
-        assert (tmp_path / "tables" / f"table{number}.csv").is_file()
-    assert len(list((tmp_path / "notebooks").glob("*.ipynb"))) == len(list((ROOT / "notebooks").glob("*.ipynb")))
-    assert len(list((tmp_path / "figures").glob("fig*.png"))) == len(module.figures.FIGURES)
+    assert all(f"Table {number}" in summary for number in range(1, 5))
+    for made, count in (
+        ("tables/table[1-4].csv", 4),
+        ("notebooks/*.ipynb", len(list((ROOT / "notebooks").glob("*.ipynb")))),
+        ("figures/fig*.png", len(module.figures.FIGURES)),
+    ):
+        assert len(list(tmp_path.glob(made))) == count, made

@@ -12,8 +12,8 @@ from score_rows import LABELS, row, stored
 
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import differences, read_results, read_rows, result_file, write_rows
-from e2ent2lib.report.ablations import ablations
-from e2ent2lib.report.paper import PRINTED, TITLES
+from e2ent2lib.report.printed import PRINTED, TITLES
+from e2ent2lib.report.studies import ablations
 from e2ent2lib.report.tables import conditions, layout, notes, parts, save_tables, table
 
 # Typed from the paper's pages, table by table; None is its "-".

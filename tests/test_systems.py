@@ -16,7 +16,7 @@ from e2ent2lib.config import SMOKE, get_profile
 from e2ent2lib.measure.evaluate import evaluate
 from e2ent2lib.measure.results import read_results, result_file, write_rows
 from e2ent2lib.models import Outputs
-from e2ent2lib.report.systems import ideas, own_parameters
+from e2ent2lib.report.studies import ideas, own_parameters
 from e2ent2lib.report.tables import table
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.systems import SYSTEMS, Recipe, System

@@ -25,7 +25,7 @@ from e2ent2lib.explore.view import Picture, Triangle, bars, curves, face, raster
 from e2ent2lib.measure import metrics, results
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.photos.images import to_image, to_tensor
-from e2ent2lib.report import ablations, diagrams, examples, match_figures, paper, plots
+from e2ent2lib.report import diagrams, figures, plots, printed, studies
 from e2ent2lib.runs import probes, run
 from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.systems import SYSTEMS, recipe_of
@@ -48,7 +48,7 @@ POINTS: dict[str, Alphas] = {
 class AlphaGradients:
     """A network on one example: everything that α scales, at unit α. Leaves the network as it is."""
 
-    def __init__(self, model: E2ENT2, example: examples.Example, rec: str = "l1"):
+    def __init__(self, model: E2ENT2, example: plots.Example, rec: str = "l1"):
         model = deepcopy(model)
         model.encoder.requires_grad_(True)
         images = (to_tensor(x) for x in (example.hr, example.lr, example.ref, example.ref_down))
@@ -62,7 +62,7 @@ class AlphaGradients:
         for (layer, _), part in zip(sizes, parts):  # a convolution's weight and bias count as one
             layer = layer_name(layer)
             self.grams[layer] = self.grams.get(layer, 0) + (part @ part.T).numpy()
-        errors = match_figures.error_maps(model, example)._asdict()
+        errors = figures.error_maps(model, example)._asdict()
         self.errors = {way: errors[f"at_{way}"][0].norm(dim=0).numpy() for way in WAYS}
         """Length over channels of the three error maps of Eq. 5, each α at 1."""
 
@@ -86,7 +86,7 @@ def place(alphas: Alphas) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def first_steps(alphas: Alphas, example: examples.Example) -> Iterator[float]:
+def first_steps(alphas: Alphas, example: plots.Example) -> Iterator[float]:
     """PSNR in dB of I_sr on an example before and after each of the first steps of stage 2 under an α.
 
     From the shipped ``sisr-pretrained``, as all models of stage 2, with the recipe of ``e2ent2-mse`` at the compact
@@ -119,18 +119,18 @@ def trained_points() -> pd.DataFrame:
 
     With "paper", the PSNR that the paper prints (CUFED5). Indexed by our models' names; empty if none was measured.
     """
-    printed = {p.model: p.psnr for p in paper.PRINTED if p.table == 4}
-    points = ablations.over_seeds(results.read_seeds(results.results_folder(), "compact"), POINTS)
+    psnr = {p.model: p.psnr for p in printed.PRINTED if p.table == 4}
+    points = studies.over_seeds(results.read_seeds(results.results_folder(), "compact"), POINTS)
     points = points.reindex(columns=["model", "mean", "spread", "images"]).rename(columns={"mean": "psnr"})
-    return points.assign(alphas=points["model"].map(POINTS), paper=points["model"].map(printed)).set_index("model")
+    return points.assign(alphas=points["model"].map(POINTS), paper=points["model"].map(psnr)).set_index("model")
 
 
 class AlphaExplorer(Explorer):
     """A triangle of α; nothing is computed again when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
 
     def __init__(self, alphas: Alphas = PAPER):
-        self.example = examples.engine()
-        self.gradients = AlphaGradients(examples.example_model("compact"), self.example)
+        self.example = plots.engine()
+        self.gradients = AlphaGradients(plots.example_model("compact"), self.example)
         self._paper = self.gradients.layers(PAPER)
         self._high = max(np.quantile(e, 0.995) for e in self.gradients.errors.values())
         self.curves: dict[Alphas, list[float]] = {}

@@ -20,8 +20,7 @@ from e2ent2lib.measure import results
 from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.photos.images import downscale, read_image
 from e2ent2lib.photos.inference import super_resolve
-from e2ent2lib.report.examples import CROP, Pixels, Window, cut
-from e2ent2lib.report.plots import png
+from e2ent2lib.report.plots import CROP, Pixels, Window, cut, png
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.runs.files import whole_file

@@ -20,9 +20,8 @@ from e2ent2lib.matching import match, swap
 from e2ent2lib.models.blocks import ResidualBlock
 from e2ent2lib.photos.images import downscale, to_image, to_tensor
 from e2ent2lib.photos.inference import prepare_reference
-from e2ent2lib.report.examples import Pixels
-from e2ent2lib.report.match_figures import largest
-from e2ent2lib.report.plots import heat, png
+from e2ent2lib.report.figures import largest
+from e2ent2lib.report.plots import Pixels, heat, png
 
 FORMS = ("as the paper has it", "scale-free")
 """Mean L1 norm over channels, of Table 3; and the same divided by the mean L1 norm of φ(HR)."""

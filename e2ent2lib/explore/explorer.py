@@ -19,7 +19,7 @@ from e2ent2lib.data.pairs import DATASETS, dataset
 from e2ent2lib.explore.view import File, Picture
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple
-from e2ent2lib.report.examples import Pixels, cut
+from e2ent2lib.report.plots import Pixels, cut
 
 OWN = "photographs of your own"
 LONGEST = 760

@@ -17,8 +17,7 @@ from e2ent2lib.explore.view import Picture, around, face, mark, strip
 from e2ent2lib.matching import Choosers, Matches, Norm, chosen_count, match, swap
 from e2ent2lib.photos.images import downscale, to_image, to_tensor
 from e2ent2lib.photos.inference import prepare_reference
-from e2ent2lib.report.examples import Pixels, cut
-from e2ent2lib.report.plots import heat, png
+from e2ent2lib.report.plots import Pixels, cut, heat, png
 from e2ent2lib.runs.checkpoints import load_model
 
 FEATURES = {

@@ -28,8 +28,7 @@ from scipy.stats import binomtest
 from e2ent2lib.explore.comparer import SHIPPED, Comparison
 from e2ent2lib.explore.explorer import Explorer, available_pairs, row
 from e2ent2lib.explore.view import Question, face
-from e2ent2lib.report.examples import Pixels, Window, cut
-from e2ent2lib.report.plots import COLOURS, png
+from e2ent2lib.report.plots import COLOURS, Pixels, Window, cut, png
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
 

@@ -20,8 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from e2ent2lib.report.examples import Pixels
-from e2ent2lib.report.plots import COLOURS, data_uri
+from e2ent2lib.report.plots import COLOURS, Pixels, data_uri
 
 _JS = Path(__file__).parent / "js"
 _TEMPLATES = jinja2.Environment(

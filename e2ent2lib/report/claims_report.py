@@ -9,21 +9,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from e2ent2lib.measure import verdicts
 from e2ent2lib.measure.results import write_text
-from e2ent2lib.measure.verdicts import (
-    LENDER,
-    NOT_REPRODUCED,
-    NOT_SEPARABLE,
-    REPRODUCED,
-    WORST_FIRST,
-    Claim,
-    Comparison,
-    Finding,
-    overall,
-    paired,
-)
+from e2ent2lib.measure.verdicts import LENDER, Claim, Comparison, Finding, overall
 from e2ent2lib.report import figures
-from e2ent2lib.report.ablations import minutes_of_training
+from e2ent2lib.report.studies import minutes_of_training
 from e2ent2lib.runs.checkpoints import available_models
 
 RULE = f"""Effect: the difference, averaged over seeds, then over images; positive is what the paper says. Interval:
@@ -34,27 +24,11 @@ part."""
 """How a verdict is made."""
 Findings = Mapping[Claim, list[Finding]]
 """What ``verdicts.judge_all`` returns."""
-
-
-def summary(findings: Findings) -> pd.DataFrame:
-    """A line a part of a claim: the claim's verdict in ``overall``, what was compared, and its ``Finding``."""
-    return pd.DataFrame(
-        {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(p) | asdict(f)
-        for c, fs in findings.items()
-        for p, f in zip(c.parts, fs)
-    )
-
-
-def by_image(findings: Findings, results: pd.DataFrame) -> pd.DataFrame:
-    """The effects behind all comparisons of scores: a line an image and training."""
-    lines = [
-        {"claim": claim.name, "part": str(part), "dataset": data, "image": image, "training": seed, "effect": effect}
-        for claim in findings
-        for part in claim.parts
-        if isinstance(part, Comparison)
-        for (data, image, seed), effect in paired(part, results).stack().items()
-    ]
-    return pd.DataFrame(lines)
+VERDICT_COLOURS = {
+    verdicts.REPRODUCED: "#009E73",
+    verdicts.NOT_REPRODUCED: "#D55E00",
+    verdicts.NOT_SEPARABLE: "#888888",
+}
 
 
 def numbers(f: Finding) -> str:
@@ -98,32 +72,45 @@ def overview(findings: Findings) -> str:
     """A Markdown table: a line a claim, with the effect in the part that decides."""
     rows = []
     for claim, parts in findings.items():
-        decides = min(parts, key=lambda f: WORST_FIRST.index(f.verdict))
+        decides = min(parts, key=lambda f: verdicts.WORST_FIRST.index(f.verdict))
         says = {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(parts)}
         rows.append(says | {"effect in the part that decides": numbers(decides) or "–"})
     return pd.DataFrame(rows).to_markdown(index=False)
 
 
 def save(findings: Findings, results: pd.DataFrame, profile: str, folder: Path) -> list[Path]:
-    """Write ``claims.csv``, ``claims.md`` and ``claims_by_image.csv``, each whole or not at all."""
+    """Write ``claims.csv``, ``claims.md`` and ``claims_by_image.csv``, each whole or not at all; returns their paths.
+
+    The first has a line a part of a claim: what was compared, its ``Finding``, and the claim's verdict in ``overall``.
+    The last has the effects behind all comparisons of scores: a line an image and training.
+    """
+    summary = pd.DataFrame(
+        {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(p) | asdict(f)
+        for c, fs in findings.items()
+        for p, f in zip(c.parts, fs)
+    )
+    by_image = pd.DataFrame(
+        {"claim": claim.name, "part": str(part), "dataset": data, "image": image, "training": seed, "effect": effect}
+        for claim in findings
+        for part in claim.parts
+        if isinstance(part, Comparison)
+        for (data, image, seed), effect in verdicts.paired(part, results).stack().items()
+    )
     files = {
-        "claims.csv": summary(findings).to_csv(index=False),
+        "claims.csv": summary.to_csv(index=False),
         "claims.md": f"{RULE}\n\n{details(findings, profile)}\n",
-        "claims_by_image.csv": by_image(findings, results).to_csv(index=False),
+        "claims_by_image.csv": by_image.to_csv(index=False),
     }
     for name, content in files.items():
         write_text(folder / name, content)
     return [folder / name for name in files]
 
 
-VERDICT_COLOURS = {REPRODUCED: "#009E73", NOT_REPRODUCED: "#D55E00", NOT_SEPARABLE: "#888888"}
-
-
 def forest(findings: Findings) -> Figure:
     """The effects in decibels, a line a comparison: point and interval, and as a grey bar the spread over seeds."""
-    shown = [(c, f) for c, fs in findings.items() for f in fs if f.unit == "dB" and f.effect is not None]
+    shown = [f for fs in findings.values() for f in fs if f.unit == "dB" and f.effect is not None]
     figure, axis = plt.subplots(figsize=(10, 0.32 * len(shown) + 1.4))
-    for y, (_, f) in enumerate(shown):
+    for y, f in enumerate(shown):
         colour = VERDICT_COLOURS[f.verdict]
         if f.spread is not None:
             axis.barh(y, 2 * f.spread, left=-f.spread, height=0.7, color="#E6E6E6", zorder=0)
@@ -131,7 +118,7 @@ def forest(findings: Findings) -> Figure:
             axis.hlines(y, f.low, f.high, color=colour, lw=2.5, zorder=1)
         axis.scatter(f.effect, y, color=colour, s=34, zorder=2)
     axis.axvline(0, color="#222222", lw=0.8)
-    axis.set_yticks(range(len(shown)), [f"{c.name}: {f.part}" for c, f in shown], fontsize=8)
+    axis.set_yticks(range(len(shown)), [f"{f.claim}: {f.part}" for f in shown], fontsize=8)
     axis.set_xscale("symlog", linthresh=0.1, linscale=0.8)  # hundredths of a decibel and whole ones on one axis
     ticks = [-0.3, -0.1, 0, 0.1, 0.3, 1, 3]
     axis.set_xticks(ticks, [f"{t:+g}" if t else "0" for t in ticks])
@@ -146,6 +133,5 @@ def forest(findings: Findings) -> Figure:
 
 def draw(findings: Findings, folder: Path) -> list[Path]:
     """Write ``claims.png`` and ``.pdf``: ``forest`` of all claims; nothing if none can be tested."""
-    if not any(f.unit == "dB" and f.effect is not None for fs in findings.values() for f in fs):
-        return []
-    return figures.draw(partial(forest, findings), "claims", folder)
+    testable = any(f.unit == "dB" and f.effect is not None for fs in findings.values() for f in fs)
+    return figures.draw(partial(forest, findings), "claims", folder) if testable else []

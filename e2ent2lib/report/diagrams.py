@@ -8,6 +8,8 @@ import io
 import textwrap
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,8 +23,7 @@ from torch import Tensor, nn
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.models.blocks import ResidualBlock
 from e2ent2lib.photos.images import to_image
-from e2ent2lib.report.examples import Example, Pixels, principal_colours, provenance_of
-from e2ent2lib.report.plots import data_uri
+from e2ent2lib.report.plots import Example, Pixels, data_uri, principal_colours, provenance_of
 
 Shape = tuple[int, ...]
 SVG = Path(__file__).parent / "svg"
@@ -44,21 +45,16 @@ def record(model: nn.Module, *inputs: object) -> Trace:
     """Run ``model(*inputs)`` once without gradients and note the shapes that go into and come out of each module."""
     seen_in, seen_out = defaultdict(list), defaultdict(list)
 
-    def note(name: str):  # noqa: ANN202
-        def hook(_: nn.Module, arguments: tuple, output: object) -> None:
-            seen_in[name].append(tuple(tuple(a.shape[1:]) for a in arguments if isinstance(a, Tensor)))
-            if isinstance(output, Tensor):
-                seen_out[name].append(tuple(output.shape[1:]))
+    def note(name: str, _: nn.Module, arguments: tuple, output: object) -> None:
+        seen_in[name].append(tuple(tuple(a.shape[1:]) for a in arguments if isinstance(a, Tensor)))
+        if isinstance(output, Tensor):
+            seen_out[name].append(tuple(output.shape[1:]))
 
-        return hook
-
-    hooks = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
-    try:
-        with torch.no_grad():
-            result = model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in model.named_modules():
+            if name:
+                hooks.enter_context(module.register_forward_hook(partial(note, name)))
+        result = model(*inputs)
     return Trace(dict(seen_in), dict(seen_out), result)
 
 

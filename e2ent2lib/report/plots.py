@@ -1,36 +1,46 @@
-"""The look that notebooks and figures share: rows of pictures, training curves."""
+"""What notebooks and figures share: the look, pictures in rows, the crops of Fig. 2 to 6, bars and training curves."""
 
 import base64
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image as Pillow
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
+from torch import Tensor
 
-Image = UInt8[np.ndarray, "h w 3"]
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: safe for colour-blind
+from e2ent2lib.config import get_profile
+from e2ent2lib.data.pairs import dataset
+from e2ent2lib.models import E2ENT2
+from e2ent2lib.photos.images import downscale, to_tensor
+from e2ent2lib.runs.checkpoints import available_models, build_model, load_model
+
+Pixels = UInt8[np.ndarray, "h w 3"]
+Window = tuple[int, int, int, int]
+"""x, y, width and height in pixels."""
+CROP = (336, 252, 144, 108)
+"""The engine in the left picture: the input of Fig. 2 to 6, and the crop of Fig. 1."""
+REFERENCE_CROP = (276, 240, 192, 132)
+"""A larger box of the right picture that holds the engine too; I_ref need not have the size of the input (3.1)."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's, safe for colour-blind readers; the cycle of house.mplstyle."""
+_MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
 
 
 def use_style() -> None:
     """Fonts, colours and resolution for all plots; in a notebook photographs are stored as JPEG, to stay small."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 100,
-            "savefig.dpi": 150,
-            "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=COLOURS),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": "medium",
-            "font.size": 10,
-            "image.interpolation": "nearest",
-        }
-    )
+    plt.style.use(Path(__file__).with_name("house.mplstyle"))
     try:
         from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -40,29 +50,53 @@ def use_style() -> None:
         set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
 
 
-def png(image: Image) -> bytes:
+# ---- pictures ----
+
+
+def cut(image: Pixels, box: Window) -> Pixels:
+    """The part of an image in a window."""
+    x, y, width, height = box
+    return image[y : y + height, x : x + width]
+
+
+def png(image: Pixels) -> bytes:
     """The picture as PNG, quickly rather than small."""
     buffer = io.BytesIO()
-    Pillow.fromarray(image).save(buffer, "png", compress_level=1)
+    Image.fromarray(image).save(buffer, "png", compress_level=1)
     return buffer.getvalue()
 
 
-def data_uri(image: Image) -> str:
+def data_uri(image: Pixels) -> str:
     """The picture as the address of itself, for HTML and SVG."""
     return "data:image/png;base64," + base64.b64encode(png(image)).decode()
 
 
-def heat(values: Float[np.ndarray, "h w"], high: float, low: float = 0.0) -> Image:
+def heat(values: Float[np.ndarray, "h w"], high: float, low: float = 0.0) -> Pixels:
     """Values as colours, dark for ``low`` and bright for ``high``; what lies outside is clipped."""
     span = (high - low) or 1.0
-    steps = (np.nan_to_num((values - low) / span).clip(0, 1) * 255).astype(np.uint8)
-    return _MAGMA[steps]
+    return _MAGMA[(np.nan_to_num((values - low) / span).clip(0, 1) * 255).astype(np.uint8)]
 
 
-_MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+def principal_colours(maps: Sequence[Float[Tensor, "1 c h w"]]) -> list[Pixels]:
+    """Feature maps as colours: their three strongest principal components, one basis and one scale for all of them."""
+    cells = [m[0].flatten(1).T.double() for m in maps]  # (positions, channels) each
+    every = torch.cat(cells)
+    axes = torch.linalg.eigh(torch.cov(every.T)).eigenvectors[:, -3:].flip(1)
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # an eigenvector's sign is arbitrary
+    low, high = torch.quantile(every @ axes, torch.tensor([0.01, 0.99], dtype=torch.float64), dim=0)
+    colours = [((rows @ axes - low) / (high - low)).clamp(0, 1).mul(255).round().to(torch.uint8) for rows in cells]
+    return [picture.view(*m.shape[2:], 3).numpy() for m, picture in zip(maps, colours)]
 
 
-def show(images: Mapping[str, Image] | Sequence[tuple[str, Image]], *, columns: int = 4, width: float = 10) -> Figure:
+def panel(axis: Axes, image: Pixels, title: str, fontsize: float = 9.5) -> None:
+    """A picture with its title, without ticks and frame; labels beside it stay possible."""
+    axis.imshow(image)
+    axis.set_title(title, fontsize=fontsize)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def show(images: Mapping[str, Pixels] | Sequence[tuple[str, Pixels]], *, columns: int = 4, width: float = 10) -> Figure:
     """Pictures side by side, each under its title, ``columns`` a row; ``width`` in inches."""
     items = list(images.items()) if isinstance(images, Mapping) else list(images)
     columns = min(columns, len(items))
@@ -78,25 +112,73 @@ def show(images: Mapping[str, Image] | Sequence[tuple[str, Image]], *, columns: 
     return figure
 
 
+# ---- what Fig. 2 to 6 are drawn on ----
+
+
+class Example(NamedTuple):
+    """The four images of 3.1, uint8."""
+
+    hr: Pixels
+    lr: Pixels
+    ref: Pixels
+    ref_down: Pixels
+
+    def tensors(self) -> list[Float[Tensor, "1 3 h w"]]:
+        """I_in, I_ref and I_ref↓ as E2ENT2's forward takes them."""
+        return [to_tensor(image) for image in (self.lr, self.ref, self.ref_down)]
+
+
+@lru_cache
+def engine() -> Example:
+    """The engine of the held-out motorcycle pair, from the left as input, from the right as reference."""
+    pair = dataset("motorcycle").pairs()[0]
+    hr, ref = cut(pair.hr(), CROP), cut(pair.refs()[0], REFERENCE_CROP)
+    return Example(hr, downscale(hr), ref, downscale(ref))
+
+
+def example_model(profile: str, names: Sequence[str] = ("e2ent2", "e2ent2-mse")) -> E2ENT2:
+    """The first of ``names`` that has a checkpoint of the profile, else the network with untrained weights."""
+    for name in names:
+        if name in available_models(profile):
+            return load_model(name, profile)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_model(names[0], get_profile(profile)).eval().requires_grad_(False)
+
+
+def provenance_of(model: E2ENT2) -> str:
+    """Which weights a figure was drawn with, in words."""
+    card = model.card
+    if card is None:
+        return f"Profile {model.profile.name}, untrained weights, since there is no checkpoint of this profile"
+    return f"Profile {model.profile.name}, model {card['model']}, checkpoint {card['sha256'][:8]}"
+
+
+def finish(figure: Figure, number: int, title: str, caption: str) -> Figure:
+    """Put the title "Fig. N" above and the caption below; returns the figure."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
+    figure.suptitle(f"Fig. {number}. {title}", x=0.012, ha="left", weight="bold", fontsize=12)
+    lines = textwrap.fill(caption, int(figure.get_figwidth() * 15.5))
+    figure.supxlabel(lines, x=0.012, ha="left", fontsize=8, color="0.25")
+    return figure
+
+
+# ---- curves and bars ----
+
+
 def curves(history: Sequence[dict], *, title: str) -> Figure:
     """Losses (left, log scale) and validation PSNR (right, dB) against training steps, from ``train``'s history.
 
     Of the paper's models L_rec, of a baseline every term of its own.
     """
     frame = pd.DataFrame(history).set_index("step")
-    scores = [c for c in frame if c.startswith("val_")]
     paper = [c for c in frame if c.startswith("rec_")]
     losses = paper or [c for c in frame if not c.startswith(("val_", "critic_", "adv_"))]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-    for axis, columns, label in (
-        (left, losses, "L_rec (Eq. 8)" if paper else "loss, unweighted"),
-        (right, scores, "validation PSNR / dB"),
-    ):
-        for column in columns:
-            axis.plot(frame.index, frame[column], marker=".", label=column)
-        axis.set(xlabel="training step", ylabel=label, title=title)
-        axis.legend()
-    left.set_yscale("log")
+    looks = {"marker": ".", "title": title, "xlabel": "training step"}
+    frame[losses].plot(ax=left, ylabel="L_rec (Eq. 8)" if paper else "loss, unweighted", logy=True, **looks)
+    frame.filter(like="val_").plot(ax=right, ylabel="validation PSNR / dB", **looks)
     return figure
 
 
@@ -108,18 +190,18 @@ def beside(long: pd.DataFrame, metric: str = "psnr") -> Figure:
     size = (min(14, 2.5 + 2.8 * len(panels)), 0.42 * len(names) + 1.4)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, (title, part) in zip(axes[0], panels):
-        both = part[[f"paper {metric}", f"measured {metric}"]].to_numpy(float)
-        low, high = (f(both) for f in (np.nanmin, np.nanmax)) if not np.isnan(both).all() else (0, 1)
+        both = part[[f"paper {metric}", f"measured {metric}"]].astype(float)
+        low, high = both.min(axis=None), both.max(axis=None)
+        low, high = (low, high) if high == high else (0, 1)  # no number at all
         room = (high - low) or 1
         start = 0 if metric == "feature_distance" else low - 0.4 * room  # decibels need no zero
         looks = ((-0.2, "paper", "#BBBBBB", ""), (0.2, "measured", COLOURS[0], "not measured"))
-        for values, (shift, who, colour, missing) in zip(both.T, looks):
-            ends = np.nan_to_num(values - start)
-            bars = axis.barh(np.arange(len(values)) + shift, ends, height=0.38, left=start, color=colour, label=who)
-            words = [missing if np.isnan(value) else f"{value:.{3 if metric == 'ssim' else 2}f}" for value in values]
-            for label in axis.bar_label(bars, words, padding=2, fontsize=8):
-                if label.get_text() == missing:
-                    label.set(fontsize=7, color="#777777")
+        for (_, values), (shift, who, colour, missing) in zip(both.items(), looks):
+            rows, ends = np.arange(len(values)) + shift, (values - start).fillna(0)
+            bars = axis.barh(rows, ends, height=0.38, left=start, color=colour, label=who)
+            words = values.map(f"{{:.{3 if metric == 'ssim' else 2}f}}".format).replace("nan", missing)
+            for label, value in zip(axis.bar_label(bars, words, padding=2, fontsize=8), values):
+                label.set(**({} if value == value else {"fontsize": 7, "color": "#777777"}))
         axis.set(title=title.replace(" (", "\n("), xlabel=unit, xlim=(start, high + 0.5 * room))
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()

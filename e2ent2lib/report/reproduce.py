@@ -1,10 +1,17 @@
-"""From weights to every table and figure: measure, compare with the committed results, run the notebooks, draw."""
+"""From weights to every table and figure: measure, compare with the committed results, run the notebooks, draw.
+
+``make reproduce``; run as a module, with names of notebooks or without, it executes them in place: ``make notebooks``.
+"""
 
 import os
 import shutil
+import sys
+import time
 from pathlib import Path
 
+import nbformat
 import pandas as pd
+from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
@@ -12,11 +19,9 @@ from e2ent2lib.measure import verdicts
 from e2ent2lib.measure.evaluate import code_fingerprint
 from e2ent2lib.measure.everything import available_data, measure_all
 from e2ent2lib.measure.results import differences, read_results, read_rows
-from e2ent2lib.report import claims_report, figures
-from e2ent2lib.report.notebooks import run_notebook
-from e2ent2lib.report.references import draw_effect, save_summary
+from e2ent2lib.report import claims_report, figures, studies
 from e2ent2lib.report.tables import save_tables, table
-from e2ent2lib.runs.files import file_sha256
+from e2ent2lib.runs.files import file_sha256, whole_file
 from e2ent2lib.runs.provenance import ROOT
 
 QUICK = "Re-rendered from the stored results; nothing was measured in this run."
@@ -42,21 +47,20 @@ def reproduce(
         run_all_notebooks(build / "notebooks", folder, progress=progress)
     results = read_results(folder, profile)
     tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
-    save_summary(results, build / "tables")
+    studies.save_effect(results, build / "tables")
     scores, source = verdicts.scores_for_claims(folder, profile)
     findings = verdicts.judge_all(scores, profile, source)
     claims_report.save(findings, scores, profile, build / "tables")
     pictures = pictures or build / "figures"
     drawn = figures.draw_all(profile, pictures, progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
-        drawn += draw_effect(results, pictures) + claims_report.draw(findings, pictures)
+        drawn += studies.draw_effect(results, pictures) + claims_report.draw(findings, pictures)
     lines = [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
     lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")
     lines.append("figures  " + " ".join(str(p) for p in drawn if p.suffix == ".png") + " (.pdf beside them)")
     lines += [f"         Fig. {number} is not drawn: {why}" for number, why in figures.MISSING.items()]
-    if not quick:
-        lines.append(f"notebooks, executed: {build / 'notebooks'}")
+    lines += [] if quick else [f"notebooks, executed: {build / 'notebooks'}"]
     return "\n".join(lines), wrong
 
 
@@ -70,27 +74,53 @@ def moved_cells(measured: Path, stored: Path, profile: str) -> list[str]:
     return wrong
 
 
+def _summary(number: int, long: pd.DataFrame) -> str:
+    """One line a measured system of a table, best columns only, so that a screen holds all four."""
+    measured, width = long[long["images"] > 0], shutil.get_terminal_size().columns
+    lines = [f"Table {number}: {len(measured)} of {len(long)} cells measured"]
+    for row in measured.head(8).to_dict("records"):
+        score = f"{row['measured psnr']:.2f} / {row['measured ssim']:.3f}"
+        lines.append(f"  {row['method']} on {row['data set']}: {score}"[:width])
+    return "\n".join(lines)
+
+
 def run_all_notebooks(target: Path, results: Path, *, progress: bool = True) -> None:
     """Execute the notebooks in order into ``target``; those unchanged since they last ran there are skipped."""
     target.mkdir(parents=True, exist_ok=True)
     sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    code, scores = code_fingerprint(("",)), [file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl"))]
+    state = [code_fingerprint(("",)), *(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))]
     for source in (bar := tqdm(sources, unit="notebook", disable=not progress)):
         bar.set_description(source.stem)
-        mark = target / f".{source.stem}.done"
-        state = " ".join([file_sha256(source), code, *scores])
-        if mark.is_file() and mark.read_text() == state:
-            continue
-        run_notebook(source, target / source.name, results=results)
-        mark.write_text(state)
+        mark, now = target / f".{source.stem}.done", " ".join([file_sha256(source), *state])
+        if not mark.is_file() or mark.read_text() != now:
+            run_notebook(source, target / source.name, results=results)
+            mark.write_text(now)
 
 
-def _summary(number: int, long: pd.DataFrame) -> str:
-    """One line a measured system of a table, best columns only, so that a screen holds all four."""
-    measured = long[long["images"] > 0]
-    lines = [f"Table {number}: {len(measured)} of {len(long)} cells measured"]
-    width = shutil.get_terminal_size().columns
-    for (method, title), row in measured.set_index(["method", "data set"]).iterrows():
-        score = f"{row['measured psnr']:.2f} / {row['measured ssim']:.3f}"
-        lines.append(f"  {method} on {title}: {score}"[:width])
-    return "\n".join(lines[:9])
+def run_notebook(source: Path, target: Path, *, results: Path | None = None) -> None:
+    """Execute a notebook top to bottom in a fresh kernel and write it to ``target``.
+
+    The kernel works in the notebook's folder, and reads the scores of the folder ``results`` if one is given. What
+    changes from run to run and says nothing is left out: times, the version of Python, widget states. Raises nbclient's
+    CellExecutionError, which names the cell, and writes nothing.
+    """
+    notebook = nbformat.read(source, as_version=4)
+    resources = {"metadata": {"path": str(source.parent)}}
+    options = {"store_widget_state": False, "record_timing": False, "timeout": 600, "kernel_name": "python3"}
+    environment = os.environ | ({"E2ENT2_RESULTS": str(results.resolve())} if results else {})
+    NotebookClient(notebook, resources=resources, **options).execute(env=environment)
+    notebook.metadata["language_info"] = {"name": "python"}
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        # without its state a widget would be an empty frame on a page
+        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    with whole_file(target) as temporary:
+        nbformat.write(notebook, temporary)
+
+
+if __name__ == "__main__":
+    paths = [Path(name) for name in sys.argv[1:]] or sorted(Path("notebooks").glob("*.ipynb"))
+    for path in (bar := tqdm(paths, unit="notebook")):
+        bar.set_postfix_str(path.name)
+        start = time.perf_counter()
+        run_notebook(path, path)
+        tqdm.write(f"{path}: {time.perf_counter() - start:.0f} s")

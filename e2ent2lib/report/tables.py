@@ -1,40 +1,67 @@
-"""Tables 1 to 4: the paper's number and the measured one side by side, and a reason in every empty cell."""
+"""Tables 1 to 4, the paper's number and the measured one side by side; and the pages that are made of them.
 
+Every empty cell has a reason. ``make results`` writes RESULTS.md and the tables in README.md and MODEL_CARD.md from the
+stored scores and cards.
+"""
+
+import re
+from collections import Counter
 from pathlib import Path
 
+import jinja2
 import pandas as pd
 
-from e2ent2lib.data.pairs import DATASETS
+from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.measure.results import write_text
-from e2ent2lib.report.ablations import budget
-from e2ent2lib.report.paper import DATASET_TITLES, PRINTED, TITLES, Printed
+from e2ent2lib.measure.results import read_results, read_seeds, write_text
+from e2ent2lib.measure.verdicts import STEREO, judge_all, overall
+from e2ent2lib.report import claims_report
+from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, TITLES
+from e2ent2lib.report.studies import USUAL, budget, effect, effect_tables, minutes_of_training
+from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import SYSTEMS, system_of
 
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
-GROUPS = {"PSNR / SSIM": ("psnr", "ssim"), "distance / scale-free": ("feature_distance", "feature_distance_relative")}
+GROUPS = {"PSNR / SSIM": ["psnr", "ssim"], "distance / scale-free": ["feature_distance", "feature_distance_relative"]}
 """The metrics that share a cell, "24.24 / 0.724"; the second group is Table 3's."""
+PROVENANCE = ["protocol", "data_fingerprint", "checkpoint_sha256", "seed", "commit", "machine", "file"]
+_LATEX = str.maketrans(
+    {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
+)
+ROWS = ("bicubic", "sisr", "e2ent2-mse", "e2ent2-mse-subcell", "landmark")
+"""README's systems; the fourth gains most from a reference."""
 
 
 def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Table ``number`` in long form: a line a method and data set, the paper's sets first, then what was measured.
 
-    Measured numbers are means over images, with the usual reference (``report.references`` shows others). A difference
+    Measured numbers are means over images, with the usual reference (``studies.effect`` shows others). A difference
     stands only where both are of the same whole data set.
     """
-    results = results[results["reference"] == Protocol().reference]
-    printed = [p for p in PRINTED if p.table == number]
-    of_paper = {(p.model, DATASET_TITLES[p.dataset]): p for p in printed}
-    whole = list(dict.fromkeys(DATASET_TITLES[p.dataset] for p in printed))
-    labels = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", x))
-    columns = whole + [label for label, _ in labels if label not in whole]
     metrics = [metric for group in groups(number) for metric in GROUPS[group]]
-    lines = [
-        _line(method, model, title, of_paper.get((model, title)), results, metrics)
-        for title in columns
-        for method, model in systems_of(number)
-    ]
-    return pd.DataFrame(lines).assign(profile=profile)
+    results = results[results["reference"] == USUAL]
+    results = results.reindex(columns=["label", "dataset", "model", *metrics, *PROVENANCE])
+    printed = pd.DataFrame(p for p in PRINTED if p.table == number)
+    printed["label"] = printed["dataset"].map(DATASET_TITLES)
+    measured = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", *x))
+    titles = dict.fromkeys([*printed["label"], *(label for label, _ in measured)])
+    keys = [(method, model, title) for title in titles for method, model in systems_of(number)]
+    long = pd.DataFrame(keys, columns=["method", "model", "data set"])
+    cells, images = pd.MultiIndex.from_frame(long[["data set", "model"]]), results.groupby(["label", "model"])
+    long["images"] = images.size().reindex(cells, fill_value=0).to_numpy()
+    paper = printed.set_index(["label", "model"]).reindex(index=cells, columns=metrics).astype(float)
+    mean = results.astype(dict.fromkeys(metrics, float)).groupby(["label", "model"])[metrics].mean().reindex(cells)
+    for metric in metrics:
+        digits, both = DIGITS[metric], pd.DataFrame({"paper": paper[metric], "measured": mean[metric]})
+        both["measured"] = both["measured"].round(digits)
+        both["difference"] = (both["measured"] - both["paper"]).round(digits)
+        long[[f"{source} {metric}" for source in both]] = both.to_numpy()
+    reasons = [_reason(model, title, results) for title, model in cells]
+    long["why empty"] = [reason if count == 0 else "" for reason, count in zip(reasons, long["images"])]
+    first = results.drop_duplicates(["label", "model"]).set_index(["label", "model"])[PROVENANCE]
+    first["protocol"] = [str(Protocol(**protocol)) for protocol in first["protocol"]]
+    long[PROVENANCE] = first.reindex(cells).to_numpy()
+    return long.assign(profile=profile)
 
 
 def groups(number: int) -> list[str]:
@@ -46,27 +73,6 @@ def systems_of(number: int) -> list[tuple[str, str]]:
     """What each row of a table is called there, and our name of the system: the paper's rows, and those beside them."""
     printed = dict.fromkeys((p.method, p.model) for p in PRINTED if p.table == number)
     return [*printed, *((system.rows[number], name) for name, system in SYSTEMS.items() if number in system.rows)]
-
-
-def _line(
-    method: str, model: str, title: str, paper: Printed | None, results: pd.DataFrame, metrics: list[str]
-) -> dict:
-    rows = results[(results["label"] == title) & (results["model"] == model)]
-    line = {"method": method, "model": model, "data set": title, "images": len(rows)}
-    for metric in metrics:
-        printed = getattr(paper, metric, None)
-        mean = round(float(rows[metric].mean()), DIGITS[metric]) if len(rows) else None
-        both = printed is not None and mean is not None
-        line[f"paper {metric}"] = printed
-        line[f"measured {metric}"] = mean
-        line[f"difference {metric}"] = round(mean - printed, DIGITS[metric]) if both else None
-    first = rows.iloc[0] if len(rows) else None
-    line["why empty"] = "" if len(rows) else _reason(model, title, results)
-    for column in ("protocol", "data_fingerprint", "checkpoint_sha256", "seed", "commit", "machine", "file"):
-        line[column] = first[column] if first is not None else None
-    if first is not None:
-        line["protocol"] = str(Protocol(**first["protocol"]))
-    return line
 
 
 def _reason(model: str, title: str, results: pd.DataFrame) -> str:
@@ -86,15 +92,11 @@ def layout(long: pd.DataFrame, group: str = "PSNR / SSIM") -> pd.DataFrame:
     columns = {}
     for title, part in long.groupby("data set", sort=False):
         for source in ("paper", "measured", "difference"):
-            values = part[[f"{source} {metric}" for metric in GROUPS[group]]]
-            if source == "measured" or values.notna().any(axis=None):
-                columns[f"{title}, {source}"] = [_cell(row, GROUPS[group]) for row in values.itertuples(index=False)]
+            shown = [part[f"{source} {m}"].map(f"{{:.{DIGITS[m]}f}}".format).replace("nan", "–") for m in GROUPS[group]]
+            cells = shown[0].str.cat(shown[1:], " / ").replace("– / –", "–").to_numpy()
+            if source == "measured" or (cells != "–").any():
+                columns[f"{title}, {source}"] = cells
     return pd.DataFrame(columns, index=pd.Index(long["method"].unique(), name=group))
-
-
-def _cell(values: tuple[float | None, ...], metrics: tuple[str, ...]) -> str:
-    shown = ["–" if pd.isna(v) else f"{v:.{DIGITS[m]}f}" for v, m in zip(values, metrics)]
-    return "–" if set(shown) == {"–"} else " / ".join(shown)
 
 
 def parts(number: int, long: pd.DataFrame) -> list[pd.DataFrame]:
@@ -102,12 +104,10 @@ def parts(number: int, long: pd.DataFrame) -> list[pd.DataFrame]:
 
     A row that has no number in a part is left out of it.
     """
-    whole = {DATASET_TITLES[p.dataset] for p in PRINTED if p.table == number}
-    of_paper = long["data set"].isin(whole)
+    of_paper = long["data set"].isin({DATASET_TITLES[p.dataset] for p in PRINTED if p.table == number})
     tables = [layout(long[of_paper], group) for group in groups(number)]
     for group in groups(number) if not of_paper.all() else ():
-        part = layout(long[~of_paper], group)
-        part.columns = part.columns.str.removesuffix(", measured")
+        part = layout(long[~of_paper], group).rename(columns=lambda name: name.removesuffix(", measured"))
         tables.append(part.rename_axis(f"{group}, measured"))
     return [part[(part != "–").any(axis=1)] for part in tables]
 
@@ -139,11 +139,6 @@ def conditions(long: pd.DataFrame) -> list[str]:
     return lines
 
 
-_LATEX = str.maketrans(
-    {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
-)
-
-
 def _latex(number: int, long: pd.DataFrame, footnotes: list[str]) -> str:
     """``parts`` in plain LaTeX, the notes below the last one; needs the package booktabs."""
     text = "\n".join(
@@ -165,3 +160,94 @@ def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str =
         long = long.assign(remark=remark) if remark else long
         write_text(folder / f"table{number}.csv", long.to_csv(index=False))
     return [folder / f"table{number}.csv" for number in TITLES]
+
+
+# ---- pages ----
+
+
+def short_table(results: pd.DataFrame) -> str:
+    """README's table in Markdown: mean PSNR in dB of five systems, by what the reference shows."""
+    usual, stereo = results["reference"] == USUAL, results["dataset"].isin(STEREO)
+    ignores = results["model"].isin(["bicubic", "sisr"])  # for them any reference is an unrelated one
+    columns = {
+        "another view, {} stereo pairs": usual & stereo,
+        "another moment, {} pictures": usual & ~stereo,
+        "something else, {} pictures": (results["reference"] == UNRELATED) | (usual & ignores),
+    }
+    frame = pd.DataFrame(index=ROWS)
+    for title, chosen in columns.items():
+        psnr = results[chosen & results["model"].isin(ROWS)].groupby("model")["psnr"]
+        frame[title.format(psnr.size().max())] = psnr.mean()
+    frame.index = [f"{SYSTEMS[name].title} (`{name}`)" for name in ROWS]
+    return frame.rename_axis("PSNR / dB, the reference shows").to_markdown(floatfmt=".2f")
+
+
+def results_page(folder: Path, profile: str) -> str:
+    """RESULTS.md, whole, from the result files of a folder; its text is results.md.jinja."""
+    results = read_results(folder, profile)
+    findings = judge_all(read_seeds(folder, profile), profile, folder)
+    long = {number: table(number, results, profile) for number in TITLES}
+    worth = effect(results)
+    gain, stereo = worth.sub(worth["sisr"], axis=0), worth.index.get_level_values("dataset").isin(STEREO)
+    text = Path(__file__).with_name("results.md.jinja").read_text(encoding="utf-8")
+    options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
+    return jinja2.Template(text, **options).render(
+        {"profile": profile, "minutes": minutes_of_training, "titles": TITLES, "markdown": markdown, "notes": notes},
+        short_table=short_table(results),
+        effect_tables=effect_tables(results),
+        gains={
+            "the other view of a stereo pair": gain["related"][stereo],
+            "another photograph of the same event": gain["related"][~stereo],
+            "an unrelated photograph": gain[UNRELATED],
+        },
+        tables=long,
+        claims=claims_report,
+        findings=findings,
+        verdicts=Counter(map(overall, findings.values())).most_common(),
+        conditions=conditions(pd.concat(long.values())),
+    )
+
+
+def weights_table(profile: str) -> str:
+    """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
+    shipped = {n: shipped_card(n, profile) for n in available_models(profile) if not SYSTEMS[n].card}
+    rows = [
+        {
+            "model": f"`{name}`",
+            "what it is": SYSTEMS[name].title,
+            "steps": card["steps"],
+            "minutes": card["seconds"] / 60,
+            "cores": card["threads"],
+            "started from": (card["started_from"] or {}).get("model", "–"),
+            "SHA-256": card["sha256"][:12],
+        }
+        for name, card in shipped.items()
+    ]
+    return pd.DataFrame(rows).to_markdown(index=False, floatfmt=".0f")
+
+
+def filled(page: str, marker: str, text: str) -> str:
+    """A page with a table between its comments "marker …" and "/marker". Raises ValueError if it has none."""
+    block = re.compile(rf"(<!-- {marker}\b[^\n]*-->\n).*(<!-- /{marker} -->)", re.DOTALL)
+    if not block.search(page):
+        raise ValueError(f"no place for the table: expected a line <!-- {marker} --> and a line <!-- /{marker} -->")
+    return block.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", page)
+
+
+def pages(root: Path, profile: str) -> dict[str, str]:
+    """The pages that are made from the committed scores and cards of a checkout, whole or in part, by their names."""
+    folder = root / "data" / "results"
+    readme, model_card = ((root / name).read_text(encoding="utf-8") for name in ("README.md", "MODEL_CARD.md"))
+    return {
+        "RESULTS.md": results_page(folder, profile),
+        "README.md": filled(readme, "results", short_table(read_results(folder, profile))),
+        "MODEL_CARD.md": filled(model_card, "weights", weights_table(profile)),
+    }
+
+
+def renew(root: Path, profile: str) -> list[Path]:
+    """Write ``pages``; returns their paths."""
+    made = pages(root, profile)
+    for name, text in made.items():
+        write_text(root / name, text)
+    return [root / name for name in made]

@@ -1,0 +1,158 @@
+"""Every printed number: this paper's Tables 1 to 4 and other papers' for ×4, how to subtract two, and what is odd.
+
+None of them was measured here. paper.csv holds this paper's numbers, published.csv the others', sources.csv what is
+known of each column of a source: ``channel``, ``border`` and ``resize`` as ``Protocol`` has them, and ``how`` they are
+known: said by the source, measured (bicubic measured again gives the printed digits), or inferred from the numbers.
+What nobody says cannot be compared with another source. Notebooks 05 and 11.
+"""
+
+import tomllib
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from e2ent2lib.measure.metrics import Protocol
+
+TITLES = {
+    1: "Table 1. CUFED5 and Sun Hays, ×4",
+    2: "Table 2. Flickr1024 test set, ×4",
+    3: "Table 3. Feature encoding, ×4",
+    4: "Table 4. Gradient allocation (α1, α2, α3), ×4",
+}
+DATASET_TITLES = {"cufed5": "CUFED5", "sunhays": "Sun Hays 80", "flickr1024": "Flickr1024"}
+_UNKNOWN = "not stated"
+
+
+class Published(NamedTuple):
+    """One number that some paper prints."""
+
+    source: str
+    method: str
+    dataset: str
+    psnr: float
+    """dB."""
+    ssim: float | None
+    known: dict[str, object]
+    """Fields of the protocol that are known."""
+    how: str
+    """"said", "measured", "inferred" or "unknown"."""
+    why: str
+
+
+class Oddity(NamedTuple):
+    """What is seen, the numbers it is seen in, what may explain it, and whether the printed numbers bear it out."""
+
+    what: str
+    numbers: str
+    may_be: str
+    holds: bool
+
+
+Measured = dict | list[dict] | Published | tuple[float, Protocol]
+"""A stored row, the rows of a result file, a printed number, or a number with its protocol."""
+
+
+def _literals(name: str) -> pd.DataFrame:
+    """A CSV file of this folder as Python values; None where a cell is empty."""
+    frame = pd.read_csv(Path(__file__).with_name(name)).convert_dtypes().astype(object)
+    return frame.where(frame.notna(), None)
+
+
+def _published(source: str, dataset: str, channel: str | None, method: str, *scores: float | None) -> Published:
+    """A line of published.csv, with what sources.csv knows of its column."""
+    about = _COLUMNS.loc[source, dataset]
+    known = {"channel": channel or about["channel"], "border": about["border"], "resize": about["resize"]}
+    known = {field: value for field, value in known.items() if value is not None}
+    return Published(source, method, dataset, *scores, known, about["how"], about["why"])
+
+
+_COLUMNS = _literals("sources.csv").set_index(["source", "dataset"])
+SOURCES = {source: citation for (source, _), citation in _COLUMNS["citation"].items()}
+PRINTED = list(_literals("paper.csv").itertuples(index=False, name="Printed"))
+"""This paper's Tables 1 to 4, a named tuple a row and data set: table, its name of the method, ours (model), dataset,
+psnr (dB), ssim and feature_distance; None where the paper prints "–"."""
+PUBLISHED = [
+    _published("E2ENT²", DATASET_TITLES[p.dataset], None, p.method, p.psnr, p.ssim)
+    for p in PRINTED
+    if p.table in (1, 2) and p.psnr is not None
+] + [_published(*row) for row in _literals("published.csv").itertuples(index=False)]
+
+
+def published(source: str, method: str, dataset: str) -> Published:
+    """The number a source prints for a method on a data set. Raises ValueError unless there is exactly one."""
+    numbers = [p for p in PUBLISHED if (p.source, p.method, p.dataset) == (source, method, dataset)]
+    if len(numbers) != 1:
+        raise ValueError(f"{source} prints {len(numbers)} numbers of {method} on {dataset}")
+    return numbers[0]
+
+
+def compare(a: Measured, b: Measured, metric: str = "psnr") -> float:
+    """``a`` less ``b`` in the metric's unit (PSNR in dB), over images the mean of the differences.
+
+    The one way to subtract two numbers: only if both were measured alike, on the same pictures. Raises ValueError that
+    names what differs: a field of the protocol, the data set, its pixels or its images. What a source does not state
+    agrees only with other numbers of that source.
+    """
+    (left, x), (right, y) = _stated(a, metric), _stated(b, metric)
+    both = {n: (left.get(n, _UNKNOWN), right.get(n, _UNKNOWN)) for n in left | right}
+    apart = {n: pair for n, pair in both.items() if pair[0] != pair[1]}
+    if apart:
+        unknown = [n for n, pair in apart.items() if any(str(v).startswith(_UNKNOWN) for v in pair)]
+        told = [f"{n}: {x} and {y}" for n, (x, y) in apart.items() if n not in unknown]
+        told += [f"not stated: {', '.join(unknown)}"] if unknown else []
+        raise ValueError("these numbers must not be compared; " + "; ".join(told))
+    return float(np.mean([x[name] - y[name] for name in x]))
+
+
+def _stated(measured: Measured, metric: str) -> tuple[dict[str, object], dict[str, float]]:
+    """Under what a number was measured (the protocol's fields, the data set where it is known), and it, by image."""
+    if isinstance(measured, Published):
+        if (score := getattr(measured, metric)) is None:
+            raise ValueError(f"{measured.source} prints no {metric} of {measured.method} on {measured.dataset}")
+        unknown = {f.name: f"{_UNKNOWN} by {measured.source}" for f in fields(Protocol)}
+        return {"data set": measured.dataset} | unknown | measured.known, {"": score}
+    if isinstance(measured, tuple):
+        return asdict(measured[1]), {"": measured[0]}
+    rows = [measured] if isinstance(measured, dict) else measured
+    alike = {(row["label"], row["data_fingerprint"], Protocol(**row["protocol"])) for row in rows}
+    if len(alike) != 1:
+        apart = " and ".join(sorted(map(str, alike)))
+        raise ValueError(f"rows of one side differ: {apart}" if rows else "no rows: nothing has been measured")
+    ((label, pixels, protocol),) = alike
+    where = {"data set": label, "pixels": pixels, "images": ", ".join(sorted(row["image"] for row in rows))}
+    return where | asdict(protocol), {row["image"]: row[metric] for row in rows}
+
+
+def oddities() -> list[Oddity]:
+    """What is odd in the paper's own numbers, computed from them as printed, in the order of the paper's sections.
+
+    None of it is a reproach: a table can be right and odd. It says what a reader cannot tell from the paper. The texts,
+    with places for the numbers, are those of oddities.toml.
+    """
+    cells = {(p.table, p.dataset, p.model): p for p in PRINTED}
+    one, sun = ({m: p for (n, d, m), p in cells.items() if (n, d) == (1, data)} for data in ("cufed5", "sunhays"))
+    passr, stereo, ours = (cells[2, "flickr1024", m].psnr for m in ("passrnet", "stereosr", "e2ent2"))
+    bicubic, trained = (published("iPASSR", m, "Flickr1024").psnr for m in ("Bicubic", "PASSRnet"))
+    frozen, row = cells[3, "cufed5", "feature-presisr"], cells[4, "cufed5", "e2ent2-alpha-100"]
+    alone, mse = one["sisr-gan"], [x["e2ent2-mse"].psnr - x["srntt"].psnr for x in (one, sun)]
+    below = [{m: p for m, p in x.items() if p.psnr and p.psnr < x["bicubic"].psnr} for x in (one, sun)]
+    values = {
+        "one": one, "sun": sun, "frozen": frozen, "row": row, "alone": alone, "mse": mse, "passr": passr,
+        "stereo": stereo, "ours": ours, "bicubic": bicubic, "trained": trained,
+        "full": [x["e2ent2"].psnr - x["srntt"].psnr for x in (one, sun)],
+        "ssim": [x["e2ent2-mse"].ssim - x["srntt"].ssim for x in (one, sun)],
+        "below": [", ".join(f"{p.method} {p.psnr:.2f}" for p in x.values()) for x in below],
+    }  # fmt: skip
+    holds = {
+        "images": True,  # the one that no number shows: 4.1 says so in words
+        "gains": [round(gain, 2) for gain in mse] == [0.60, 1.71],
+        "below bicubic": {"srgan", "sisr-gan", "srntt"} <= below[1].keys(),
+        "stereo": max(passr, stereo) < bicubic < ours < trained,
+        "frozen": frozen.psnr < alone.psnr and frozen.ssim < alone.ssim,
+        "equal rows": (row.psnr, row.ssim) == (alone.psnr, alone.ssim),
+    }
+    texts = tomllib.loads(Path(__file__).with_name("oddities.toml").read_text(encoding="utf-8"))
+    return [Oddity(t["what"], t["numbers"].format_map(values), t["may_be"], holds[n]) for n, t in texts.items()]

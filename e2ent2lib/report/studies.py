@@ -1,0 +1,256 @@
+"""What stands beside Tables 1 to 4 in notebooks 06 to 11: the systems, the worth of the reference, the ablations."""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import nn
+
+from e2ent2lib.config import PAPER, get_profile
+from e2ent2lib.data.pairs import DATASETS, UNRELATED
+from e2ent2lib.measure.metrics import Protocol, psnr
+from e2ent2lib.measure.results import cards, write_text
+from e2ent2lib.photos.images import downscale
+from e2ent2lib.photos.inference import super_resolve
+from e2ent2lib.report import figures
+from e2ent2lib.report.plots import COLOURS, Pixels, Window, cut, show
+from e2ent2lib.runs.checkpoints import available_models, build_model, shipped_card
+from e2ent2lib.systems import SYSTEMS, recipe_of, system_of
+from e2ent2lib.systems.vgg import VGG19
+
+USUAL = Protocol().reference
+EFFECT = "What the reference is worth: the same network with a related and with an unrelated one"
+
+# ---- the systems, from their own files: the one idea, sizes, losses; and a crop by each ----
+
+
+def ideas(names: Iterable[str]) -> str:
+    """A Markdown list: each system with the sentence "The idea: …" of its file, and a link to it."""
+    lines = []
+    for name in names:
+        module = sys.modules[system_of(name).network_class().__module__]
+        idea = re.search(r"The idea: (.+?)(?:\n\n|\Z)", module.__doc__, re.DOTALL)[1]
+        file = module.__name__.replace(".", "/") + ".py"
+        lines.append(f"- **{system_of(name).title}** ([`{file.split('/')[-1]}`](../{file})): {' '.join(idea.split())}")
+    return "\n".join(lines)
+
+
+def sizes(names: Iterable[str], profile: str) -> pd.DataFrame:
+    """A line a trained system: parameters here and at the paper's size, its losses with their weights, its training."""
+    lines = {}
+    for name in names:
+        models = {size.name: build_model(name, size) for size in (get_profile(profile), PAPER)}
+        recipe, model = recipe_of(name), models[profile]
+        weights = recipe.make_loss(model.profile, model.branches).weights
+        shown = {term: w for term, w in weights.items() if w and (recipe.adversarial or not term.startswith("adv_"))}
+        line = {f"parameters, {size}": f"{own_parameters(m):,}" for size, m in models.items()}
+        line["loss"] = " + ".join(f"{weight:g}·{term}" for term, weight in shown.items())
+        line |= {"adversary": recipe.adversarial or "none", "VGG in the loss, down to": "–"}
+        line["trained"] = f"not yet: e2ent2 train {name}"
+        if name in available_models(profile):
+            card = shipped_card(name, profile)
+            start, threads = (card["started_from"] or {}).get("model"), card["threads"]
+            line["VGG in the loss, down to"] = ((card.get("vgg") or {}).get("layers_of_the_loss") or ["–"])[-1]
+            line["trained"] = (
+                f"{card['steps'] * card['profile']['batch']:,} crops" + (f" after {start}" if start else "")
+                + f", {card['seconds'] / 60:.0f} min on {threads} core" + "s" * (threads > 1)
+            )  # fmt: skip
+        lines[system_of(name).title] = line
+    return pd.DataFrame(lines).T.rename_axis("system")
+
+
+def own_parameters(model: nn.Module) -> int:
+    """The network's parameters, stored layers of VGG19 aside."""
+    vgg = {id(p) for part in model.modules() if isinstance(part, VGG19) for p in part.parameters()}
+    return sum(p.numel() for p in model.parameters() if id(p) not in vgg)
+
+
+def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile: str) -> Figure:
+    """A crop of the picture by each available system, with the crop's PSNR; the whole of ``hr`` is enlarged.
+
+    The truth stands last. A name without a checkpoint is left out.
+    """
+    lr, truth, available = downscale(hr), cut(hr, box), available_models(profile)
+    images = {}
+    for name in (name for name in names if name in available):
+        crop = cut(super_resolve(lr, ref, model=name, profile=profile), box)
+        images[f"{system_of(name).title}\n{psnr(crop, truth):.2f} dB"] = crop
+    return show(images | {"HR\n(truth)": truth}, columns=4, width=10)
+
+
+# ---- what the reference is worth, image by image, and how that falls with its similarity ----
+
+
+def networks() -> dict[str, str]:
+    """The RefSR networks that are trained for PSNR, by what they are called among each other."""
+    return {name: s.short for name, s in SYSTEMS.items() if s.recipe and s.recipe.rec == "mse"}
+
+
+def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr") -> pd.DataFrame:
+    """A line an image: bicubic, SISR, and ``model`` with an unrelated and with the related reference.
+
+    Images of which one of the four has not been measured are left out.
+    """
+    parts = {"bicubic": ("bicubic", USUAL), "sisr": ("sisr", USUAL)}
+    parts |= {UNRELATED: (model, UNRELATED), "related": (model, USUAL)}
+    rows = results.set_index(["model", "reference", "dataset", "image"])[metric].sort_index()
+    columns = {name: rows[key] if key in rows.index else rows[:0].droplevel([0, 1]) for name, key in parts.items()}
+    return pd.DataFrame(columns).dropna()
+
+
+def levels(results: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
+    """A line a RefSR system, a column a reference level of CUFED5 and the unrelated reference; means over images."""
+    group = results[results["dataset"] == "cufed5"]
+    several = group.loc[group["reference"] != USUAL, "model"].unique()
+    return group.pivot_table(index="model", columns="reference", values=metric, aggfunc="mean").reindex(several)
+
+
+def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure:
+    """``effect`` as a picture: what each of the four gains over SISR; a line an image, a panel a RefSR network.
+
+    ``tables`` holds them by the network's name; the images stand in the order of the first one's gain.
+    """
+    gains = {name: table.sub(table["sisr"], axis=0) for name, table in tables.items()}
+    order = next(iter(gains.values()))["related"].sort_values().index
+    rows, size = np.arange(len(order)), (3.6 + 2.7 * len(gains), 0.27 * len(order) + 2.3)
+    figure, axes = plt.subplots(1, len(gains), figsize=size, sharex=True, sharey=True, squeeze=False)
+    looks = {
+        "bicubic": ("bicubic", "#999999"),
+        "sisr": ("SISR", "#222222"),
+        UNRELATED: ("unrelated reference", COLOURS[1]),
+        "related": ("related reference", COLOURS[0]),
+    }
+    for axis, (network, gain) in zip(axes[0], gains.items()):
+        gain = gain.reindex(order)
+        axis.hlines(rows, gain[UNRELATED], gain["related"], color="#CCCCCC", lw=3, zorder=1)
+        for name, (label, colour) in looks.items():
+            mean = "" if name == "sisr" else f": mean {gain[name].mean():+.2f} {unit}"
+            axis.scatter(gain[name], rows, color=colour, s=30, zorder=2, label=label + mean)
+        axis.axvline(0, color="#222222", lw=0.8, zorder=0)
+        axis.set(xlabel=f"gain over SISR / {unit}")
+        axis.set_title(network, fontsize=10)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -1.0 / size[1]), fontsize=8)
+    axes[0, 0].set_yticks(rows, [f"{image} ({data})" for data, image in order], fontsize=8)
+    figure.suptitle(title)
+    return figure
+
+
+def effect_tables(results: pd.DataFrame) -> str:
+    """``effect`` of each of ``networks`` as means over the images of a data set, and over all, in Markdown.
+
+    Gains in dB with related and unrelated references, a line a network, and the first one's PSNR; a column a data set.
+    "" if nothing was measured with both references.
+    """
+    means, titles = {}, {name: data.title for name, data in DATASETS.items()}
+    for model, network in networks().items():
+        table = effect(results, model)
+        for data, part in [*table.groupby("dataset"), ("all", table)] if len(table) else []:
+            means[network, f"{titles.get(data, data)} ({len(part)})"] = part.mean()
+    if not means:
+        return ""
+    psnr = pd.DataFrame(means)
+    text, names = [], {"bicubic": "bicubic", "sisr": "SISR"}
+    for kind in ("related", UNRELATED):
+        wide = (psnr.loc[kind] - psnr.loc["sisr"]).unstack(sort=False)
+        text.append(wide.rename_axis(f"{kind} reference, gain over SISR / dB").to_markdown(floatfmt="+.2f"))
+    first = psnr.columns[0][0]
+    names |= {kind: f"{first}, {kind} reference" for kind in (UNRELATED, "related")}
+    text.append(psnr[first].rename(index=names).rename_axis("PSNR / dB").to_markdown(floatfmt=".2f"))
+    return "\n\n".join(text)
+
+
+def save_effect(results: pd.DataFrame, folder: Path) -> Path:
+    """Write ``reference_effect.md``, whole or not at all; returns its path."""
+    write_text(path := folder / "reference_effect.md", effect_tables(results) + "\n")
+    return path
+
+
+def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write ``reference_effect.png`` and ``.pdf``: ``effect_figure`` of the networks that were measured with both."""
+    tables = {title: effect(results, model) for model, title in networks().items()}
+    tables = {title: table for title, table in tables.items() if len(table)}
+    return figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder) if tables else []
+
+
+# ---- Tables 3 and 4: three seeds of each model, and what each did while it trained ----
+
+
+def ablations() -> list[str]:
+    """The models of Tables 3 and 4, and those beside them."""
+    return [name for name, system in SYSTEMS.items() if system.ablation]
+
+
+def over_seeds(results: pd.DataFrame, models: Iterable[str] | None = None, metric: str = "psnr") -> pd.DataFrame:
+    """A line a model, all ``ablations`` by default: its mean score by seed, their mean, and their spread.
+
+    The spread is the largest less the smallest.
+    ``results`` as ``read_seeds`` gives them. Means are over the images that every model's first training was measured
+    on, with the usual reference; ``images`` counts them. A training that was not measured on all of them is left out.
+    """
+    models = ablations() if models is None else list(models)
+    usual = results[results["model"].isin(models) & (results["reference"] == USUAL)]
+    wide = usual.pivot_table(index=["dataset", "image"], columns=["model", "training"], values=metric)
+    first = [columns[0] for _, columns in wide.columns.groupby(wide.columns.get_level_values(0)).items()]
+    wide = wide.dropna(subset=first).dropna(axis=1)
+    lines = []
+    for model in (m for m in models if m in wide.columns.get_level_values(0)):
+        means = wide[model].mean()
+        line = {"model": model, "called": system_of(model).short, "images": len(wide)}
+        line |= {f"seed {seed}": value for seed, value in means.items()}
+        lines.append(line | {"mean": means.mean(), "spread": means.max() - means.min()})
+    return pd.DataFrame(lines)
+
+
+def histories(models: Iterable[str], profile: str, results: Path) -> pd.DataFrame:
+    """What ``probes.probe`` and the validation saw while they trained: a line a model, seed and step."""
+    trained = ((model, seed, card) for model in models for seed, card in cards(model, profile, results).items())
+    return pd.DataFrame({"model": m, "training": seed} | row for m, seed, card in trained for row in card["history"])
+
+
+def training_figure(history: pd.DataFrame, columns: dict[str, str], title: str, *, log: bool = False) -> Figure:
+    """Columns of ``histories`` against steps: a panel a column ({column: label}), a colour a model.
+
+    A band is the range over seeds, the line in it their mean. ``log``: one logarithmic axis for all, without zeros.
+    """
+    size = (3.2 * len(columns), 3.3)
+    figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False, sharey=log)
+    history = history.replace({column: 0.0 for column in columns}, float("nan")) if log else history
+    for axis, (column, label) in zip(axes[0], columns.items()):
+        for (model, part), colour in zip(history.groupby("model", sort=False), COLOURS):
+            curve = part.dropna(subset=[column]).groupby("step")[column]
+            if len(curve):
+                axis.plot(curve.mean(), color=colour, label=system_of(model).short)
+                axis.fill_between(curve.min().index, curve.min(), curve.max(), color=colour, alpha=0.2, lw=0)
+        axis.set(xlabel="training step", title=label, yscale="log" if log else "linear")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    figure.suptitle(title)
+    return figure
+
+
+def budget(profile: str) -> str:
+    """One sentence: what every model of Tables 3 and 4 was trained with, from the cards that ship."""
+    shipped = [shipped_card(m, profile) for m in available_models(profile) if m in ablations()]
+    if not shipped:
+        return "No model of Tables 3 and 4 has been trained yet."
+    steps = ", ".join(map(str, sorted({card["steps"] for card in shipped})))
+    minutes = [card["seconds"] / 60 for card in shipped]
+    return (
+        f"Models of Tables 3 and 4: {steps} steps of joint training each, {min(minutes):.0f} to {max(minutes):.0f} "
+        "minutes on one core beside other work, from one pre-trained SISR branch; a short budget, equal for all, not "
+        "that of Tables 1 and 2."
+    )
+
+
+def minutes_of_training(model: str, profile: str) -> str:
+    """How long a shipped model was trained, and before it those that it started from: "36 after srgan's 11"."""
+    card = shipped_card(model, profile)
+    cores = f" on {card['threads']} cores" if card["threads"] > 1 else ""
+    start = (card["started_from"] or {}).get("model")
+    before = f" after {start}'s {minutes_of_training(start, profile)}" if start else ""
+    return f"{card['seconds'] / 60:.0f}{cores}{before}"

@@ -9,6 +9,9 @@ TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
 JOBS ?= 2
 EXPLORE_PORT ?= 8866
 STUDY_PORT ?= 8867
+DATA ?= data/train
+BUNDLE ?= runs/gpu-bundle
+MINUTES ?= 9
 # notebooks/voila.json binds to the loopback only and leaves out what is for readers of the notebook. Threads that wait without spinning
 # keep a page quick while the next one is made ready.
 VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
@@ -16,7 +19,7 @@ VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 NBVAL := $(PYTEST) -p no:python --nbval-current-env --nbval-cell-timeout=300
 
-.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks measures lint lock
+.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks measures lint lock gpu gpu-bundle
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -87,6 +90,12 @@ browser: $(READY)  ## a browser for tests/test_browser.py, if there is none: Deb
 
 notebooks: $(READY)  ## execute all notebooks in place and normalise their outputs, before a commit
 	$(BIN)/python -m e2ent2lib.report.reproduce $(NOTEBOOKS)
+
+gpu-bundle: $(READY)  ## all that `make gpu` needs, in one folder of at most 60 MB (DATA= the photographs)
+	$(BIN)/python -m benchmarks.gpu --make-bundle $(DATA) --bundle $(BUNDLE)
+
+gpu:  ## with CUDA, from source and your own PYTHON: tests, what match and swap cost, trainings (MINUTES=, HOURS=)
+	$(PYTHON) -m benchmarks.gpu --bundle $(BUNDLE) --checks --minutes $(MINUTES) $(if $(HOURS),--hours $(HOURS)) $(GPU_OPTIONS)
 
 lock: $(READY)  ## write the installed versions to requirements.lock
 	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock

@@ -12,8 +12,8 @@ from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
 from e2ent2lib.data.training import CropTwice
 from e2ent2lib.runs.checkpoints import build_model
-from e2ent2lib.runs.run import load_vgg, make_fabric, players_for
-from e2ent2lib.systems.vgg import find_weights
+from e2ent2lib.runs.run import make_fabric, players_for
+from e2ent2lib.systems.vgg import find_weights, load_vgg
 from e2ent2lib.train import training_step
 
 # critics stand still (their own learning rate is 0), so that the generator's loss is one function

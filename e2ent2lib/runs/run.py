@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 from torch.utils.data import default_collate
 
 from e2ent2lib.config import Profile
@@ -24,7 +23,7 @@ from e2ent2lib.runs.probes import probe
 from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, copy_weights, stop_signal
 from e2ent2lib.systems import Recipe, recipe_of, system_of
 from e2ent2lib.systems.parts import ADVERSARIES
-from e2ent2lib.systems.vgg import LICENCE, VGG19
+from e2ent2lib.systems.vgg import VGG19, load_vgg
 from e2ent2lib.train import Hooks, Plan, Players, fit, inputs_of, make_players
 
 
@@ -105,20 +104,6 @@ def start(model: Network, recipe: Recipe, profile: Profile, folder: str | os.Pat
     if recipe.start_synthesis:
         model.synthesis.start_from(model.sisr)
     return {"model": recipe.start_from, "sha256": first.card["sha256"]}
-
-
-def load_vgg(network: Network, loss: nn.Module) -> dict | None:
-    """Give all VGG19 parts of a network and its loss their weights; returns what a card says of them, None if none.
-
-    Raises FileNotFoundError or ValueError if the weights are not at hand.
-    """
-    inside, outside = ([m.load() for m in part.modules() if isinstance(m, VGG19)] for part in (network, loss))
-    if not inside + outside:
-        return None
-    stored = sorted({layer for part in inside for layer in part.body})
-    measured = sorted({layer for part in outside for layer in part.layers})
-    source = (inside + outside)[0].source
-    return {"weights": source, "stored": stored, "layers_of_the_loss": measured, "licence": LICENCE}
 
 
 @torch.no_grad()

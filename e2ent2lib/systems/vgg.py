@@ -104,6 +104,20 @@ class VGG19(nn.Module):
         return self
 
 
+def load_vgg(network: nn.Module, loss: nn.Module) -> dict | None:
+    """Give all VGG19 parts of a network and its loss their weights; returns what a card says of them, None if none.
+
+    Raises FileNotFoundError or ValueError if the weights are not at hand.
+    """
+    inside, outside = ([m.load() for m in part.modules() if isinstance(m, VGG19)] for part in (network, loss))
+    if not inside + outside:
+        return None
+    stored = sorted({layer for part in inside for layer in part.body})
+    measured = sorted({layer for part in outside for layer in part.layers})
+    source = (inside + outside)[0].source
+    return {"weights": source, "stored": stored, "layers_of_the_loss": measured, "licence": LICENCE}
+
+
 def find_weights(*, download: bool = False) -> tuple[Path, str]:
     """The weight file and what it is: the one that E2ENT2_VGG_WEIGHTS names, else torchvision's in its cache.
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from skimage.morphology import disk
+from skimage.morphology import disk, remove_small_objects
 from tiny import images
 from torch import nn
 
@@ -24,6 +24,7 @@ from e2ent2lib.systems.passrnet import (
     smoothness,
     valid_mask,
     warp,
+    without_small,
 )
 
 few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
@@ -146,6 +147,24 @@ def test_the_mask_is_filtered_as_published(seed, share):
         expected = ~as_published((image <= least).numpy())
         assert (mask[0].numpy() == expected).all()
     assert 0 < found.float().mean() < 1
+
+
+def a_snake(height, width):
+    """One piece that winds through the whole image, the longest way there is."""
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    mask[1:, ::2] = True
+    mask[1, 1::4] = mask[-1, 3::4] = True
+    return mask
+
+
+@pytest.mark.parametrize("size", [(32, 32), (83, 125)])
+def test_pieces_are_those_of_scikit_image(size):
+    noise = images(12, *size) < torch.linspace(0.3, 0.5, 12).view(-1, 1, 1)
+    masks = torch.stack([*noise, a_snake(*size), a_snake(*size[::-1]).T])[:, None]
+    for least in (10, 20, 200):
+        for mask, found in zip(masks, without_small(masks, least)):
+            expected = remove_small_objects(mask[0].numpy(), max_size=least - 1, connectivity=2)
+            assert (found[0].numpy() == expected).all()
 
 
 # the loss

@@ -8,11 +8,13 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from test_matching import arrays, few, maps, norms, references, seeds, sides
-from tolerances import FLOAT64
+from tolerances import FLOAT32, FLOAT64
+from torch._subclasses import FakeTensorMode
 from torch.autograd import gradcheck
 from torch.autograd.gradcheck import GradcheckError
 
 from e2ent2lib import matching
+from e2ent2lib.exact import capturable, is_capturable
 from e2ent2lib.matching import (
     Matches,
     as_list,
@@ -75,6 +77,30 @@ def test_the_readable_forms_need_no_value_of_a_map_only_shapes(norm):
     assert matches.index.shape == matches.source.shape == matches.score.shape == matches.query_norm.shape == (2, 4, 5)
     assert swapped.shape == (2, 3, 8, 10)
     assert [e.shape for e in back] == [v.shape for v in values]
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+@pytest.mark.parametrize("sizes", [[(8, 6)], [(8, 6), (4, 9)]])
+def test_the_forms_for_a_cuda_graph_give_the_same_and_ask_the_device_nothing(sizes, norm):
+    def results(ways):
+        swapped, matches, *_ = match_and_swap(*ways, norm=norm, return_matches=True)
+        flat = [x for way in ways for x in ([way] if isinstance(way, torch.Tensor) else way)]
+        weights = torch.linspace(-1, 1, swapped.numel()).view_as(swapped)
+        return [swapped, *matches, *torch.autograd.grad((swapped * weights).sum(), flat)]
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(6, 7), *sizes, *((4 * h, 4 * w) for h, w in sizes)]
+    f_in, *refs = (torch.randn(2, 5, *shape, generator=generator).requires_grad_() for shape in shapes)
+    ways = f_in, refs[: len(sizes)], refs[len(sizes) :]
+    expected = results(ways)
+    with capturable():
+        for found, exact in zip(results(ways), expected):
+            torch.testing.assert_close(found, exact, **FLOAT32)
+        with FakeTensorMode() as fake:  # its tensors have no values: what asks for one fails
+            results(
+                [[fake.from_tensor(x) for x in way] if isinstance(way, list) else fake.from_tensor(way) for way in ways]
+            )
+    assert not is_capturable()
 
 
 def test_inside_nine_reference_cells_are_averaged_at_a_border_six_in_a_corner_four():

@@ -6,12 +6,14 @@ without a copy. A cell is one row of r²·C numbers.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from e2ent2lib.exact import is_capturable
 from e2ent2lib.matching import Map, Matches, index_and_source
 
 SHIFTS = [(oy, ox) for oy in (-1, 0, 1) for ox in (-1, 0, 1)]
@@ -27,6 +29,9 @@ def swap(values: list[Map], index: Int[Tensor, "b h w"] | Matches, scale: int = 
     cells, weights = swap_plan(index, [(v.shape[2] // scale, v.shape[3] // scale) for v in values])
     dtype = values[0].dtype
     rows = torch.cat([to_rows(v, scale) for v in values], dim=1)  # (B, cells of all references, C·r²)
+    if is_capturable():
+        out = weight_matrix(cells, weights, rows.shape[1]) @ rows.float()
+        return from_rows(out, cells.shape[1:3], scale).to(dtype)
     work = rows if dtype == torch.float64 else rows.float()
     bags, weights = cells.flatten(0, 2), weights.to(work.dtype).flatten(0, 2)
     out = F.embedding_bag(bags, work.flatten(0, 1), mode="sum", per_sample_weights=weights)
@@ -45,6 +50,9 @@ def swap_adjoint(
     rows = to_rows(error, scale)
     b, _, wide = rows.shape
     counts = [h * w for h, w in sizes]
+    if is_capturable():
+        out = weight_matrix(cells, weights, sum(counts)).transpose(1, 2) @ rows.float()
+        return [from_rows(part, size, scale) for part, size in zip(out.split(counts, dim=1), sizes)]
     cells = cells.flatten()
     order = cells.argsort(stable=True)
     starts = torch.searchsorted(cells[order], torch.arange(b * sum(counts), device=cells.device))
@@ -65,16 +73,27 @@ def swap_plan(
     (v+1+oy, u+1+ox); so cell (y, x) collects from the neighbours (y−oy, x−ox). Outside the map, the weight is 0.
     """
     index, source = index_and_source(index)
-    heights, widths = (torch.tensor(n, device=index.device)[source] for n in zip(*sizes))
-    if (index < 0).any() or (index >= (heights - 2) * (widths - 2)).any():
+    starts = [0, *accumulate(h * w for h, w in sizes)][:-1]
+    # of each position's reference; by arithmetic, for a table of numbers would have to be copied to the device
+    starts, heights, widths = (
+        sum(number * (source == s) for s, number in enumerate(numbers)) for numbers in (starts, *zip(*sizes))
+    )
+    if not is_capturable() and ((index < 0).any() or (index >= (heights - 2) * (widths - 2)).any()):
         raise ValueError(f"an index lies outside the patches of a reference of {sizes} cells")
-    starts = torch.tensor([0] + [h * w for h, w in sizes], device=index.device).cumsum(0)[source]
     v, u = index // (widths - 2), index % (widths - 2)
-    oy, ox = torch.tensor(SHIFTS, device=index.device).T
-    cells = of_neighbours(starts + v * widths + u) + (1 + oy) * of_neighbours(widths) + 1 + ox
+    own = torch.arange(9, device=index.device)  # the cell (1 + oy, 1 + ox) of a patch, counted row by row
+    cells = of_neighbours(starts + v * widths + u) + own // 3 * of_neighbours(widths) + own % 3
     # outside the map a neighbour's values are 0; its weight is 0, but its cell must exist
     total, samples = sum(h * w for h, w in sizes), torch.arange(len(index), device=index.device)
     return cells.clamp_(max=total - 1) + total * samples.view(-1, 1, 1, 1), overlap_weights(index)
+
+
+def weight_matrix(
+    cells: Int[Tensor, "b h w 9"], weights: Float[Tensor, "b h w 9"], count: int
+) -> Float[Tensor, "b h*w count"]:
+    """``swap_plan`` as matrices: what each of ``count`` reference cells of a sample adds to each cell of F; float32."""
+    matrix = torch.zeros(len(cells), cells[0, ..., 0].numel(), count, device=cells.device)
+    return matrix.scatter_add_(2, cells.flatten(1, 2) % count, weights.float().flatten(1, 2))
 
 
 def of_neighbours(values: Shaped[Tensor, "b h w"]) -> Shaped[Tensor, "b h w 9"]:

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from e2ent2lib.matching import Map, Matches, Norm, NotFiniteError, as_list
+from e2ent2lib.exact import is_capturable
+from e2ent2lib.matching import Map, Matches, Norm, NotFiniteError, as_list, plain_match
 
 BLOCK = 1 << 20  # similarities at a time: three buffers of 4 MiB stay in a processor's shared cache
 KEPT = 1 << 22  # best scores of key rows kept at a time, 16 MiB
@@ -56,6 +57,9 @@ class Keys(NamedTuple):
 def match(query: Map, keys: list[Map], norm: Norm = "l2", rows: slice | None = None) -> Matches:
     """``matching.match``, for a list of keys."""
     check_maps(query, keys, norm)
+    if is_capturable():
+        with torch.autocast(query.device.type, enabled=False):
+            return plain_match(query.float(), [key.float() for key in keys], norm)
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
     unit, units = unit_of(query), [unit_of(key) for key in keys]
     # products of faint values would vanish in float32

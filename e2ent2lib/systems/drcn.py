@@ -95,12 +95,14 @@ class DRCNLoss(nn.Module):
         super().__init__()
         self.weights = {"recursions": 1.0, "final": 1.0, "decay": 1e-4}
 
-    def forward(self, outputs: Outputs, batch: Crops, progress: float) -> dict[str, Float[Tensor, ""]]:
+    def forward(
+        self, outputs: Outputs, batch: Crops, progress: float | Float[Tensor, ""]
+    ) -> dict[str, Float[Tensor, ""]]:
         """The terms, on luminance: "recursions" with α, "final" with 1 − α, "decay".
 
-        Raises ValueError if ``progress`` is not from 0 to 1.
+        Raises ValueError if ``progress``, given as a number, is not from 0 to 1.
         """
-        if not 0 <= progress <= 1:
+        if isinstance(progress, (int, float)) and not 0 <= progress <= 1:
             raise ValueError(f"progress {progress}: expected the share of the steps already trained, from 0 to 1")
         alpha, y, made = 1 - progress, to_ycbcr(batch.hr)[:, :1], outputs.details
         # published is half the sum over 41 × 41 pixels; the mean × 41²/2 keeps the ratio to β for images of any size

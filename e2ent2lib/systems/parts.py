@@ -1,7 +1,7 @@
 """What several systems share: luma and chroma, resized tensors, Gram matrices, and adversaries by their names."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +20,22 @@ _OFFSET = (16 / 255, 128 / 255, 128 / 255)
 
 def to_ycbcr(rgb: Images) -> Images:
     """ITU-R BT.601 with limited range (Y from 16/255 to 235/255), as MATLAB's rgb2ycbcr; RGB in [0, 1]."""
-    matrix, offset = (rgb.new_tensor(x) for x in (_LUMA, _OFFSET))
-    return torch.einsum("oi,bihw->bohw", matrix, rgb) + offset.view(1, 3, 1, 1)
+    matrix, _, offset = _bt601(rgb.device, rgb.dtype)
+    return torch.einsum("oi,bihw->bohw", matrix, rgb) + offset
 
 
 def to_rgb(ycbcr: Images) -> Images:
     """The reverse of ``to_ycbcr``, not clipped."""
-    matrix, offset = (torch.tensor(x, dtype=torch.float64) for x in (_LUMA, _OFFSET))
-    back = torch.linalg.inv(matrix).to(ycbcr)
-    return torch.einsum("oi,bihw->bohw", back, ycbcr - offset.to(ycbcr).view(1, 3, 1, 1))
+    _, back, offset = _bt601(ycbcr.device, ycbcr.dtype)
+    return torch.einsum("oi,bihw->bohw", back, ycbcr - offset)
+
+
+@lru_cache
+def _bt601(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """The matrix, its inverse and the offset, brought to a device once: each time would make it wait."""
+    with torch.inference_mode(False):
+        matrix, offset = (torch.tensor(x, dtype=torch.float64) for x in (_LUMA, _OFFSET))
+        return tuple(x.to(device, dtype) for x in (matrix, torch.linalg.inv(matrix), offset.view(1, 3, 1, 1)))
 
 
 def enlarge(image: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c R*h R*w"]:
@@ -69,15 +76,17 @@ def wasserstein_generator_loss(real: Scores, fake: Scores, mean: Callable[[Score
 
 
 def gradient_penalty(
-    critic: nn.Module, real: Images, fake: Images, seed: int, weight: float = 1.0
+    critic: nn.Module, real: Images, fake: Images, seed: int | Float[Tensor, "b 1 1 1"], weight: float = 1.0
 ) -> Float[Tensor, ""]:
     """E[(‖∇C(x)‖ − 1)²] at x = ε·real + (1 − ε)·fake, ε uniform for each image: Gulrajani et al., NeurIPS 2017, Eq. 3.
 
-    ε is drawn from ``seed``, so that a resumed run draws what an unbroken one does.
+    ε is drawn from ``seed``, so that a resumed run draws what an unbroken one does; or it is given in its place.
     """
-    epsilon = torch.rand(len(real), 1, 1, 1, generator=torch.Generator().manual_seed(seed)).to(real)
+    epsilon = seed
+    if isinstance(seed, int):
+        epsilon = torch.rand(len(real), 1, 1, 1, generator=torch.Generator().manual_seed(seed)).to(real)
     mixed = (epsilon * real + (1 - epsilon) * fake).detach().requires_grad_()
-    slope = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)[0]
+    slope = torch.autograd.grad(critic(mixed).float().sum(), mixed, create_graph=True)[0]
     return weight * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 

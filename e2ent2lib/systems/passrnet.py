@@ -17,11 +17,9 @@ Not known: whether E2ENT²'s authors gave it the right view at high resolution, 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from skimage.morphology import isotropic_closing, remove_small_holes, remove_small_objects
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
@@ -54,15 +52,37 @@ def warp(attention: Attention, image: Features) -> Features:
 
 def valid_mask(attention: Attention) -> Mask:
     """Where the view that is attended to has a counterpart in the other one; no gradients."""
-    with torch.autocast(attention.device.type, enabled=False):
-        invalid = (attention.detach().sum(2) <= LEAST_ATTENTION).cpu().numpy()
-    masks, edge = [], 2 * CLOSING_RADIUS
-    for mask in invalid:  # pixels that touch at a corner are of one piece
-        mask = remove_small_objects(mask, max_size=SMALLEST_GAP - 1, connectivity=2)
-        mask = remove_small_holes(mask, max_size=SMALLEST_ISLAND - 1, connectivity=2)
-        closed = isotropic_closing(np.pad(mask, edge), CLOSING_RADIUS)  # nothing beyond the border
-        masks.append(~closed[edge:-edge, edge:-edge])
-    return torch.from_numpy(np.stack(masks))[:, None].to(attention.device)
+    with torch.no_grad(), torch.autocast(attention.device.type, enabled=False):
+        invalid = (attention.sum(2) <= LEAST_ATTENTION)[:, None]
+        invalid = without_small(invalid, SMALLEST_GAP)
+        invalid = ~without_small(~invalid, SMALLEST_ISLAND)
+        return ~closed(invalid, CLOSING_RADIUS)
+
+
+def without_small(mask: Mask, size: int) -> Mask:
+    """The mask without its pieces of fewer than ``size`` pixels; pixels that touch at a corner are of one piece.
+
+    Own code in place of scikit-image's, which would take every mask of a training step from the device and back. Pieces
+    are found in so many rounds, whatever they look like, as it never asks the device whether more are needed.
+    """
+    inside = mask.float()
+    labels = inside * torch.arange(1, mask.numel() + 1, device=mask.device).view_as(mask)
+    for _ in range(2 * max(mask.shape[2:]).bit_length()):
+        # the largest number of the neighbours; the pixel with that number is told of a larger one, and all follow it
+        grown = (F.max_pool2d(labels, 3, 1, 1) * inside).flatten()
+        told = F.pad(grown, (1, 0)).scatter_reduce(0, labels.flatten().long(), grown, "amax")
+        labels = told[grown.long()].view_as(labels)
+    numbers = labels.flatten().long()
+    counts = labels.new_zeros(mask.numel() + 1).scatter_add_(0, numbers, inside.flatten())
+    return mask & (counts[numbers].view_as(labels) >= size)
+
+
+def closed(mask: Mask, radius: int) -> Mask:
+    """Morphological closing with a disc, nothing beyond the border."""
+    steps = torch.arange(-radius, radius + 1, device=mask.device)
+    disc = (steps[:, None] ** 2 + steps**2 <= radius**2).float()[None, None]
+    dilated = (F.conv2d(mask.float(), disc, padding=2 * radius) > 0.5).float()
+    return F.conv2d(dilated, disc) > disc.sum() - 0.5
 
 
 def bare_conv(inputs: int, outputs: int, dilation: int = 1) -> nn.Conv2d:

@@ -43,7 +43,7 @@ def upscale(
         output: the file to write, whose extension chooses the format; for a folder, the folder to write to.
         ref: a high-resolution reference; repeat for several. Without any, the SISR branch works alone.
         model: a name of the models that ship.
-        precision: of the convolutions; bfloat16 is faster where the processor or GPU has it.
+        precision: of the convolutions; bfloat16 is faster where the processor or GPU supports it.
         matching: exact, or coarse: much faster for large pictures, and a little less exact.
         report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
         again: in a folder, also enlarge photographs whose result exists.
@@ -108,7 +108,7 @@ def train(
     """Train a row of the tables; also under ``torchrun`` on several devices or machines.
 
     Args:
-        steps: instead of the profile's number.
+        steps: how many, instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
         lr: Adam's learning rate, instead of the profile's.
         checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
@@ -140,8 +140,8 @@ def evaluate(
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
         data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
-            the tables and verdicts that can be measured here, but for those that are up to date.
-        protocol: how it is measured; all but the reference of another protocol needs a folder of results of its own.
+            the tables and verdicts that can be measured here, except those that are up to date.
+        protocol: how to measure; one that differs in more than the reference needs a results folder of its own.
         perceptual: measure VGG19's feature distance and LPIPS too, where their weights are available.
     """
     from e2ent2lib.data.pairs import dataset
@@ -198,7 +198,7 @@ def claims(
 
     Args:
         names: of claims, such as alpha or residual; all if none is given.
-        measure: measure the shipped checkpoints that they compare again first, on the available data sets.
+        measure: first measure again the shipped checkpoints that they compare, on the available data sets.
         out: folder for claims.csv and claims.md.
     """
     from e2ent2lib.measure import verdicts

@@ -276,7 +276,7 @@ def _reduced(path: Path, longest: int = 512) -> UInt8[np.ndarray, "h w 3"]:
 # ---- the sets ----
 
 _LOADERS = {"motorcycle": _motorcycle, "sunhays": _sunhays, "urban100": _urban100, "views": _views}
-_PUT = "put its files into data/{0} or into {0} of the folder that E2ENT2_DATA names (data/README.md)"
+_PUT = "put its files into data/{0}, or into {0} in the folder that E2ENT2_DATA names (data/README.md)"
 
 
 def _listed(kind: type[Listed], name: str, record: dict, steps: str) -> Listed:

@@ -68,7 +68,7 @@ def swap_plan(
     """For each cell of F the 9 cells it averages, of references of these sizes in cells, and their weights.
 
     Reference cells are counted row by row, one reference after another, on from sample to sample.
-    Raises ValueError for an index out of them.
+    Raises ValueError for an index outside them.
     The patch at query position (y, x) covers the cells (y+oy, x+ox), oy, ox in −1..1, with its own cells
     (v+1+oy, u+1+ox); so cell (y, x) collects from the neighbours (y−oy, x−ox). Outside the map, the weight is 0.
     """
@@ -83,7 +83,7 @@ def swap_plan(
     v, u = index // (widths - 2), index % (widths - 2)
     own = torch.arange(9, device=index.device)  # the cell (1 + oy, 1 + ox) of a patch, counted row by row
     cells = of_neighbours(starts + v * widths + u) + own // 3 * of_neighbours(widths) + own % 3
-    # outside of the map a neighbour's values are 0; its weight is 0, but its cell must exist
+    # outside the map a neighbour's values are 0; its weight is 0, but its cell must exist
     total, samples = sum(h * w for h, w in sizes), torch.arange(len(index), device=index.device)
     return cells.clamp_(max=total - 1) + total * samples.view(-1, 1, 1, 1), overlap_weights(index)
 

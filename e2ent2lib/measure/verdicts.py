@@ -202,7 +202,7 @@ def verdict(effect: float, low: float | None, high: float | None, spread: float 
     else the sign decides.
     """
     if low is not None and low <= 0 <= high:
-        return NOT_SEPARABLE, "its interval includes no effect"
+        return NOT_SEPARABLE, "its interval includes zero"
     if spread is not None and spread >= abs(effect):
         return NOT_SEPARABLE, "the spread over seeds covers the effect"
     return (REPRODUCED if effect > 0 else NOT_REPRODUCED), ""

@@ -16,11 +16,10 @@ from e2ent2lib.report import figures
 from e2ent2lib.report.studies import minutes_of_training
 from e2ent2lib.runs.checkpoints import available_models
 
-RULE = f"""Effect: the difference, averaged over seeds, then over images; positive is what the paper says. Interval:
-95 % percentile bootstrap over images, 9,999 resamples. Spread: largest less smallest effect over the seeds; where a
-network was trained once, that of {LENDER}'s mean score on the same images. Not separable: the interval includes no
-effect, or the spread is at least as large as the effect; else the sign decides. A claim is as good as its worst
-part."""
+RULE = f"""Effect: the difference, averaged over seeds, then over images; a positive one is what the paper says.
+Interval: 95 % percentile bootstrap over images, 9,999 resamples. Spread: largest minus smallest effect over the seeds;
+where a network was trained once, that of {LENDER}'s mean score on the same images. Not separable: the interval includes
+zero, or the spread is at least as large as the effect; else the sign decides. A claim is judged by its worst part."""
 """How a verdict is made."""
 Findings = Mapping[Claim, list[Finding]]
 """What ``verdicts.judge_all`` returns."""

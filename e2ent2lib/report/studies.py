@@ -242,8 +242,8 @@ def budget(profile: str) -> str:
     minutes = [card["seconds"] / 60 for card in shipped]
     return (
         f"Models of Tables 3 and 4: {steps} steps of joint training each, {min(minutes):.0f} to {max(minutes):.0f} "
-        "minutes on one core beside other work, from one pre-trained SISR branch; a short budget, equal for all, not "
-        "that of Tables 1 and 2."
+        "minutes on one core while other work ran, from one pre-trained SISR branch; a short budget, the same for all, "
+        "smaller than that of Tables 1 and 2."
     )
 
 

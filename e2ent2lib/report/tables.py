@@ -78,7 +78,7 @@ def systems_of(number: int) -> list[tuple[str, str]]:
 def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     known = next((d for d in DATASETS.values() if d.title == title), None)
     if title not in set(results["label"]):
-        return f"{title} is not here, or not whole" + (f": {known.steps}" if known else "; no loader yet")
+        return f"{title} is missing or incomplete" + (f": {known.steps}" if known else "; no loader yet")
     data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
     if system_of(model).references == "stereo" and data and not data.stereo:
         return "takes rectified stereo pairs only"
@@ -120,7 +120,7 @@ def markdown(number: int, long: pd.DataFrame) -> str:
 def notes(long: pd.DataFrame) -> list[str]:
     """What must be read with this table: profile, training, and why cells are empty."""
     profile, measured, empty = long["profile"].iloc[0], long[long["images"] > 0], long[long["images"] == 0]
-    lines = [f"Profile {profile}; 'paper' columns are the paper's, 'measured' are ours, means over images."]
+    lines = [f"Profile {profile}; 'paper' columns are the paper's; 'measured' columns are ours, as means over images."]
     if any(system_of(model).ablation for model in measured["model"]):
         lines.append(budget(profile))
     for why, part in empty.groupby("why empty", sort=False):

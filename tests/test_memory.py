@@ -26,7 +26,9 @@ sys.argv = ["e2ent2", *sys.argv[1:]]
 try:
     cli.main()
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    # not ru_maxrss, which a process inherits from the one that starts it
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    print(int(status["VmHWM"].split()[0]) // 1024)
 """
 
 

@@ -139,7 +139,7 @@ def test_one_group_of_cufed5_stands_in_its_own_column_and_never_in_cufed5s(store
     assert whole["images"] == 0 and pd.isna(whole["measured psnr"]) and whole["paper psnr"] == 24.01
     assert part["images"] == 1 and part["measured psnr"] == 24.5 and pd.isna(part["paper psnr"])
     assert long["difference psnr"].isna().all()
-    assert "not here, or not whole" in whole["why empty"] and part["why empty"] == ""
+    assert "missing or incomplete" in whole["why empty"] and part["why empty"] == ""
     shown = layout(long)
     assert set(shown["CUFED5, measured"]) == {"–"} and "CUFED5 (1 of 126), paper" not in shown
     assert "24.50 / 0.700" in set(shown["CUFED5 (1 of 126), measured"])
@@ -208,7 +208,7 @@ def test_no_row_of_tables_1_and_2_is_an_ablation_and_all_of_tables_3_and_4_are(s
         (2, "passrnet", "motorcycle", "e2ent2 train passrnet"),
         (1, "srntt", "motorcycle", "no checkpoint of this profile yet: e2ent2 train srntt"),
         (1, "e2ent2", "motorcycle", "not measured on it yet: e2ent2 evaluate --models e2ent2"),  # but elsewhere
-        (1, "e2ent2", "Sun Hays 80", "Sun Hays 80 is not here"),
+        (1, "e2ent2", "Sun Hays 80", "Sun Hays 80 is missing"),
         (1, "e2ent2", "CUFED5", "data/CUFED5"),
     ],
 )

@@ -34,7 +34,8 @@ def tileable(references):
 def assert_tiles_equal_the_whole(model, lr, refs):
     expected = to_image(inference.run(model, lr, refs).sr)
     difference = np.abs(tiles.enlarge(model, lr, refs).image.astype(int) - expected)
-    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+    # a value near ½ may be rounded either way: fewer than one in a thousand, and in a tiny picture one at most
+    assert difference.max() <= 1 and (difference > 0).sum() <= max(1, difference.size // 1000)
 
 
 @pytest.mark.parametrize(("name", "references"), [(n, refs) for refs in (False, True) for n in tileable(refs)])

@@ -34,8 +34,9 @@ def tileable(references):
 def assert_tiles_equal_the_whole(model, lr, refs):
     expected = to_image(inference.run(model, lr, refs).sr)
     difference = np.abs(tiles.enlarge(model, lr, refs).image.astype(int) - expected)
-    # a value near ½ may be rounded either way: fewer than one in a thousand, and in a tiny picture one at most
-    assert difference.max() <= 1 and (difference > 0).sum() <= max(1, difference.size // 1000)
+    # a value near ½ may be rounded either way: fewer than one in a thousand, or a single one in a tiny picture
+    moved = difference > 0
+    assert difference.max() <= 1 and (moved.mean() < 1e-3 or moved.sum() == 1)
 
 
 @pytest.mark.parametrize(("name", "references"), [(n, refs) for refs in (False, True) for n in tileable(refs)])

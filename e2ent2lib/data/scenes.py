@@ -37,7 +37,8 @@ def view_pairs() -> pd.DataFrame:
         same |= np.bitwise_count(looks[:, None, one] ^ looks[None, :, other]) <= ALIKE
     labels, names = connected_components(same)[1], [row["name"] for row in rows]
     first = dict(zip(labels[::-1], names[::-1]))
-    index = pd.MultiIndex.from_tuples([(f"viewpairs-{row['level']}", f"{row['name']}_0") for row in rows])
+    pairs = [(f"viewpairs-{row['level']}", f"{row['name']}_0") for row in rows]
+    index = pd.MultiIndex.from_tuples(pairs, names=["dataset", "image"])
     columns = {"scene": [first[label] for label in labels], "coverage": [float(row["coverage"]) for row in rows]}
     return pd.DataFrame(columns, index)
 

@@ -112,7 +112,12 @@ class Comparison:
 
     def _lent(self, results: pd.DataFrame, images: pd.Index) -> pd.Series:
         """``LENDER``'s mean score by seed, on those of these images that it was measured on, or else on all its own."""
-        lent = scores(results, LENDER, USUAL, self.metric, EVERY).groupby(level=images.names).mean().dropna()
+        lent = (
+            scores(results, LENDER, USUAL, self.metric, {*EVERY, *self.data})
+            .groupby(level=images.names)
+            .mean()
+            .dropna()
+        )
         common = images.intersection(lent.index)
         return (lent.loc[common] if len(common) else lent).mean()
 

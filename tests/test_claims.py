@@ -211,6 +211,7 @@ def test_a_claim_that_holds_on_one_data_set_and_fails_on_another_says_so():
     rows = [frame({("ours", 0): a, ("theirs", 0): b}, data=data) for data, (a, b) in scores.items()]
     f = verdicts.judge(replace(CLAIM, parts=(part,)), pd.concat(rows), "compact", ROOT)[0]
     assert f.verdict == DEPENDS and f.images == 12 and f.sets == "1 of cards, 6 of puzzles, 5 of toys"
+    assert f"{DEPENDS}: reproduced on toys, not on puzzles |" in claims_report.overview({CLAIM: [f]})
     assert {one.on: one.verdict for one in f.by_set} == {
         "toys": REPRODUCED, "puzzles": NOT_REPRODUCED, "cards": NOT_TESTABLE,
     }  # fmt: skip

@@ -78,8 +78,9 @@ class Comparison:
         if self.than or data.nunique() < 2:
             return facts
         by_set = {name: self._facts(results, part) for name, part in effects.groupby(level="dataset")}
-        if {REPRODUCED, NOT_REPRODUCED} <= {part["verdict"] for part in by_set.values()}:
-            facts |= {"verdict": DEPENDS, "why": "reproduced on some data sets, not on others"}
+        holds, fails = ([n for n, part in by_set.items() if part["verdict"] == v] for v in (REPRODUCED, NOT_REPRODUCED))
+        if holds and fails:
+            facts |= {"verdict": DEPENDS, "why": f"reproduced on {titles(holds)}, not on {titles(fails)}"}
         return facts | {"by_set": by_set}
 
     def _facts(self, results: pd.DataFrame, *samples: pd.DataFrame) -> dict:

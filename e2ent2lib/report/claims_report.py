@@ -96,9 +96,11 @@ def overview(findings: Findings) -> str:
     rows = []
     for claim, parts in findings.items():
         decides = min(parts, key=lambda f: verdicts.WORST_FIRST.index(f.verdict))
-        says = {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(parts)}
-        effect = {"effect in the part that decides": numbers(decides) or "–", "of": rests_on(decides) or "–"}
-        rows.append(says | effect)
+        why = f": {decides.why}" if decides.verdict == verdicts.DEPENDS else ""
+        sets = decides.sets.count(" of ")
+        of = f"{decides.images} pictures of {sets} data set{'s' * (sets > 1)}" if sets else decides.sets
+        row = {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(parts) + why}
+        rows.append(row | {"effect in the part that decides": numbers(decides) or "–", "of": of or "–"})
     return pd.DataFrame(rows).to_markdown(index=False)
 
 

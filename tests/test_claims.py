@@ -289,8 +289,8 @@ def test_nothing_is_reproduced_against_a_network_of_less_training(tmp_path, monk
 
 def test_the_measures_of_a_training():
     history = [{"step": 0, "val_ref": 99.0}] + [{"step": n, "val_ref": v} for n, v in enumerate((20, 22, 21, 23), 1)]
-    assert verdicts.mean_psnr(history) == 21.5  # what it started from does not count
-    assert verdicts.setback(history) == 0.25
+    assert effects.mean_psnr(history) == 21.5  # what it started from does not count
+    assert effects.setback(history) == 0.25
 
 
 def test_trainings_are_paired_by_seed(monkeypatch):
@@ -448,7 +448,7 @@ def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored,
     pd.testing.assert_frame_equal(
         *(verdicts.paired(claim.parts[0], r) for r in (stored, again))
     )  # both sides moved by 1 dB
-    before, after = (verdicts.scores(r, "e2ent2-ablation", "level 1", "psnr", ["motorcycle"]) for r in (stored, again))
+    before, after = (effects.scores(r, "e2ent2-ablation", "level 1", "psnr", ["motorcycle"]) for r in (stored, again))
     assert (after - before).iloc[0].round(6).to_dict() == {0: 1.0, 1: 0.0, 2: 0.0}
 
 

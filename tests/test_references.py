@@ -102,5 +102,4 @@ def test_gains_against_the_overlap_of_the_pairs(tmp_path):
     assert mean.get_ydata()[middle] == pytest.approx(found["gain"].iloc[middle - 12 : middle + 13].mean())
     assert set(unrelated.get_ydata()) == {-0.5} and set(zero.get_ydata()) == {0}
     plt.close(figure)
-    assert [p.name for p in studies.draw_overlap(results, tmp_path)] == ["overlap.png", "overlap.pdf"]
-    assert studies.draw_overlap(results[results["model"] == "sisr"], tmp_path / "none") == []
+    assert [p.name for p in draw_effect(results, tmp_path)] == ["overlap.png", "overlap.pdf"]

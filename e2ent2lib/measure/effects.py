@@ -1,4 +1,4 @@
-"""What verdicts rest on: scores side by side, how sure a mean is, and how long a network was trained. Notebook 11."""
+"""What verdicts rest on: scores side by side, how sure a mean is, and how a network was trained. Notebook 11."""
 
 import json
 from collections.abc import Iterable
@@ -71,3 +71,14 @@ def core_hours(model: str, profile: str) -> float | None:
         return card["budget"]["with_what_it_starts_from"]
     before = core_hours(card["started_from"]["model"], profile) if card["started_from"] else 0.0
     return None if before is None else before + card["seconds"] * card["threads"] / 3600
+
+
+def mean_psnr(history: list[dict]) -> float:
+    """Mean validation PSNR of I_sr, in dB, over a training: the sooner it rises, the higher."""
+    return float(np.mean([row["val_ref"] for row in history if row["step"]]))
+
+
+def setback(history: list[dict]) -> float:
+    """How far the validation PSNR lies below the best one before it, in dB, on average over a training."""
+    curve = np.array([row["val_ref"] for row in history if row["step"]])
+    return float(np.mean(np.maximum.accumulate(curve) - curve))

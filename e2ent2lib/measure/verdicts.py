@@ -16,7 +16,7 @@ import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.data.scenes import scene
-from e2ent2lib.measure.effects import USUAL, core_hours, difference, interval, scores
+from e2ent2lib.measure.effects import USUAL, core_hours, difference, interval, mean_psnr, scores, setback
 from e2ent2lib.measure.perceptual import NEEDS, SCORES
 from e2ent2lib.measure.results import cards, read_seeds
 from e2ent2lib.runs.provenance import ROOT
@@ -305,17 +305,6 @@ def trained_less(part: Comparison, profile: str) -> str:
     if theirs >= AS_LONG * ours:
         return ""
     return f"{part.worse} was trained for {theirs:.2f} core-hours, {part.better} for {ours:.2f}"
-
-
-def mean_psnr(history: list[dict]) -> float:
-    """Mean validation PSNR of I_sr, in dB, over a training: the sooner it rises, the higher."""
-    return float(np.mean([row["val_ref"] for row in history if row["step"]]))
-
-
-def setback(history: list[dict]) -> float:
-    """How far the validation PSNR lies below the best one before it, in dB, on average over a training."""
-    curve = np.array([row["val_ref"] for row in history if row["step"]])
-    return float(np.mean(np.maximum.accumulate(curve) - curve))
 
 
 def overall(findings: Iterable[Finding]) -> str:

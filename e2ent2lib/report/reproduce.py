@@ -54,8 +54,7 @@ def reproduce(
     pictures = pictures or build / "figures"
     drawn = figures.draw_all(profile, pictures, progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
-        drawn += studies.draw_effect(results, pictures) + studies.draw_overlap(results, pictures)
-        drawn += claims_report.draw(findings, pictures)
+        drawn += studies.draw_effect(results, pictures) + claims_report.draw(findings, pictures)
     lines = [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
     lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")

@@ -174,13 +174,6 @@ def save_effect(results: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
-def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write ``reference_effect.png`` and ``.pdf``: ``effect_figure`` of the networks that were measured with both."""
-    tables = {title: effect(results, model) for model, title in networks().items()}
-    tables = {title: table for title, table in tables.items() if len(table)}
-    return figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder) if tables else []
-
-
 def by_overlap(results: pd.DataFrame, model: str, reference: str = USUAL) -> pd.DataFrame:
     """A line a pair of ViewPairs, least overlap first: ``coverage`` (0 to 1), and the ``gain`` over SISR in dB.
 
@@ -228,10 +221,17 @@ def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTE
     return figure
 
 
-def draw_overlap(results: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write ``overlap.png`` and ``.pdf``: ``overlap_figure``; nothing if no system was measured on ViewPairs."""
-    measured = any(len(by_overlap(results, model)) for model in OVERLAP_SYSTEMS)
-    return figures.draw(partial(overlap_figure, results), "overlap", folder) if measured else []
+def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write ``reference_effect`` and ``overlap`` as ``.png`` and ``.pdf``: ``effect_figure``, ``overlap_figure``.
+
+    The first is of the networks that were measured with both references. Nothing is written of what was not measured.
+    """
+    tables = {title: effect(results, model) for model, title in networks().items()}
+    tables = {title: table for title, table in tables.items() if len(table)}
+    drawn = figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder) if tables else []
+    if any(len(by_overlap(results, model)) for model in OVERLAP_SYSTEMS):
+        drawn += figures.draw(partial(overlap_figure, results), "overlap", folder)
+    return drawn
 
 
 # ---- Tables 3 and 4: three seeds of each model, and what each did while it trained ----

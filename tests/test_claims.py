@@ -98,6 +98,7 @@ def test_the_effect_is_the_mean_over_images_of_the_mean_over_seeds_and_the_sprea
     assert (f.low, f.high) == (pytest.approx(8 / 3), pytest.approx(8 / 3)) and f.verdict == REPRODUCED
     wider = finding(ours | {("ours", 1): [7, 8, 9, 10, 11]} | theirs)
     assert wider.spread == 4.0 and wider.verdict == NOT_SEPARABLE and "spread" in wider.why
+    assert "one above 4 dB would have been separable" in wider.why
 
 
 def test_seeds_are_paired_as_far_as_both_have_them_on_the_images_of_the_first():

@@ -100,6 +100,10 @@ class Comparison:
             by_seed = self._lent(results, whole.index)
         spread = float(by_seed.max() - by_seed.min()) if len(by_seed) > 1 else None
         outcome, why = verdict(effect + self.margin, low + self.margin, high + self.margin, spread)
+        if outcome == NOT_SEPARABLE:
+            why += (
+                f"; one above {max((high - low) / 2, spread or 0):.2g} {unit}".rstrip() + " would have been separable"
+            )
         facts |= {"effect": effect, "low": low, "high": high, "spread": spread, "borrowed": borrowed}
         return facts | {"verdict": outcome, "why": why, "trainings": 1 if borrowed else len(by_seed)}
 

@@ -18,10 +18,11 @@ from e2ent2lib.report import figures
 RULE = f"""Effect: the difference, averaged over seeds, then over images; a positive one is what the paper says.
 Interval: 95 % bootstrap of the mean over images, 9,999 draws of whole scenes, since pictures of one scene gain or lose
 together; percentiles, widened for few scenes by Student's t. Spread: largest minus smallest effect over the seeds;
-where a network was trained once, that of {LENDER}'s mean score on the same images. Not separable: the interval includes
-zero, or the spread is at least as large as the effect; else the sign decides. Depends on the pictures: reproduced on a
-data set and not on another. Not comparable: it would be reproduced, but the other network had under
-{verdicts.AS_LONG:.0%} of the core-hours of training. A claim is judged by its worst part."""
+where a network was trained once, that of {LENDER}'s mean score on the same images, or on all its own where it was
+measured on none of them. Not separable: the interval includes zero, or the spread is at least as large as the effect;
+else the sign decides. Depends on the pictures: reproduced on a data set and not on another. Not comparable: it would be
+reproduced, but the other network had under {verdicts.AS_LONG:.0%} of the core-hours of training. A claim is judged by
+its worst part."""
 """How a verdict is made."""
 Findings = Mapping[Claim, list[Finding]]
 """What ``verdicts.judge_all`` returns."""

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from e2ent2lib.systems import SYSTEMS, recipe_of, system_of
 from e2ent2lib.systems.vgg import VGG19
 
 USUAL = Protocol().reference
+KINDS = tomllib.loads(Path(__file__).with_name("kinds.toml").read_text(encoding="utf-8"))
+"""What a reference shows, by ``kind``, with an unrelated one last."""
 EFFECT = "What the reference is worth: the same network with a related and with an unrelated one"
 OVERLAP = "Gain over SISR against the overlap of the pair: how much of the picture its reference shows"
 OVERLAP_SYSTEMS = ("e2ent2-mse", "e2ent2", "srntt", "landmark")
@@ -95,16 +98,28 @@ def networks() -> dict[str, str]:
     return {name: s.short for name, s in SYSTEMS.items() if s.recipe and s.recipe.rec == "mse"}
 
 
+def kind(name: str) -> str:
+    """Which of ``KINDS`` the references of a data set are of."""
+    data = DATASETS.get(name)
+    return "stereo" if data and data.stereo else "views" if data and data.views else "moment"
+
+
+def in_order(names: pd.Index) -> pd.Index:
+    """The key that sorts data sets by ``kind``, and as sets.toml lists them."""
+    order = sorted(DATASETS, key=lambda name: list(KINDS).index(kind(name)))
+    return names.map(lambda name: order.index(name) if name in order else len(order))
+
+
 def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr") -> pd.DataFrame:
     """A line an image: bicubic, SISR, and ``model`` with an unrelated and with the related reference.
 
-    Images of which one of the four has not been measured are left out.
+    Images of which one of the four has not been measured are left out; data sets ``in_order``.
     """
     parts = {"bicubic": ("bicubic", USUAL), "sisr": ("sisr", USUAL)}
     parts |= {UNRELATED: (model, UNRELATED), "related": (model, USUAL)}
     rows = results.set_index(["model", "reference", "dataset", "image"])[metric].sort_index()
     columns = {name: rows[key] if key in rows.index else rows[:0].droplevel([0, 1]) for name, key in parts.items()}
-    return pd.DataFrame(columns).dropna()
+    return pd.DataFrame(columns).dropna().sort_index(level="dataset", key=in_order, sort_remaining=False)
 
 
 def levels(results: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
@@ -117,11 +132,19 @@ def levels(results: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
 def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure:
     """``effect`` as a picture: what each of the four gains over SISR; a line an image, a panel a RefSR network.
 
-    ``tables`` holds them by the network's name; the images stand in the order of the first one's gain.
+    ``tables`` holds them by the network's name; the images of each data set stand in the order of the first one's gain.
     """
     gains = {name: table.sub(table["sisr"], axis=0) for name, table in tables.items()}
-    order = next(iter(gains.values()))["related"].sort_values().index
-    rows, size = np.arange(len(order)), (3.6 + 2.7 * len(gains), 0.27 * len(order) + 2.3)
+    order = (
+        next(iter(gains.values()))["related"]
+        .sort_values(ascending=False)
+        .sort_index(level=0, key=in_order, sort_remaining=False)
+    )
+    blocks = order.groupby(level=0, sort=False).size()
+    room = blocks.clip(lower=4) + 2  # for a label, and between two data sets
+    starts = dict(zip(blocks.index, room.cumsum() - room))
+    rows = np.concatenate([starts[data] + np.arange(count) for data, count in blocks.items()])
+    size = (3.6 + 2.7 * len(gains), 0.05 * room.sum() + 2.3)
     figure, axes = plt.subplots(1, len(gains), figsize=size, sharex=True, sharey=True, squeeze=False)
     looks = {
         "bicubic": ("bicubic", "#999999"),
@@ -130,16 +153,18 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
         "related": ("related reference", COLOURS[0]),
     }
     for axis, (network, gain) in zip(axes[0], gains.items()):
-        gain = gain.reindex(order)
-        axis.hlines(rows, gain[UNRELATED], gain["related"], color="#CCCCCC", lw=3, zorder=1)
+        gain = gain.reindex(order.index)
+        axis.hlines(rows, gain[UNRELATED], gain["related"], color="#DDDDDD", lw=1.5, zorder=1)
         for name, (label, colour) in looks.items():
             mean = "" if name == "sisr" else f": mean {gain[name].mean():+.2f} {unit}"
-            axis.scatter(gain[name], rows, color=colour, s=30, zorder=2, label=label + mean)
+            axis.scatter(gain[name], rows, color=colour, s=9, lw=0, zorder=2, label=label + mean)
         axis.axvline(0, color="#222222", lw=0.8, zorder=0)
         axis.set(xlabel=f"gain over SISR / {unit}")
-        axis.set_title(network, fontsize=10)
+        axis.set_title(f"{network}, {gain['sisr'].count()} pictures", fontsize=10)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -1.0 / size[1]), fontsize=8)
-    axes[0, 0].set_yticks(rows, [f"{image} ({data})" for data, image in order], fontsize=8)
+    names = [f"{DATASETS[data].title if data in DATASETS else data} ({count})" for data, count in blocks.items()]
+    axes[0, 0].set_yticks([starts[data] + (count - 1) / 2 for data, count in blocks.items()], names, fontsize=9)
+    axes[0, 0].invert_yaxis()
     figure.suptitle(title)
     return figure
 
@@ -147,25 +172,30 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
 def effect_tables(results: pd.DataFrame) -> str:
     """``effect`` of each of ``networks`` as means over the images of a data set, and over all, in Markdown.
 
-    Gains in dB with related and unrelated references, a line a network, and the first one's PSNR; a column a data set.
+    Gains in dB with related and unrelated references, a column a network, and the first one's PSNR; a line a data set.
     "" if nothing was measured with both references.
     """
     means, titles = {}, {name: data.title for name, data in DATASETS.items()}
     for model, network in networks().items():
         table = effect(results, model)
-        for data, part in [*table.groupby("dataset"), ("all", table)] if len(table) else []:
+        for data, part in [*table.groupby("dataset", sort=False), ("all", table)] if len(table) else []:
             means[network, f"{titles.get(data, data)} ({len(part)})"] = part.mean()
     if not means:
         return ""
-    psnr = pd.DataFrame(means)
-    text, names = [], {"bicubic": "bicubic", "sisr": "SISR"}
-    for kind in ("related", UNRELATED):
-        wide = (psnr.loc[kind] - psnr.loc["sisr"]).unstack(sort=False)
-        text.append(wide.rename_axis(f"{kind} reference, gain over SISR / dB").to_markdown(floatfmt="+.2f"))
-    first = psnr.columns[0][0]
-    names |= {kind: f"{first}, {kind} reference" for kind in (UNRELATED, "related")}
-    text.append(psnr[first].rename(index=names).rename_axis("PSNR / dB").to_markdown(floatfmt=".2f"))
-    return "\n\n".join(text)
+    psnr, text = pd.DataFrame(means).T, []
+    first = psnr.loc[psnr.index[0][0]]
+    names = {"sisr": "SISR", UNRELATED: f"{UNRELATED} reference", "related": "related reference"}
+    for which in ("related", UNRELATED):
+        gain = (psnr[which] - psnr["sisr"]).unstack(0, sort=False).map("{:+.2f}".format).replace("+nan", "–")
+        text.append((f"Gain over SISR in dB, {which} reference", gain))
+    first = first.rename(columns=names).map("{:.2f}".format)
+    text.append((f"PSNR in dB of {psnr.index[0][0]} and without a reference", first))
+    return "\n\n".join(f"**{what}**\n\n{to_right(frame.rename_axis('pictures of'))}" for what, frame in text)
+
+
+def to_right(frame: pd.DataFrame) -> str:
+    """A frame of cells as text in Markdown, all but its first column flush right."""
+    return frame.to_markdown(disable_numparse=True, stralign="right", colalign=("left",))
 
 
 def save_effect(results: pd.DataFrame, folder: Path) -> Path:

@@ -58,8 +58,10 @@ def test_a_run_cut_short_and_resumed_ends_as_an_unbroken_one(
     resumed, again = run(name, tmp_path / "broken", photographs, LONGER, start_from=first_stage, resume=True)
     assert not differ(weights(resumed), weights(model)) and again == history
     unbroken, broken = (state_of(tmp_path / which)["players"] for which in ("unbroken", "broken"))
-    assert unbroken.keys() == broken.keys() == ({"0", "1", "2"} if name != "sisr" else {"0"})
-    for player in unbroken:  # the generator and both critics, with Adam's memory
+    assert unbroken.keys() == broken.keys() == (
+        {"0", "1", "2", "average"} if name != "sisr" else {"0", "average"}
+    )
+    for player in unbroken:  # the generator and both critics, with Adam's memory, and the average
         torch.testing.assert_close(broken[player], unbroken[player], rtol=0, atol=0)
     if name == "sisr":
         assert not files_differ(*(tmp_path / w / "sisr-pretrained.safetensors" for w in ("unbroken", "broken")))
@@ -71,7 +73,7 @@ def test_sisr_saves_its_weights_on_the_way(photographs, tmp_path):
         run("sisr", tmp_path / name, photographs, profile)
     assert not files_differ(*(tmp_path / w / "sisr-pretrained.safetensors" for w in ("ends there", "continues")))
     card = json.loads((tmp_path / "continues/sisr-pretrained.json").read_text(encoding="utf-8"))
-    assert card["model"] == "sisr-pretrained" and card["steps"] == card["selected_step"] == TINY.steps_pretraining
+    assert card["model"] == "sisr-pretrained" and card["steps"] == TINY.steps_pretraining
     assert max(row["step"] for row in card["history"]) == TINY.steps_pretraining
 
 
@@ -115,21 +117,17 @@ def test_learning_rate_and_interval_may_change_on_the_command_line(monkeypatch, 
     assert [row["step"] for row in card["history"]] == [3, 4, 5, 6]
 
 
-def test_best_and_last_weights_are_checkpoints_that_load_while_training_goes_on(photographs, tmp_path, monkeypatch):
+def test_the_weights_so_far_are_a_checkpoint_that_loads_while_training_goes_on(photographs, tmp_path, monkeypatch):
     seen, original = [], Run.save
 
     def watched(self):
         original(self)
-        for which in ("last", "best"):
-            model = load_model("sisr", TINY, tmp_path / which)
-            seen.append((which, self.state.step, model.card["selected_step"], self.state.best_step))
+        seen.append((self.state.step, load_model("sisr", TINY, tmp_path / "last").card["steps"]))
 
     monkeypatch.setattr(Run, "save", watched)
     run("sisr", tmp_path, photographs)
-    assert [step for which, step, _, _ in seen if which == "last"] == [2, 4, 6]
-    for which, step, selected, best in seen:
-        assert selected == (step if which == "last" else best)
-    assert not files_differ(tmp_path / "best/sisr.safetensors", tmp_path / "sisr.safetensors")
+    assert seen == [(2, 2), (4, 4), (6, 6)]
+    assert not files_differ(tmp_path / "last/sisr.safetensors", tmp_path / "sisr.safetensors")
 
 
 THREADS = """
@@ -217,9 +215,8 @@ def test_a_loss_that_is_nan_stops_before_it_reaches_a_weight_and_says_what_was_s
     assert "none yet" not in str(caught.value)
     assert "largest weight now: nan" not in str(caught.value)  # no weight of the model has moved
     assert state_of(tmp_path / "bad")["step"] == 2
-    for folder in ("last", "best"):
-        saved = load_file(tmp_path / "bad" / folder / f"{name}.safetensors")
-        assert all(x.isfinite().all() for x in saved.values())
+    saved = load_file(tmp_path / f"bad/last/{name}.safetensors")
+    assert all(x.isfinite().all() for x in saved.values())
     assert not (tmp_path / f"bad/{name}.safetensors").exists()
     run(name, tmp_path / "bad", photographs, LONGER, start_from=first_stage, resume=True)
     assert not files_differ(tmp_path / f"bad/{name}.safetensors", tmp_path / f"whole/{name}.safetensors")

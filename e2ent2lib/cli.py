@@ -102,7 +102,6 @@ def train(
     profile: ProfileName = None,
     steps: int | None = None,
     views: float | None = None,
-    lr: float | None = None,
     checkpoint_every: int | None = None,
 ) -> None:
     """Train a row of the tables; also under ``torchrun`` on several devices or machines.
@@ -110,13 +109,12 @@ def train(
     Args:
         steps: how many, instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
-        lr: Adam's learning rate, instead of the profile's.
         checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
     """
     from e2ent2lib.runs.run import train as train_system  # Fabric takes seconds to import, and only training needs it
 
     chosen = get_profile(profile)
-    given = {recipe_of(model).steps: steps, "views": views, "lr": lr}
+    given = {recipe_of(model).steps: steps, "views": views}
     given |= {"checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     if chosen.checkpoint_every < 1:

@@ -55,6 +55,8 @@ class Profile:
     """The departure in ``systems.gated``, which trains two numbers."""
     steps_sisr: int = 444_444
     """Stage 1 alone, continued: as many as a RefSR model has in both stages, so that the two can be compared."""
+    steps_base: int = 444_444
+    """The SISR branch of the departure in ``systems.photo``, before it is trained together with the rest."""
     steps_single: int = 444_444
     """The single-image baselines."""
     steps_srgan: int = 222_222
@@ -109,6 +111,7 @@ COMPACT = replace(
     steps_subcell=3_000,
     steps_gate=500,
     steps_sisr=17_000,
+    steps_base=80_000,
     steps_single=2_800,
     steps_srgan=1_400,
     steps_reference=1_800,
@@ -135,6 +138,7 @@ SMOKE = replace(
     steps_pretraining=20,
     steps_gan=20,
     steps_joint=20,
+    steps_base=20,
     steps_ablation=20,
     steps_subcell=20,
     steps_gate=20,

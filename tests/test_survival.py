@@ -58,9 +58,7 @@ def test_a_run_cut_short_and_resumed_ends_as_an_unbroken_one(
     resumed, again = run(name, tmp_path / "broken", photographs, LONGER, start_from=first_stage, resume=True)
     assert not differ(weights(resumed), weights(model)) and again == history
     unbroken, broken = (state_of(tmp_path / which)["players"] for which in ("unbroken", "broken"))
-    assert unbroken.keys() == broken.keys() == (
-        {"0", "1", "2", "average"} if name != "sisr" else {"0", "average"}
-    )
+    assert unbroken.keys() == broken.keys() == ({"0", "1", "2", "average"} if name != "sisr" else {"0", "average"})
     for player in unbroken:  # the generator and both critics, with Adam's memory, and the average
         torch.testing.assert_close(broken[player], unbroken[player], rtol=0, atol=0)
     if name == "sisr":

@@ -168,10 +168,10 @@ def test_the_recipes_are_the_rows_of_the_tables_and_choose_their_crops():
     ablations = [n for n, r in ours.items() if r.ablation and n != "e2ent2-plain-gan"]
     kinds = {(r.steps, r.rec, r.adversarial) for r in map(RECIPES.get, ablations)}
     assert len(ablations) == 7 and kinds == {("steps_ablation", "l1", "ragan")}
-    assert RECIPES["srntt"].crops(PAPER) == PAPER
-    assert RECIPES["e2ent2-mse-related"].crops(TINY) == replace(TINY, unrelated=0.0) != TINY
+    assert RECIPES["srntt"].profile(PAPER) == PAPER
+    assert RECIPES["e2ent2-mse-related"].profile(TINY) == replace(TINY, unrelated=0.0) != TINY
     for name in ("stereosr", "passrnet"):  # a rectified pair
-        profile = RECIPES[name].crops(PAPER)
+        profile = RECIPES[name].profile(PAPER)
         assert (profile.stereo, profile.max_offset, profile.unrelated) == (True, 64, 0)
 
 
@@ -211,9 +211,7 @@ def test_what_cannot_start_says_why_before_anything_is_written(name, error, name
     assert not (tmp_path / "run").exists()
 
 
-def test_probing_an_ablation_changes_nothing(
-    monkeypatch, photographs, first_stage, tmp_path
-):
+def test_probing_an_ablation_changes_nothing(monkeypatch, photographs, first_stage, tmp_path):
     profile = replace(TINY, steps_ablation=4)
     probed, history = run("e2ent2-ablation", tmp_path / "a", photographs, profile, start_from=first_stage)
     assert [row["step"] for row in history] == [0, 2, 4]

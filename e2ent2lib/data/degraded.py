@@ -22,7 +22,7 @@ CLEAN = 0.5
 
 
 class Degraded(CropTwice):
-    """``CropTwice``, of which half the items are degraded and all are turned or mirrored; item i depends on the seed and i.
+    """``CropTwice`` with all items turned or mirrored by chance, and half of them degraded.
 
     The input is reduced by another kernel, gets noise (σ up to 8 grey levels, in one of three) and is saved as JPEG
     (quality 50 to 95, in one of two). The reference gets another exposure (×0.6 to ×1.6), white balance (±15 %) and

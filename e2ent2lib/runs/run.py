@@ -5,6 +5,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import torch
 from lightning_fabric import Fabric
@@ -39,6 +40,9 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
     there is no room; what was saved stays whole.
     """
     recipe, out = recipe_of(name), Path(options.out or f"runs/{name}-{profile.name}")
+    profile = recipe.profile(profile)
+    if options.lr is not None:
+        profile = replace(profile, lr=options.lr)
     if (out / "state.pt").is_file() and not options.resume:
         raise FileExistsError(f"{out} holds a run already; add --resume to continue it, or choose another --out")
     fabric = make_fabric(profile, options.accelerator, options.devices)
@@ -145,10 +149,11 @@ class Run(Hooks):
 
     def plan(self, images: TrainingImages, progress: bool) -> Plan:
         """The steps that are left, and what is validated on the way; an ablation's encoder is probed too."""
-        model, profile, state = self.players.model, self.recipe.crops(self.profile), self.state
+        model, profile, state = self.players.model, self.profile, self.state
         length, start = self.steps * profile.batch, state.step * profile.batch
         seed, scenes = state.made["seed"], images.scenes
-        crops = CropTwice(images.train, profile, length=length, seed=seed, start=start, scenes=scenes)
+        cut = resolve_name(self.recipe.crops)
+        crops = cut(images.train, profile, length=length, seed=seed, start=start, scenes=scenes)
         alike = replace(profile, unrelated=0.0, views=0.0)
         validation = CropTwice(images.validation, alike, length=16, seed=1_000_003)
         first = default_collate([tuple(validation[i]) for i in range(min(profile.batch, len(validation)))])

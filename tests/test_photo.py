@@ -1,4 +1,4 @@
-"""E2ENT²-photo: refined matches and the swap from any pixel against loops, gradients, what it is without a reference."""
+"""E2ENT²-photo: refined matches and the swap from any pixel against loops, gradients, and its SISR branch."""
 
 from dataclasses import replace
 

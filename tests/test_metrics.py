@@ -17,14 +17,14 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tiny import network
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data.pairs import Pair
-from e2ent2lib.measure.evaluate import data_fingerprint, evaluate, measure, prepared
-from e2ent2lib.measure.everything import up_to_date
+from e2ent2lib.data.pairs import Pair, dataset
+from e2ent2lib.measure.evaluate import Pictures, data_fingerprint, evaluate, measure, prepared
+from e2ent2lib.measure.everything import current
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.photos.images import crop_to_multiple, downscale, upscale_bicubic
 from e2ent2lib.photos.options import Kernel
 from e2ent2lib.report.printed import PRINTED, PUBLISHED, SOURCES, compare, published
-from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.runs.checkpoints import build_model, shipped_card
 
 few = settings(deadline=None, max_examples=15)
 sizes = st.tuples(st.integers(11, 24), st.integers(11, 24))
@@ -334,9 +334,11 @@ def test_a_model_is_measured_with_and_without_rounding(pair):
         measure(model, alone, Protocol())
 
 
-def test_stored_rows_of_another_protocol_are_not_up_to_date():
+def test_stored_rows_of_another_protocol_are_not_current():
     measured = evaluate("bicubic", "motorcycle", profile="smoke", progress=False)
-    assert up_to_date(measured, "bicubic", "motorcycle", "smoke", Protocol())
-    assert not up_to_date(measured, "bicubic", "motorcycle", "smoke", Protocol(border=4))
+    pictures = Pictures(dataset("motorcycle"), Protocol())
+    facts = pictures.facts("bicubic", "smoke", shipped_card("bicubic", "smoke"), False)
+    assert current(measured, facts) == {"motorcycle_left": measured[0]}
+    assert not current(measured, facts | {"protocol": asdict(Protocol(border=4))})
     older = [row | {"protocol": {"channel": "rgb"}} for row in measured]
-    assert up_to_date(older, "bicubic", "motorcycle", "smoke", Protocol())
+    assert list(current(older, facts)) == ["motorcycle_left"]

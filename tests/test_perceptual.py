@@ -47,7 +47,8 @@ def by_definition(a, b, weights):
     """Zhang et al. (2018), Eq. 1, in float64, with the linear layers that torchmetrics brings."""
     from torchmetrics.functional.image import lpips
 
-    linear = torch.load(Path(lpips.__file__).parent / "lpips_models" / "alex.pth", weights_only=True, map_location="cpu")
+    file = Path(lpips.__file__).parent / "lpips_models" / "alex.pth"
+    linear = torch.load(file, weights_only=True, map_location="cpu")
     shift, scale = (np.array(v)[:, None, None] for v in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
     maps = [torch.from_numpy((x.transpose(2, 0, 1) / 127.5 - 1 - shift) / scale)[None] for x in (a, b)]
     total = 0.0

@@ -10,9 +10,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import Pair, dataset, fingerprint
+from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
-from e2ent2lib.measure.perceptual import perceptual_scores
+from e2ent2lib.measure.perceptual import SCORES, computed_with, perceptual_scores, why_not
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos.images import crop_to_multiple, downscale, resize
 from e2ent2lib.photos.inference import enlarge, feature_distance
@@ -56,36 +56,53 @@ def evaluate(
     if system_of(name).references == "stereo" and not chosen.stereo:
         raise ValueError(f"{name} takes rectified stereo pairs only; {chosen.title} has other references")
     model = load_model(name, profile, folder)
-    card = model.card
-    if "random" in (card.get("vgg") or {}).get("weights", ""):
-        raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
-    pairs = chosen.pairs()
-    shared = {
-        "model": name,
-        "dataset": chosen.name,
-        "label": chosen.label(len(pairs)),
-        "profile": profile,
-        "checkpoint_sha256": card["sha256"],
-        "data_fingerprint": data_fingerprint(pairs, protocol),
-        "protocol": asdict(protocol),
-        "seed": None,  # nothing in the measurement is drawn at random
-        "training_seed": card.get("seed"),
-        **provenance.here(),
-        "code": code_fingerprint(),
-    }
-    bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
+    pictures = Pictures(chosen, protocol)
+    shared = pictures.facts(name, profile, model.card, perceptual) | provenance.here()
+    bar = tqdm(pictures.pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
     return [shared | measure(model, pair, protocol, perceptual) for pair in bar]
 
 
+class Pictures:
+    """The pairs of a data set that are here, as a protocol measures them. Raises FileNotFoundError if there are none.
+
+    Their decoding and fingerprint take a while; all systems share them.
+    """
+
+    def __init__(self, data: DataSet, protocol: Protocol):
+        self.data, self.protocol, self.pairs = data, protocol, data.pairs()
+        self.fingerprint = data_fingerprint(self.pairs, protocol)
+
+    def facts(self, name: str, profile: str, card: dict, perceptual: bool) -> dict:
+        """What all rows of a system share, less where and when they were measured: with other facts they are stale.
+
+        Raises ValueError for a model trained with random VGG features.
+        """
+        if "random" in (card.get("vgg") or {}).get("weights", ""):
+            raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
+        return {
+            "model": name,
+            "dataset": self.data.name,
+            "label": self.data.label(len(self.pairs)),
+            "profile": profile,
+            "checkpoint_sha256": card["sha256"],
+            "data_fingerprint": self.fingerprint,
+            "protocol": asdict(self.protocol),
+            "seed": None,  # nothing in the measurement is drawn at random
+            "training_seed": card.get("seed"),
+            "perceptual": {score: computed_with(score) for score in SCORES if perceptual and not why_not(score)},
+            "code": code_fingerprint(),
+        }
+
+
 def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False) -> dict:
-    """The scores of one pair."""
+    """The scores of one pair; "seconds" and "processor_seconds", of all threads, are of the enlarging alone."""
     hr, *refs = prepared(pair, protocol)
     lr = downscale(hr, kernel=protocol.resize)
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     if not refs and model.references != "none":
         pair.refs()  # says which pair lacks one
     result = enlarge_for(protocol, model, lr, refs)
-    seconds = time.perf_counter() - start
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
     distance = feature_distance(model, lr, refs, hr, result) if refs and model.encodes else (None, None)
     return {
         "image": pair.name,
@@ -95,6 +112,7 @@ def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = F
         "feature_distance_relative": distance[1],
         **(perceptual_scores(result.image, hr) if perceptual else {}),
         "seconds": round(seconds, 3),
+        "processor_seconds": round(processor, 3),
     }
 
 

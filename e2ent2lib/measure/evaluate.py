@@ -3,14 +3,14 @@
 import hashlib
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint
+from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint, unsound
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.measure.perceptual import SCORES, computed_with, perceptual_scores, why_not
 from e2ent2lib.models.network import Network
@@ -48,28 +48,33 @@ def evaluate(
     ``name`` is a system without weights, or with a checkpoint of the profile (in ``folder`` if it is one of your own);
     ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the
     protocol's. ``perceptual`` adds the scores of ``e2ent2lib.measure.perceptual``, for which weights must be at hand.
+    Where the data set has ``columns``, a row has them too: of each its protocol, PSNR and SSIM. Pairs that are not as
+    listed are left out, and each row says so.
     Raises as ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have, a
-    stereo method on other pairs, and a model trained with random VGG features.
+    stereo method or protocol on other pairs, and a model trained with random VGG features.
     """
     profile = get_profile(profile).name
     chosen = dataset(data, reference=protocol.reference)
     if system_of(name).references == "stereo" and not chosen.stereo:
         raise ValueError(f"{name} takes rectified stereo pairs only; {chosen.title} has other references")
+    if protocol.stereo != Protocol().stereo and not chosen.stereo:
+        raise ValueError(f"{protocol.stereo!r} is of rectified stereo pairs only; {chosen.title} has other references")
     model = load_model(name, profile, folder)
     pictures = Pictures(chosen, protocol)
     shared = pictures.facts(name, profile, model.card, perceptual) | provenance.here()
     bar = tqdm(pictures.pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
-    return [shared | measure(model, pair, protocol, perceptual) for pair in bar]
+    return [shared | measure(model, pair, protocol, perceptual, pictures.columns) for pair in bar]
 
 
 class Pictures:
-    """The pairs of a data set that are here, as a protocol measures them. Raises FileNotFoundError if there are none.
+    """The pairs of a data set that are here, as a protocol measures them. Raises as ``sound_pairs``.
 
     Their decoding and fingerprint take a while; all systems share them.
     """
 
     def __init__(self, data: DataSet, protocol: Protocol):
-        self.data, self.protocol, self.pairs = data, protocol, data.pairs()
+        self.data, self.protocol, self.columns = data, protocol, columns_of(data, protocol)
+        self.pairs, self.left_out = sound_pairs(data)
         self.fingerprint = data_fingerprint(self.pairs, protocol)
 
     def facts(self, name: str, profile: str, card: dict, perceptual: bool) -> dict:
@@ -91,11 +96,35 @@ class Pictures:
             "training_seed": card.get("seed"),
             "perceptual": {score: computed_with(score) for score in SCORES if perceptual and not why_not(score)},
             "code": code_fingerprint(),
+            "left_out": self.left_out,
+            "columns": {column: {"protocol": asdict(protocol)} for column, protocol in self.columns.items()},
         }
 
 
-def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False) -> dict:
-    """The scores of one pair; "seconds" and "processor_seconds", of all threads, are of the enlarging alone."""
+def sound_pairs(data: DataSet) -> tuple[list[Pair], list[str]]:
+    """The pairs to measure, and what is wrong with those that are left out.
+
+    Raises FileNotFoundError if there are none, ValueError if all are left out.
+    """
+    pairs, wrong = data.pairs(), unsound(data)
+    sound = [pair for pair in pairs if pair.name not in wrong]
+    if not sound:
+        raise ValueError(f"{data.title}: {'; '.join(wrong.values())}; e2ent2 data check {data.name} tells what to do")
+    return sound, list(wrong.values())
+
+
+def columns_of(data: DataSet, protocol: Protocol) -> dict[str, Protocol]:
+    """The protocols of a data set's own columns, measured beside the usual one; none beside others."""
+    return {n: replace(protocol, **c) for n, c in data.columns.items()} if protocol == Protocol() else {}
+
+
+def measure(
+    model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False, columns: Mapping[str, Protocol] = {}
+) -> dict:
+    """The scores of one pair; under the protocols of ``columns`` too, which differ in how a result is scored.
+
+    "seconds" and "processor_seconds", of all threads, are of the enlarging of one view.
+    """
     hr, *refs = prepared(pair, protocol)
     lr = downscale(hr, kernel=protocol.resize)
     start, processor = time.perf_counter(), time.process_time()
@@ -104,16 +133,39 @@ def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = F
     result = enlarge_for(protocol, model, lr, refs)
     seconds, processor = time.perf_counter() - start, time.process_time() - processor
     distance = feature_distance(model, lr, refs, hr, result) if refs and model.encodes else (None, None)
+    views = [(result.image, hr)]
+    if any(p.stereo == "mean of both views" for p in (protocol, *columns.values())):
+        views.append(_right_view(model, hr, refs, protocol))
+    own = {name: {"protocol": asdict(p)} | _scores(views, p) for name, p in columns.items()}
     return {
         "image": pair.name,
-        "psnr": psnr(result.image, hr, protocol),
-        "ssim": ssim(result.image, hr, protocol),
+        **_scores(views, protocol),
         "feature_distance": distance[0],
         "feature_distance_relative": distance[1],
         **(perceptual_scores(result.image, hr) if perceptual else {}),
         "seconds": round(seconds, 3),
         "processor_seconds": round(processor, 3),
+        **({"columns": own} if own else {}),
     }
+
+
+def _scores(views: list[tuple[Pixels, Pixels]], protocol: Protocol) -> dict[str, float]:
+    """PSNR and SSIM of the views, each a result and its truth, that the protocol scores."""
+    scored = views if protocol.stereo == "mean of both views" else views[:1]
+    means = (float(np.mean([metric(*view, protocol) for view in scored])) for metric in (psnr, ssim))
+    return dict(zip(("psnr", "ssim"), means))
+
+
+def _right_view(model: Network, left: Pixels, refs: list[Pixels], protocol: Protocol) -> tuple[Pixels, Pixels]:
+    """The right view's result and truth, with the left view as its reference.
+
+    A stereo method gets both mirrored: then they are a left and a right view again, as it was made for.
+    """
+    if [ref.shape for ref in refs] != [left.shape]:
+        raise ValueError("the mean of both views needs the right view, of the left one's size, as the only reference")
+    turn = -1 if model.references == "stereo" else 1
+    hr, ref = (np.ascontiguousarray(view[:, ::turn]) for view in (refs[0], left))
+    return enlarge_for(protocol, model, downscale(hr, kernel=protocol.resize), [ref]).image, hr
 
 
 def enlarge_for(protocol: Protocol, model: Network, lr: Pixels, refs: Sequence[Pixels]) -> Enlarged:

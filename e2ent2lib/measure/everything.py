@@ -3,10 +3,11 @@
 import os
 import signal
 import threading
+import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from multiprocessing import active_children, get_context, parent_process
@@ -32,15 +33,27 @@ from e2ent2lib.systems import system_of
 READING = 0.5
 """Seconds, about, that reading, reducing and scoring a picture take beside enlarging it; for estimates."""
 
+_WAITING = tomllib.loads(Path(__file__).with_name("retraining.toml").read_text(encoding="utf-8"))
+
 
 def available_data() -> list[str]:
     """Names of the data sets for the tables of which at least one pair is here."""
     return [name for name, data in DATASETS.items() if data.in_tables and data.lister()]
 
 
+def to_be_retrained(name: str, data: str) -> bool:
+    """Whether a score waits for the next training: retraining.toml, without which none does."""
+    return data in _WAITING["data"] and name not in _WAITING["measured"]
+
+
 def can_measure(name: str, data: DataSet) -> bool:
-    """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs."""
+    """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs.
+
+    Nor is measured what is to be retrained first.
+    """
     use = system_of(name).references
+    if to_be_retrained(name, data.name):
+        return False
     if use == "stereo" and not data.stereo:
         return False
     return use == "none" or all(pair.ref_sources for pair in data.lister())
@@ -65,10 +78,16 @@ def current(rows: Iterable[dict], facts: dict) -> dict[str, dict]:
     found = {}
     for row in rows:
         perceptual = {name: row.get("perceptual", {}).get(name) for name in facts["perceptual"]}
-        now = row | {"protocol": asdict(Protocol(**row["protocol"])), "perceptual": perceptual}
+        columns = {name: _protocol(column) for name, column in row.get("columns", {}).items()}
+        now = row | _protocol(row) | {"perceptual": perceptual, "columns": columns}
         if all(now.get(name) == value for name, value in facts.items()):
             found[row["image"]] = row
     return found
+
+
+def _protocol(row: dict) -> dict:
+    """A stored protocol with the fields of today."""
+    return {"protocol": asdict(Protocol(**row["protocol"]))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +139,7 @@ def measure_all(
     form = "{desc} {percentage:3.0f}% {bar} {elapsed} so far, {remaining} left; {postfix}"
     total = sum(expected[file.path] for file, _ in work)
     with (
+        _resumable(),
         tqdm(total=total, desc="measuring", smoothing=0, bar_format=form, disable=not progress) as bar,
         closing(_measured([(file.facts, pair) for file, pair in work], processes)) as scores,
     ):
@@ -129,6 +149,15 @@ def measure_all(
             bar.set_postfix_str(f"{count} of {len(work)} pictures: {file.path.stem} on {file.path.parent.name}")
             bar.update(expected[file.path])
     return [row for file in files for row in file.rows.values()]
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ctrl-C says what becomes of the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; what was measured is kept, and the same command goes on") from None
 
 
 def costs(rows: Iterable[dict]) -> str:
@@ -201,7 +230,8 @@ def _start_worker() -> None:
 def _measure(facts: dict, pair: Pair) -> dict:
     """The scores of one picture, in whichever process."""
     model = _loaded(facts["model"], facts["profile"], facts["checkpoint_sha256"])
-    return measure(model, pair, Protocol(**facts["protocol"]), bool(facts["perceptual"]))
+    columns = {name: Protocol(**column["protocol"]) for name, column in facts["columns"].items()}
+    return measure(model, pair, Protocol(**facts["protocol"]), bool(facts["perceptual"]), columns)
 
 
 @lru_cache(maxsize=2)

@@ -25,7 +25,7 @@ from e2ent2lib.systems import SYSTEMS, system_of
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
 GROUPS = {"PSNR / SSIM": ["psnr", "ssim"], "distance / scale-free": ["feature_distance", "feature_distance_relative"]}
 """The metrics that share a cell, "24.24 / 0.724"; the second group is Table 3's."""
-PROVENANCE = ["protocol", "data_fingerprint", "checkpoint_sha256", "seed", "commit", "machine", "file"]
+PROVENANCE = ["protocol", "data_fingerprint", "left_out", "checkpoint_sha256", "seed", "commit", "machine", "file"]
 _LATEX = str.maketrans(
     {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
 )
@@ -61,6 +61,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     long["why empty"] = [reason if count == 0 else "" for reason, count in zip(reasons, long["images"])]
     first = results.drop_duplicates(["label", "model"]).set_index(["label", "model"])[PROVENANCE]
     first["protocol"] = [str(Protocol(**protocol)) for protocol in first["protocol"]]
+    first["left_out"] = ["; ".join(whys) if isinstance(whys, list) else "" for whys in first["left_out"]]
     long[PROVENANCE] = first.reindex(cells).to_numpy()
     return _with_published(long, results).assign(profile=profile)
 
@@ -191,6 +192,8 @@ def conditions(long: pd.DataFrame) -> list[str]:
     lines = [f"Protocol: {p}." for p in measured["protocol"].unique()]
     for title, part in measured.groupby("data set", sort=False):
         lines.append(f"{title}: {part['images'].max()} image(s), pixels {part['data_fingerprint'].iloc[0][:12]}.")
+        if left_out := part["left_out"].iloc[0]:
+            lines[-1] += f" Left out: {left_out}."
     return lines
 
 
@@ -231,8 +234,9 @@ def short_table(results: pd.DataFrame) -> str:
     }
     frame = pd.DataFrame(index=ROWS)
     for title, chosen in columns.items():
-        psnr = results[chosen & results["model"].isin(ROWS)].groupby("model")["psnr"]
-        frame[title.format(psnr.size().max())] = psnr.mean()
+        psnr = results[chosen & results["model"].isin(ROWS)].set_index(["dataset", "image", "model"])["psnr"].unstack()
+        psnr = psnr.dropna()  # the pictures that all were measured on
+        frame[title.format(len(psnr))] = psnr.mean()
     frame.index = [f"{SYSTEMS[name].title} (`{name}`)" for name in ROWS]
     return frame.rename_axis("PSNR / dB, the reference shows").to_markdown(floatfmt=".2f")
 

@@ -138,13 +138,14 @@ def evaluate(
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
         data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
-            the tables and verdicts that can be measured here, except those that are up to date.
+            the tables and verdicts that can be measured here, except those that are up to date; interrupted, the same
+            command goes on.
         protocol: how to measure; one that differs in more than the reference needs a results folder of its own.
         perceptual: measure VGG19's feature distance and LPIPS too, where their weights are available.
     """
     from e2ent2lib.data.pairs import dataset
     from e2ent2lib.measure import evaluate as measuring
-    from e2ent2lib.measure.everything import available_data, can_measure, measure_all
+    from e2ent2lib.measure.everything import available_data, can_measure, costs, measure_all
     from e2ent2lib.measure.results import result_file, results_folder, write_rows
     from e2ent2lib.runs.checkpoints import available_models
 
@@ -154,7 +155,8 @@ def evaluate(
     if (models, data) == (("all",), "all"):
         if weights or protocol != Protocol():
             raise ValueError("--data all measures the models that ship, under the protocol of the tables")
-        measure_all(results or results_folder(), profile, available_data(), processes=os.cpu_count() or 1)
+        folder, available = results or results_folder(), available_data()
+        print(costs(measure_all(folder, profile, available, processes=os.cpu_count() or 1)))
         return
     if models == ("all",):
         models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint, unsound
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
-from e2ent2lib.measure.perceptual import perceptual_scores
+from e2ent2lib.measure.perceptual import SCORES, computed_with, perceptual_scores, why_not
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos.images import crop_to_multiple, downscale, resize
 from e2ent2lib.photos.inference import enlarge, feature_distance
@@ -60,27 +60,45 @@ def evaluate(
     if protocol.stereo != Protocol().stereo and not chosen.stereo:
         raise ValueError(f"{protocol.stereo!r} is of rectified stereo pairs only; {chosen.title} has other references")
     model = load_model(name, profile, folder)
-    card = model.card
-    if "random" in (card.get("vgg") or {}).get("weights", ""):
-        raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
-    pairs, left_out = sound_pairs(chosen)
-    shared = {
-        "model": name,
-        "dataset": chosen.name,
-        "label": chosen.label(len(pairs)),
-        "profile": profile,
-        "checkpoint_sha256": card["sha256"],
-        "data_fingerprint": data_fingerprint(pairs, protocol),
-        "protocol": asdict(protocol),
-        "seed": None,  # nothing in the measurement is drawn at random
-        "training_seed": card.get("seed"),
-        **provenance.here(),
-        "code": code_fingerprint(),
-        **({"left_out": left_out} if left_out else {}),
-    }
-    columns = columns_of(chosen, protocol)
-    bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
-    return [shared | measure(model, pair, protocol, perceptual, columns) for pair in bar]
+    pictures = Pictures(chosen, protocol)
+    shared = pictures.facts(name, profile, model.card, perceptual) | provenance.here()
+    bar = tqdm(pictures.pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
+    return [shared | measure(model, pair, protocol, perceptual, pictures.columns) for pair in bar]
+
+
+class Pictures:
+    """The pairs of a data set that are here, as a protocol measures them. Raises as ``sound_pairs``.
+
+    Their decoding and fingerprint take a while; all systems share them.
+    """
+
+    def __init__(self, data: DataSet, protocol: Protocol):
+        self.data, self.protocol, self.columns = data, protocol, columns_of(data, protocol)
+        self.pairs, self.left_out = sound_pairs(data)
+        self.fingerprint = data_fingerprint(self.pairs, protocol)
+
+    def facts(self, name: str, profile: str, card: dict, perceptual: bool) -> dict:
+        """What all rows of a system share, less where and when they were measured: with other facts they are stale.
+
+        Raises ValueError for a model trained with random VGG features.
+        """
+        if "random" in (card.get("vgg") or {}).get("weights", ""):
+            raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
+        return {
+            "model": name,
+            "dataset": self.data.name,
+            "label": self.data.label(len(self.pairs)),
+            "profile": profile,
+            "checkpoint_sha256": card["sha256"],
+            "data_fingerprint": self.fingerprint,
+            "protocol": asdict(self.protocol),
+            "seed": None,  # nothing in the measurement is drawn at random
+            "training_seed": card.get("seed"),
+            "perceptual": {score: computed_with(score) for score in SCORES if perceptual and not why_not(score)},
+            "code": code_fingerprint(),
+            "left_out": self.left_out,
+            "columns": {column: {"protocol": asdict(protocol)} for column, protocol in self.columns.items()},
+        }
 
 
 def sound_pairs(data: DataSet) -> tuple[list[Pair], list[str]]:
@@ -103,14 +121,17 @@ def columns_of(data: DataSet, protocol: Protocol) -> dict[str, Protocol]:
 def measure(
     model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False, columns: Mapping[str, Protocol] = {}
 ) -> dict:
-    """The scores of one pair; under the protocols of ``columns`` too, which differ in how a result is scored."""
+    """The scores of one pair; under the protocols of ``columns`` too, which differ in how a result is scored.
+
+    "seconds" and "processor_seconds", of all threads, are of the enlarging of one view.
+    """
     hr, *refs = prepared(pair, protocol)
     lr = downscale(hr, kernel=protocol.resize)
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     if not refs and model.references != "none":
         pair.refs()  # says which pair lacks one
     result = enlarge_for(protocol, model, lr, refs)
-    seconds = time.perf_counter() - start
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
     distance = feature_distance(model, lr, refs, hr, result) if refs and model.encodes else (None, None)
     views = [(result.image, hr)]
     if any(p.stereo == "mean of both views" for p in (protocol, *columns.values())):
@@ -123,6 +144,7 @@ def measure(
         "feature_distance_relative": distance[1],
         **(perceptual_scores(result.image, hr) if perceptual else {}),
         "seconds": round(seconds, 3),
+        "processor_seconds": round(processor, 3),
         **({"columns": own} if own else {}),
     }
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from e2ent2lib.report import reproduce as module
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model, save_model
 from e2ent2lib.runs.provenance import ROOT
+from e2ent2lib.systems import SYSTEMS
 
 
 @pytest.fixture
@@ -148,7 +150,8 @@ def imported_by(module: str, seen: set[Path]) -> set[Path]:
 
 
 def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_on():
-    known = ["photos/coarse.py", "runs/files.py", "runs/provenance.py"]  # another way to match; files; facts
+    # what a checkpoint fixes; what the pictures' fingerprint guards; another way to match; files; facts
+    known = ["config.py", "data/pairs.py", "photos/coarse.py", "runs/files.py", "runs/provenance.py"]
     files = {f.relative_to(ROOT / "e2ent2lib") for f in imported_by("e2ent2lib.measure.evaluate", set())}
     other = [f for f in files if f.name != "__init__.py" and not any(f.is_relative_to(part) for part in SCORING)]
     assert sorted(f.as_posix() for f in other) == known
@@ -156,18 +159,21 @@ def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_
 
 def test_a_score_is_stale_when_the_code_that_computes_it_changed(tmp_path, monkeypatch):
     assert all((ROOT / "e2ent2lib" / part).exists() for part in SCORING)
-    scoring = "matching.py exact/kernel.py models/blocks.py systems/landmark.py photos/images.py measure/metrics.py"
-    other = "measure/verdicts.py report/tables.py explore/explorer.py train.py cli.py"
-    before = code_fingerprint(), code_fingerprint(("",))
+    shared = "matching.py exact/kernel.py models/blocks.py systems/bicubic.py photos/images.py measure/metrics.py"
+    own = {"landmark": "systems/landmark.py", "passrnet": "systems/passrnet.py systems/stereosr.py"}
+    other = "measure/verdicts.py report/tables.py explore/explorer.py train.py cli.py systems/drcn.py"
+    before = {name: code_fingerprint(name) for name in ("landmark", "passrnet", "sisr")}
     shutil.copytree(ROOT / "e2ent2lib", tmp_path / "e2ent2lib")
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    for file in (*scoring.split(), "data/pairs.py", *other.split()):
-        assert (code_fingerprint(), code_fingerprint(("",))) == before
+    for file in " ".join([shared, *own.values(), other]).split():
         source = tmp_path / "e2ent2lib" / file
         original = source.read_bytes()
         source.write_bytes(original + b"# changed\n")
-        assert (code_fingerprint() == before[0]) == (file in other) and code_fingerprint(("",)) != before[1], file
+        stale = {name for name, fingerprint in before.items() if code_fingerprint(name) != fingerprint}
+        assert stale == {name for name in before if file in f"{shared} {own.get(name)}".split()}, file
         source.write_bytes(original)
+    monkeypatch.setitem(SYSTEMS, "sisr", replace(SYSTEMS["sisr"], options={"blocks": 2}))
+    assert code_fingerprint("sisr") != before["sisr"]
 
 
 def test_a_cell_that_moved_is_named_and_a_data_set_that_is_not_stored_is_not_compared(small):

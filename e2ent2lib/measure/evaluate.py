@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -25,12 +26,12 @@ from e2ent2lib.systems import system_of
 from e2ent2lib.systems.bicubic import Bicubic
 
 SCORING = (
-    *("config.py", "matching.py", "exact", "models", "systems", "runs/checkpoints.py", "data/pairs.py"),
+    *("matching.py", "exact", "models", "systems/bicubic.py", "systems/vgg.py", "runs/checkpoints.py"),
     *(f"photos/{name}.py" for name in ("images", "inference", "options", "photograph", "tiles")),
     *(f"measure/{name}.py" for name in ("evaluate", "metrics", "perceptual")),
 )
-"""The files and folders of the library that compute scores: a stored score is stale when one of these changed, and not
-when training, reports, explorers or the command line did."""
+"""The files and folders of the library that compute the scores of every system. The profile is a checkpoint's, and the
+pictures are known by ``data_fingerprint``."""
 
 
 def evaluate(
@@ -95,7 +96,7 @@ class Pictures:
             "seed": None,  # nothing in the measurement is drawn at random
             "training_seed": card.get("seed"),
             "perceptual": {score: computed_with(score) for score in SCORES if perceptual and not why_not(score)},
-            "code": code_fingerprint(),
+            "code": code_fingerprint(name),
             "left_out": self.left_out,
             "columns": {column: {"protocol": asdict(protocol)} for column, protocol in self.columns.items()},
         }
@@ -197,11 +198,19 @@ def data_fingerprint(pairs: list[Pair], protocol: Protocol = Protocol()) -> str:
     return fingerprint(image for pair in pairs for image in prepared(pair, protocol))
 
 
-def code_fingerprint(parts: tuple[str, ...] = SCORING) -> str:
-    """SHA-256 over the source of these parts of the library: a stored score is only as good as the code that made it.
+def code_fingerprint(name: str) -> str:
+    """SHA-256 over the source that computes a system's scores: what all share, its own files, its network's options.
 
-    ``("",)`` is the whole library.
+    A stored score is stale when one of these changed, and not when training, reports, explorers, the command line or
+    another system did.
     """
-    library = provenance.ROOT / "e2ent2lib"
-    sources = [p for part in parts for p in sorted((library / part).rglob("*.py")) or [library / part]]
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
+    record, library = system_of(name), provenance.ROOT / "e2ent2lib"
+    sources = [p for part in SCORING for p in sorted((library / part).rglob("*.py")) or [library / part]]
+    own = [record.network.partition(":")[0]]
+    for module in own:  # and what it imports of ``systems``, which grows as it is read
+        path = library.parent / (module.replace(".", "/") + ".py")
+        if module.startswith("e2ent2lib.systems.") and path not in sources:
+            sources.append(path)
+            own += re.findall(r"^from (e2ent2lib\.systems\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
+    options = repr(sorted(record.options.items())).encode()
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sources) + options).hexdigest()

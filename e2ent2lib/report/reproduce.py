@@ -3,6 +3,7 @@
 ``make reproduce``; run as a module, with names of notebooks or without, it executes them in place: ``make notebooks``.
 """
 
+import hashlib
 import os
 import shutil
 import sys
@@ -16,7 +17,6 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.measure import verdicts
-from e2ent2lib.measure.evaluate import code_fingerprint
 from e2ent2lib.measure.everything import available_data, costs, measure_all
 from e2ent2lib.measure.results import differences, read_results, read_rows
 from e2ent2lib.report import claims_report, figures, studies
@@ -89,7 +89,8 @@ def run_all_notebooks(target: Path, results: Path, *, progress: bool = True) -> 
     """Execute the notebooks in order into ``target``; those unchanged since they last ran there are skipped."""
     target.mkdir(parents=True, exist_ok=True)
     sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    state = [code_fingerprint(("",)), *(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))]
+    library = hashlib.sha256(b"".join(p.read_bytes() for p in sorted((ROOT / "e2ent2lib").rglob("*.py")))).hexdigest()
+    state = [library, *(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))]
     for source in (bar := tqdm(sources, unit="notebook", disable=not progress)):
         bar.set_description(source.stem)
         mark, now = target / f".{source.stem}.done", " ".join([file_sha256(source), *state])

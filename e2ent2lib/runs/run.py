@@ -154,7 +154,7 @@ class Run(Hooks):
         seed, scenes = state.made["seed"], images.scenes
         cut = resolve_name(self.recipe.crops)
         crops = cut(images.train, profile, length=length, seed=seed, start=start, scenes=scenes)
-        alike = replace(profile, unrelated=0.0, views=0.0)
+        alike = replace(profile, unrelated=0.0, aligned=0.0, views=0.0)
         validation = CropTwice(images.validation, alike, length=16, seed=1_000_003)
         first = default_collate([tuple(validation[i]) for i in range(min(profile.batch, len(validation)))])
         batch = Crops(*(x.to(self.fabric.device) for x in first))

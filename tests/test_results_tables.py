@@ -427,6 +427,12 @@ def test_a_cell_beyond_the_tolerance_is_named_by_file_metric_model_and_image(cha
             assert part in text
 
 
+def test_a_cell_of_a_data_sets_own_column_is_compared_too():
+    before, now = (stereo_row("passrnet", left=25.5, both=psnr) for psnr in (25.2, 25.25))
+    lines = differences([now], [before], "a file")
+    assert len(lines) == 1 and "psnr" in lines[0] and "column both is 25.250, stored 25.200" in lines[0]
+
+
 def test_rows_that_are_missing_or_more_than_stored_are_named():
     more, missing = differences([row(image="new")], [row(image="old")], "a file")
     assert "a file" in more and "new" in more and "a file" in missing and "old" in missing

@@ -137,7 +137,7 @@ def measure_all(
     stored = [read_results(place, profile) for place in (folder, ROOT / "data" / "results")]
     stored = pd.concat([frame for frame in stored if len(frame)] or stored[:1])
     expected = {file.path: _seconds(file.facts, stored) for file in files}
-    form = "{desc} {percentage:3.0f}% {bar} {elapsed} so far, {remaining} left; {postfix}"
+    form = "{desc} {percentage:3.0f}% {bar} {elapsed} so far, {remaining} left{postfix}"
     total = sum(expected[file.path] for file, _ in work)
     with (
         _resumable(),

@@ -194,7 +194,7 @@ def claims(
     results: Results = None,
     out: Path = TABLES,
 ) -> None:
-    """The paper's claims, each with effect, interval over images, spread over seeds, and verdict.
+    """The paper's claims, each with effect, interval over scenes, spread over seeds, and verdict.
 
     Args:
         names: of claims, such as alpha or residual; all if none is given.

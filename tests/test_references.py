@@ -1,11 +1,14 @@
 """What the reference is worth: the lines of the comparison, and the file each number comes from."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from score_rows import row, stored
 
+from e2ent2lib.data.scenes import view_pairs
 from e2ent2lib.measure.results import result_file
+from e2ent2lib.report import studies
 from e2ent2lib.report.studies import draw_effect, effect, effect_figure, effect_tables, levels
 from e2ent2lib.report.tables import table
 
@@ -79,3 +82,24 @@ def test_the_figure_is_written_for_the_networks_that_were_measured(results, tmp_
 def test_without_results_nothing_is_compared():
     empty = pd.DataFrame(columns=["model", "dataset", "image", "psnr", "reference"])
     assert effect(empty).empty and levels(empty).empty
+
+
+def test_gains_against_the_overlap_of_the_pairs(tmp_path):
+    shares = view_pairs()["coverage"].sort_values()
+    few = shares.index[::4]
+    psnr = {"sisr": dict.fromkeys(few, 25.0), "e2ent2": {pair: 25.0 + shares[pair] for pair in few[1:]}}
+    rows = [row(model, *pair, psnr=p) for model, images in psnr.items() for pair, p in images.items()]
+    results = stored(tmp_path, *rows, row("e2ent2", *few[1], psnr=24.5, reference="unrelated"))
+    found = studies.by_overlap(results, "e2ent2")
+    assert list(found.index) == list(few[1:]) and found["coverage"].is_monotonic_increasing
+    assert found["gain"].to_numpy() == pytest.approx(found["coverage"].to_numpy())
+    figure = studies.overlap_figure(results)
+    (axis,) = figure.axes  # only one of the four systems was measured
+    points = [offset for scatter in axis.collections for offset in scatter.get_offsets().tolist()]
+    assert np.array(sorted(points)) == pytest.approx(found[["coverage", "gain"]].to_numpy())
+    mean, unrelated, zero = axis.lines
+    middle = len(found) // 2
+    assert mean.get_ydata()[middle] == pytest.approx(found["gain"].iloc[middle - 12 : middle + 13].mean())
+    assert set(unrelated.get_ydata()) == {-0.5} and set(zero.get_ydata()) == {0}
+    plt.close(figure)
+    assert [p.name for p in draw_effect(results, tmp_path)] == ["overlap.png", "overlap.pdf"]

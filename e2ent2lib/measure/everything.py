@@ -251,7 +251,7 @@ def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str,
     needed = {
         (model, reference, name, part.metric in SCORES)
         for model, reference, part in _sides(claims)
-        for name in set(part.data) & set(data)
+        for name in {*part.data, *part.than} & set(data)
         if can_measure(model, dataset(name))
     }
     for model, reference, name, perceptual in sorted(needed):

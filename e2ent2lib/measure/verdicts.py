@@ -1,7 +1,8 @@
 """The paper's claims as statements that can fail, and the verdict on each. Notebook 11.
 
 claims.toml holds what the paper says, where, and what must be compared to test it; a positive effect is what the paper
-says. A verdict comes of an effect, its interval over images, and its spread over seeds.
+says. A verdict comes of an effect, its interval over scenes, and its spread over seeds. Networks are compared picture
+by picture under one protocol; of a picture that was measured under several the differences are averaged.
 """
 
 import json
@@ -12,23 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 from e2ent2lib.data.pairs import DATASETS
-from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.data.scenes import scene
+from e2ent2lib.measure.effects import USUAL, core_hours, difference, interval, mean_psnr, scores, setback
 from e2ent2lib.measure.perceptual import NEEDS, SCORES
 from e2ent2lib.measure.results import cards, read_seeds
 from e2ent2lib.runs.provenance import ROOT
 
-USUAL = Protocol().reference
-STEREO = ("motorcycle", "middlebury", "flickr1024")
-"""Data sets whose references are another view of the same scene: as relevant as can be."""
 EVERY = tuple(name for name, data in DATASETS.items() if data.in_tables)
+STEREO = tuple(name for name in EVERY if DATASETS[name].stereo)
+"""Data sets whose references are another view of the same scene: as relevant as can be."""
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced at this scale"
 NOT_SEPARABLE, NOT_TESTABLE = "not separable", "not testable here"
-WORST_FIRST = (NOT_REPRODUCED, NOT_TESTABLE, NOT_SEPARABLE, REPRODUCED)
+NOT_COMPARABLE, DEPENDS = "not comparable", "depends on the pictures"
+WORST_FIRST = (NOT_REPRODUCED, NOT_TESTABLE, NOT_COMPARABLE, DEPENDS, NOT_SEPARABLE, REPRODUCED)
 FEWEST = 5
-"""Images that an interval needs."""
+"""Scenes that an interval needs."""
+AS_LONG = 0.8
+"""The share of ours that another network must have been trained for: ``trained_less``."""
 LENDER = "e2ent2-ablation"
 """Whose spread over seeds stands in where a network was trained once."""
 UNITS = {"psnr": "dB"}
@@ -47,6 +50,8 @@ class Comparison:
     references: tuple[str, str] = (USUAL, USUAL)
     """Of the better one and of the worse one, as the protocol names them."""
     data: tuple[str, ...] = EVERY
+    than: tuple[str, ...] = ()
+    """Data sets on which the effect should be smaller than on ``data``; their pictures are others, so unpaired."""
     margin: float = 0.0
 
     @property
@@ -56,36 +61,70 @@ class Comparison:
 
     def __str__(self) -> str:
         named = [model + ("" if reference == USUAL else f" ({reference})") for model, reference in self.sides]
-        return f"{named[0]} {'no worse than' if self.margin else 'over'} {named[1]}, {self.metric}"
+        return f"{named[0]} {'no worse than' if self.margin else 'over'} {named[1]}, {self.metric}{self._where}"
+
+    @property
+    def _where(self) -> str:
+        named = {EVERY: "", STEREO: " on stereo pairs"}.get(self.data, f" on {titles(self.data)}")
+        return named + (f" against {titles(self.than)}" if self.than else "")
 
     def compare(self, results: pd.DataFrame, *_: object) -> dict:
         """The facts of a ``Finding``, from ``read_seeds``'s frame."""
-        effects, unit = paired(self, results), UNITS.get(self.metric, "")
-        if len(effects) < FEWEST:
-            why = self._too_few(results, effects)
-            return {"verdict": NOT_TESTABLE, "why": why, "images": len(effects), "unit": unit}
-        by_image, by_seed = effects.mean(axis=1).to_numpy(), effects.mean(axis=0)
-        effect, (low, high) = float(by_image.mean()), interval(by_image)
-        borrowed = len(by_seed) < 2
-        spread = self._spread_of_lender(results, effects.index) if borrowed else float(by_seed.max() - by_seed.min())
+        effects = paired(self, results)
+        if effects.empty:
+            return {"verdict": NOT_TESTABLE, "why": self._missing(results)}
+        data = effects.index.get_level_values("dataset")
+        facts = self._facts(results, *(effects[data.isin(part)] for part in (self.data, self.than) if part))
+        if self.than or data.nunique() < 2:
+            return facts
+        by_set = {name: self._facts(results, part) for name, part in effects.groupby(level="dataset")}
+        holds, fails = ([n for n, part in by_set.items() if part["verdict"] == v] for v in (REPRODUCED, NOT_REPRODUCED))
+        if holds and fails:
+            facts |= {"verdict": DEPENDS, "why": f"reproduced on {titles(holds)}, not on {titles(fails)}"}
+        return facts | {"by_set": by_set}
+
+    def _facts(self, results: pd.DataFrame, *samples: pd.DataFrame) -> dict:
+        """Verdict and numbers of effects as ``paired`` gives them, of a second sample's subtracted from the first's."""
+        unit, whole = UNITS.get(self.metric, ""), pd.concat(samples)
+        counts = whole.groupby(level="dataset").size()
+        scenes = [[scene(*image) for image in sample.index] for sample in samples]
+        facts = {"images": len(whole), "scenes": sum(len(set(names)) for names in scenes), "unit": unit}
+        facts["sets"] = ", ".join(f"{count} of {titles([name])}" for name, count in counts.items())
+        if (least := min(len(set(names)) for names in scenes)) < FEWEST:
+            known = f": {difference(sample.mean(axis=None) for sample in samples):+.2f} {unit}" if least else ""
+            return facts | {"verdict": NOT_TESTABLE, "why": f"{least} scene(s){known}; an interval needs {FEWEST}"}
+        by_image = [sample.mean(axis=1).set_axis(names) for sample, names in zip(samples, scenes)]
+        by_seed = difference(sample.mean() for sample in samples)
+        effect, (low, high) = float(difference(sample.mean() for sample in by_image)), interval(*by_image)
+        if borrowed := len(by_seed) < 2 and not self.than:
+            by_seed = self._lent(results, whole.index)
+        spread = float(by_seed.max() - by_seed.min()) if len(by_seed) > 1 else None
         outcome, why = verdict(effect + self.margin, low + self.margin, high + self.margin, spread)
-        numbers = {"effect": effect, "low": low, "high": high, "spread": spread, "unit": unit, "images": len(effects)}
-        return {"verdict": outcome, "why": why, "trainings": len(by_seed), "borrowed": borrowed} | numbers
+        if outcome == NOT_SEPARABLE:
+            why += (
+                f"; one above {max((high - low) / 2, spread or 0):.2g} {unit}".rstrip() + " would have been separable"
+            )
+        facts |= {"effect": effect, "low": low, "high": high, "spread": spread, "borrowed": borrowed}
+        return facts | {"verdict": outcome, "why": why, "trainings": 1 if borrowed else len(by_seed)}
 
-    def _too_few(self, results: pd.DataFrame, effects: pd.DataFrame) -> str:
+    def _missing(self, results: pd.DataFrame) -> str:
         for model, reference in self.sides:
-            if scores(results, model, reference, self.metric, self.data).empty:
+            if scores(results, model, reference, self.metric, (*self.data, *self.than)).empty:
                 more = f" --perceptual, with {NEEDS[self.metric]}" if self.metric in SCORES else ""
-                return f"{model} has no {self.metric} yet: e2ent2 evaluate --models {model}{more}"
-        known = f": {effects.stack().mean():+.2f} {UNITS.get(self.metric, '')}" if len(effects) else ""
-        return f"{len(effects)} image(s) of {', '.join(self.data)}{known}; an interval needs {FEWEST}"
+                shown = f" with the {reference} reference" * (reference != USUAL) + self._where
+                return f"{model} has no {self.metric}{shown} yet: e2ent2 evaluate --models {model}{more}"
+        return f"{self.better} and {self.worse} have no picture in common that was measured under one protocol"
 
-    def _spread_of_lender(self, results: pd.DataFrame, images: pd.Index) -> float | None:
-        """Range over seeds of ``LENDER``'s mean score on the same images: how far one training lies from the next."""
-        lent = scores(results, LENDER, USUAL, self.metric, self.data)
-        lent = lent.reindex(images).dropna(axis=1) if len(lent) else lent
-        means = lent.mean(axis=0)
-        return float(means.max() - means.min()) if len(means) > 1 else None
+    def _lent(self, results: pd.DataFrame, images: pd.Index) -> pd.Series:
+        """``LENDER``'s mean score by seed, on those of these images that it was measured on, or else on all its own."""
+        lent = (
+            scores(results, LENDER, USUAL, self.metric, {*EVERY, *self.data})
+            .groupby(level=images.names)
+            .mean()
+            .dropna()
+        )
+        common = images.intersection(lent.index)
+        return (lent.loc[common] if len(common) else lent).mean()
 
 
 @dataclass(frozen=True)
@@ -104,7 +143,7 @@ class InTraining:
         """The facts of a ``Finding``, from the cards of a folder of results."""
         one, other = (cards(model, profile, folder) for model in (self.better, self.worse))
         seeds = sorted(one.keys() & other.keys())
-        facts = {"images": len(seeds), "unit": "dB"}
+        facts = {"images": len(seeds), "sets": f"{len(seeds)} seeds", "unit": "dB"}
         if len(seeds) < 2:
             return facts | {"verdict": NOT_TESTABLE, "why": "needs two seeds of both: e2ent2 train --seed"}
         measure = {"mean PSNR": mean_psnr, "setback": lambda history: -setback(history)}[self.measure]
@@ -137,7 +176,13 @@ class Timing:
         least = np.log(1 - self.margin)
         outcome, why = verdict(effect - least, low - least, high - least, None)
         numbers = {name: float(np.exp(x)) for name, x in (("effect", effect), ("low", low), ("high", high))}
-        return {"verdict": outcome, "why": why, "unit": "×", "images": len(logs)} | numbers
+        return {
+            "verdict": outcome,
+            "why": why,
+            "unit": "×",
+            "images": len(logs),
+            "sets": f"{len(logs)} rounds",
+        } | numbers
 
 
 @dataclass(frozen=True)
@@ -150,7 +195,7 @@ class Claim:
     parts: tuple[Comparison | InTraining | Timing, ...]
     caveat: str = ""
     budgets: bool = False
-    """Whether the networks' minutes of training differ so much that they must be read with it too."""
+    """Whether it holds only against networks that were trained as long: ``trained_less``."""
 
 
 def _read(claim: dict) -> Claim:
@@ -174,8 +219,13 @@ class Finding:
     verdict: str
     why: str = ""
     unit: str = ""
+    on: str = "all"
+    """The data set that it is of, or all that were measured."""
     images: int = 0
     """Images, seeds or rounds that were paired."""
+    scenes: int = 0
+    sets: str = ""
+    """How many images of which data sets, how many seeds or rounds."""
     effect: float | None = None
     low: float | None = None
     high: float | None = None
@@ -185,6 +235,8 @@ class Finding:
     trainings: int = 1
     borrowed: bool = False
     """Whether the spread is ``LENDER``'s."""
+    by_set: tuple["Finding", ...] = ()
+    """The same of each data set, where there are several."""
 
 
 def scores_for_claims(folder: Path, profile: str) -> tuple[pd.DataFrame, Path]:
@@ -208,49 +260,55 @@ def verdict(effect: float, low: float | None, high: float | None, spread: float 
     return (REPRODUCED if effect > 0 else NOT_REPRODUCED), ""
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of a mean; 9,999 resamples, seed 0."""
-    bounds = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
-    return float(bounds.low), float(bounds.high)
-
-
-def scores(results: pd.DataFrame, model: str, reference: str, metric: str, data: Iterable[str]) -> pd.DataFrame:
-    """A line an image, a column a training, of a model's scores; empty if there are none."""
-    if metric not in results:
-        return pd.DataFrame()
-    mine = (results["model"] == model) & (results["reference"] == reference) & results["dataset"].isin(list(data))
-    keys = ["dataset", "image", "training"]
-    return results[mine & results[metric].notna()].set_index(keys)[metric].astype(float).unstack()
+def titles(names: Iterable[str]) -> str:
+    """What data sets are called in tables; others by their names."""
+    return ", ".join(DATASETS[name].title if name in DATASETS else name for name in names)
 
 
 def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
     """The effect by image and training; positive is what the paper says. Empty if a side has not been measured.
 
+    Both scores of a difference are of one protocol; a picture's effect is the mean over those it was measured under.
+
     Trainings are paired by their seed. The images are those of the first pair, the shipped one; another seed counts if
     it was measured on all of them.
     """
-    one, other = (scores(results, m, r, comparison.metric, comparison.data) for m, r in comparison.sides)
+    data = (*comparison.data, *comparison.than)
+    one, other = (scores(results, m, r, comparison.metric, data) for m, r in comparison.sides)
     if one.empty or other.empty:
         return pd.DataFrame()
     sign = -1.0 if comparison.metric in LESS_IS_BETTER else 1.0
-    both = (sign * (one - other)).dropna(axis=1, how="all")
+    both = (sign * (one - other)).groupby(level=["dataset", "image"]).mean().dropna(axis=1, how="all")
     return both[both.iloc[:, 0].notna()].dropna(axis=1) if both.shape[1] else both
 
 
 def judge(claim: Claim, results: pd.DataFrame, profile: str, folder: Path) -> list[Finding]:
-    """A finding a part. ``results`` are ``read_seeds``'s, of ``folder``, where the cards of other seeds are too."""
-    return [Finding(claim=claim.name, part=str(part), **part.compare(results, profile, folder)) for part in claim.parts]
+    """A finding a part. ``results`` are ``read_seeds``'s, of ``folder``, where the cards of other seeds are too.
+
+    Of a claim with ``budgets`` nothing is reproduced against a network of less training: that is not comparable.
+    """
+    findings = []
+    for part in claim.parts:
+        facts = part.compare(results, profile, folder)
+        by_set = facts.pop("by_set", {})
+        less = trained_less(part, profile) if claim.budgets else ""
+        for one in (facts, *by_set.values()):
+            if less and one["verdict"] in (REPRODUCED, DEPENDS):
+                one |= {"verdict": NOT_COMPARABLE, "why": less}
+        named = {"claim": claim.name, "part": str(part)}
+        parts = tuple(Finding(**named, on=titles([name]), **one) for name, one in by_set.items())
+        findings.append(Finding(**named, **facts, by_set=parts))
+    return findings
 
 
-def mean_psnr(history: list[dict]) -> float:
-    """Mean validation PSNR of I_sr, in dB, over a training: the sooner it rises, the higher."""
-    return float(np.mean([row["val_ref"] for row in history if row["step"]]))
-
-
-def setback(history: list[dict]) -> float:
-    """How far the validation PSNR lies below the best one before it, in dB, on average over a training."""
-    curve = np.array([row["val_ref"] for row in history if row["step"]])
-    return float(np.mean(np.maximum.accumulate(curve) - curve))
+def trained_less(part: Comparison, profile: str) -> str:
+    """Why a comparison is unfair: the worse network had under ``AS_LONG`` of the better one's core-hours; else ""."""
+    ours, theirs = (core_hours(model, profile) for model in (part.better, part.worse))
+    if ours is None or theirs is None:
+        return f"no card says how long {part.better if ours is None else part.worse} was trained"
+    if theirs >= AS_LONG * ours:
+        return ""
+    return f"{part.worse} was trained for {theirs:.2f} core-hours, {part.better} for {ours:.2f}"
 
 
 def overall(findings: Iterable[Finding]) -> str:

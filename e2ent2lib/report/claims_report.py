@@ -10,16 +10,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from e2ent2lib.measure import verdicts
+from e2ent2lib.measure.effects import core_hours
 from e2ent2lib.measure.results import write_text
 from e2ent2lib.measure.verdicts import LENDER, Claim, Comparison, Finding, overall
 from e2ent2lib.report import figures
-from e2ent2lib.report.studies import minutes_of_training
-from e2ent2lib.runs.checkpoints import available_models
 
 RULE = f"""Effect: the difference, averaged over seeds, then over images; a positive one is what the paper says.
-Interval: 95 % percentile bootstrap over images, 9,999 resamples. Spread: largest minus smallest effect over the seeds;
-where a network was trained once, that of {LENDER}'s mean score on the same images. Not separable: the interval includes
-zero, or the spread is at least as large as the effect; else the sign decides. A claim is judged by its worst part."""
+Interval: 95 % bootstrap of the mean over images, 9,999 draws of whole scenes, since pictures of one scene gain or lose
+together; percentiles, widened for few scenes by Student's t. Spread: largest minus smallest effect over the seeds;
+where a network was trained once, that of {LENDER}'s mean score on the same images, or on all its own where it was
+measured on none of them. Not separable: the interval includes zero, or the spread is at least as large as the effect;
+else the sign decides. Depends on the pictures: reproduced on a data set and not on another. Not comparable: it would be
+reproduced, but the other network had under {verdicts.AS_LONG:.0%} of the core-hours of training. A claim is judged by
+its worst part."""
 """How a verdict is made."""
 Findings = Mapping[Claim, list[Finding]]
 """What ``verdicts.judge_all`` returns."""
@@ -27,6 +30,8 @@ VERDICT_COLOURS = {
     verdicts.REPRODUCED: "#009E73",
     verdicts.NOT_REPRODUCED: "#D55E00",
     verdicts.NOT_SEPARABLE: "#888888",
+    verdicts.NOT_COMPARABLE: "#56B4E9",
+    verdicts.DEPENDS: "#E69F00",
 }
 
 
@@ -43,15 +48,34 @@ def numbers(f: Finding) -> str:
     return text
 
 
+def rests_on(f: Finding) -> str:
+    """How many pictures of which data sets a finding is of, or how many seeds or rounds; "" if it is of none."""
+    several = "s" * (f.scenes > 1)
+    return f"{f.sets}, {f.scenes} scene{several}" if f.scenes else f.sets
+
+
+def set_by_set(f: Finding) -> str:
+    """One sentence: all pictures, then the verdict on each data set, best first; of one set only ``rests_on``."""
+    if not f.by_set:
+        return rests_on(f)
+    verdicts_of = {}
+    for part in f.by_set:
+        effect = f" ({numbers(part).split(' [')[0]})" if part.effect is not None else ""
+        verdicts_of.setdefault(part.verdict, []).append(part.sets + effect)
+    named = {verdicts.NOT_TESTABLE: "too few scenes alone"}
+    order = sorted(verdicts_of, key=verdicts.WORST_FIRST.index, reverse=True)
+    listed = [f"{named.get(outcome, outcome)}: {', '.join(verdicts_of[outcome])}" for outcome in order]
+    return "; ".join([f"{f.images} pictures of {f.scenes} scenes", *listed])
+
+
 def caveat(claim: Claim, profile: str) -> str:
-    """What must be read with a claim; the minutes of training are from the cards that ship."""
+    """What must be read with a claim; the hours of training are from the cards that ship."""
     if not claim.budgets:
         return claim.caveat
     models = dict.fromkeys(model for part in claim.parts for model in (part.better, part.worse))
-    budgets = "; ".join(
-        f"{model} {minutes_of_training(model, profile)}" for model in models if model in available_models(profile)
-    )
-    return "; ".join(filter(None, (claim.caveat, f"minutes of training on one core: {budgets}")))
+    hours = {model: core_hours(model, profile) for model in models}
+    budgets = ", ".join(f"{model} {time:.2f}" for model, time in hours.items() if time is not None)
+    return "; ".join(filter(None, (claim.caveat, f"core-hours of training: {budgets}")))
 
 
 def details(findings: Findings, profile: str) -> str:
@@ -60,34 +84,40 @@ def details(findings: Findings, profile: str) -> str:
     for claim, parts in findings.items():
         lines.append(f"- **{claim.says}** ({claim.where}; `{claim.name}`): **{overall(parts)}**")
         for f in parts:
-            measured = f": {numbers(f)}, n = {f.images}" if f.effect is not None else ""
+            measured = f": {numbers(f)}" if f.effect is not None else ""
             lines.append(f"  - {f.part}{measured}; {f.verdict}" + (f" ({f.why})" if f.why else ""))
+            lines += [f"    - {set_by_set(f)}"] if f.sets else []
         note = caveat(claim, profile)
         lines += [f"  - note: {note}"] if note else []
     return "\n".join(lines)
 
 
 def overview(findings: Findings) -> str:
-    """A Markdown table: a line a claim, with the effect in the part that decides."""
+    """A Markdown table: a line a claim, with the effect in the part that decides, and what that rests on."""
     rows = []
     for claim, parts in findings.items():
         decides = min(parts, key=lambda f: verdicts.WORST_FIRST.index(f.verdict))
-        says = {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(parts)}
-        rows.append(says | {"effect in the part that decides": numbers(decides) or "–"})
+        why = f": {decides.why}" if decides.verdict == verdicts.DEPENDS else ""
+        sets = decides.sets.count(" of ")
+        of = f"{decides.images} pictures of {sets} data set{'s' * (sets > 1)}" if sets else decides.sets
+        row = {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(parts) + why}
+        rows.append(row | {"effect in the part that decides": numbers(decides) or "–", "of": of or "–"})
     return pd.DataFrame(rows).to_markdown(index=False)
 
 
 def save(findings: Findings, results: pd.DataFrame, profile: str, folder: Path) -> list[Path]:
     """Write ``claims.csv``, ``claims.md`` and ``claims_by_image.csv``, each whole or not at all; returns their paths.
 
-    The first has a line a part of a claim: what was compared, its ``Finding``, and the claim's verdict in ``overall``.
-    The last has the effects behind all comparisons of scores: a line an image and training.
+    The first has a line a part of a claim, on all pictures and on each data set: what was compared, its ``Finding``,
+    and the claim's verdict in ``overall``. The last has the effects behind all comparisons of scores: a line an image
+    and training.
     """
     summary = pd.DataFrame(
-        {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(p) | asdict(f)
+        {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(p) | asdict(one)
         for c, fs in findings.items()
         for p, f in zip(c.parts, fs)
-    )
+        for one in (f, *f.by_set)
+    ).drop(columns="by_set")
     by_image = pd.DataFrame(
         {"claim": claim.name, "part": str(part), "dataset": data, "image": image, "training": seed, "effect": effect}
         for claim in findings

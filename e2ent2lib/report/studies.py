@@ -14,6 +14,7 @@ from torch import nn
 
 from e2ent2lib.config import PAPER, get_profile
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
+from e2ent2lib.data.scenes import view_pairs
 from e2ent2lib.measure.metrics import Protocol, psnr
 from e2ent2lib.measure.results import cards, write_text
 from e2ent2lib.photos.images import downscale
@@ -26,6 +27,8 @@ from e2ent2lib.systems.vgg import VGG19
 
 USUAL = Protocol().reference
 EFFECT = "What the reference is worth: the same network with a related and with an unrelated one"
+OVERLAP = "Gain over SISR against the overlap of the pair: how much of the picture its reference shows"
+OVERLAP_SYSTEMS = ("e2ent2-mse", "e2ent2", "srntt", "landmark")
 
 # ---- the systems, from their own files: the one idea, sizes, losses; and a crop by each ----
 
@@ -171,11 +174,64 @@ def save_effect(results: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
+def by_overlap(results: pd.DataFrame, model: str, reference: str = USUAL) -> pd.DataFrame:
+    """A line a pair of ViewPairs, least overlap first: ``coverage`` (0 to 1), and the ``gain`` over SISR in dB.
+
+    Pairs that were not measured with both systems are left out.
+    """
+    psnr = results.set_index(["model", "reference", "dataset", "image"])["psnr"].sort_index()
+    one, other = (
+        psnr[key] if key in psnr.index else psnr[:0].droplevel([0, 1]) for key in ((model, reference), ("sisr", USUAL))
+    )
+    return view_pairs()[["coverage"]].assign(gain=one - other).dropna().sort_values("coverage")
+
+
+def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTEMS) -> Figure:
+    """Gain over SISR against the overlap of the pair: a panel a system, every picture a point.
+
+    The line is a running mean over the 25 pictures nearest in rank, fewer towards the ends; dashes are the mean gain
+    with an unrelated reference. Systems that were not measured are left out.
+    """
+    tables = {model: table for model in systems if len(table := by_overlap(results, model))}
+    figure, axes = plt.subplots(1, len(tables), figsize=(3.1 * len(tables) + 0.6, 4.9), sharey=True, squeeze=False)
+    shares, decibels = (0.03, 0.1, 0.3, 0.6), (-10, -3, -1, 0, 1, 3, 10)
+    for axis, (model, table) in zip(axes[0], tables.items()):
+        for level, part in table.groupby(level=0):
+            label = f"{DATASETS[level].title}, {len(part)} pictures: {part['gain'].mean():+.2f} dB"
+            colour = COLOURS[int(level[-1]) - 1]
+            axis.scatter(part["coverage"], part["gain"], color=colour, s=22, alpha=0.65, lw=0, label=label)
+        smooth = table.assign(coverage=np.log(table["coverage"])).rolling(25, center=True, min_periods=8).mean()
+        axis.plot(np.exp(smooth["coverage"]), smooth["gain"], color="#222222", lw=2.2)
+        unrelated = by_overlap(results, model, UNRELATED)["gain"]
+        if len(unrelated):
+            label = f"unrelated reference: {unrelated.mean():+.2f} dB"
+            axis.axhline(unrelated.mean(), color="#222222", lw=1.2, ls=(0, (4, 3)), label=label)
+        axis.axhline(0, color="#888888", lw=0.8, zorder=0)
+        axis.set(xscale="log", xlabel="overlap: share of the picture matched")
+        axis.set_title(system_of(model).title, fontsize=12, fontweight="bold")
+        axis.set_yscale("symlog", linthresh=1)  # tenths of a decibel and ten on one axis
+        axis.set_xticks(shares, [f"{share:.0%}" for share in shares])
+        axis.set_yticks(decibels, [f"{gain:+d}" if gain else "0" for gain in decibels])
+        axis.minorticks_off()
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=9, frameon=False)
+    gains = pd.concat(tables)["gain"]
+    limits = (1.3 * min(gains.min(), -1), 1.2 * max(gains.max(), 1))
+    axes[0, 0].set(ylabel="gain over SISR / dB, linear up to ±1", ylim=limits)
+    figure.suptitle(OVERLAP, fontsize=13)
+    return figure
+
+
 def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write ``reference_effect.png`` and ``.pdf``: ``effect_figure`` of the networks that were measured with both."""
+    """Write ``reference_effect`` and ``overlap`` as ``.png`` and ``.pdf``: ``effect_figure``, ``overlap_figure``.
+
+    The first is of the networks that were measured with both references. Nothing is written of what was not measured.
+    """
     tables = {title: effect(results, model) for model, title in networks().items()}
     tables = {title: table for title, table in tables.items() if len(table)}
-    return figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder) if tables else []
+    drawn = figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder) if tables else []
+    if any(len(by_overlap(results, model)) for model in OVERLAP_SYSTEMS):
+        drawn += figures.draw(partial(overlap_figure, results), "overlap", folder)
+    return drawn
 
 
 # ---- Tables 3 and 4: three seeds of each model, and what each did while it trained ----

@@ -379,7 +379,7 @@ def test_an_explorer_is_alive_in_jupyterlab(browser, lab):
     page.locator(".jp-NotebookPanel-toolbar").wait_for()
     page.get_by_role("menuitem", name="Run").click()
     page.get_by_text("Run All Cells", exact=True).click()
-    page.locator(".e2-explorer").wait_for(timeout=2 * WAIT)
+    page.locator(".e2-explorer").wait_for(state="attached", timeout=2 * WAIT)
     part = explorer(page, "Match explorer")
     part.get_by_role("application", name="I_in").first.click(position={"x": 40, "y": 40})
     until_says(part, "patch around row")

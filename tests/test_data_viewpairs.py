@@ -12,10 +12,12 @@ from e2ent2lib.config import SMOKE
 from e2ent2lib.data import DATASETS, dataset, pairs, training_images
 from e2ent2lib.data import fetch as fetching
 from e2ent2lib.data.check import check
-from e2ent2lib.data.fetch import fetch, pixel_hash, reduced
-from e2ent2lib.data.pairs import View
+from e2ent2lib.data.fetch import fetch, reduced
+from e2ent2lib.data.pairs import View, pixel_hash
 from e2ent2lib.data.training import mark
-from e2ent2lib.measure.everything import can_measure
+from e2ent2lib.measure.evaluate import evaluate
+from e2ent2lib.measure.everything import can_measure, up_to_date
+from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.verdicts import EVERY
 
 PICTURES = {"honest": [noise(48, 64, 0), noise(48, 64, 1)], "lying": [noise(64, 48, 2), noise(40, 64, 3)]}
@@ -69,10 +71,10 @@ def test_the_list_has_122_pairs_of_three_levels_each_picture_once():
     assert all(a.name[:-6] == b.name[:-6] and a.name.endswith("_0.webp") for a, b in listing)
 
 
-def test_it_is_for_evaluation_only_not_stereo_and_not_in_the_tables_yet():
+def test_it_is_for_evaluation_only_not_stereo_and_not_in_table_2():
     for name in ("viewpairs-1", "viewpairs-2", "viewpairs-3"):
         known = DATASETS[name]
-        assert known.for_evaluation and not known.in_tables and name not in EVERY
+        assert known.for_evaluation and known.tables == (1, 3, 4) and name in EVERY
         assert can_measure("e2ent2", known) and not can_measure("passrnet", known)
 
 
@@ -204,6 +206,36 @@ def test_exchanged_and_changed_views_are_named(whole):
     (whole / "away").rename(two)
     found = errors()
     assert len(found) == 2 and str(one) in found[0] and str(two) in found[1]
+
+
+# ---- scores ----
+
+
+def scored():
+    """The rows of bicubic: their pictures, label, and what was left out."""
+    rows = evaluate("bicubic", "viewpairs-1", profile="smoke", progress=False)
+    assert up_to_date(rows, "bicubic", "viewpairs-1", "smoke", Protocol())
+    (facts,) = {(row["label"], *row.get("left_out", ())) for row in rows}
+    return [row["image"] for row in rows], *facts
+
+
+def test_a_score_says_which_pictures_it_leaves_out_and_why(whole):
+    rows = evaluate("bicubic", "viewpairs-1", profile="smoke", progress=False)
+    assert scored() == (["honest1_0", "lying1_0"], "ViewPairs 1 (2 of 42)")
+    damaged, apart = whole / "1/honest1_1.webp", whole / "apart/1/lying1_0.webp"
+    damaged.write_bytes(damaged.read_bytes()[:-300])
+    assert not up_to_date(rows, "bicubic", "viewpairs-1", "smoke", Protocol())
+    assert scored() == (["lying1_0"], "ViewPairs 1 (1 of 42)", "honest1_1.webp: damaged, it cannot be decoded")
+    Image.fromarray(noise(48, 64, 9)).save(damaged, lossless=True)
+    pillow = f"other pixels than listed, with Pillow {PIL.__version__}"
+    assert scored() == (["lying1_0"], "ViewPairs 1 (1 of 42)", f"honest1_1.webp: {pillow}")
+    Image.fromarray(PICTURES["honest"][1]).save(damaged, lossless=True)
+    apart.parent.mkdir(parents=True)
+    (whole / "1/lying1_0.webp").rename(apart)
+    assert scored() == (["honest1_0"], "ViewPairs 1 (1 of 42)", f"lying1_0.webp: {pillow}, kept apart")
+    damaged.unlink()
+    with pytest.raises(FileNotFoundError, match="ViewPairs 1 is not here"):
+        scored()
 
 
 # ---- leaks ----

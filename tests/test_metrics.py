@@ -4,7 +4,7 @@ import json
 import math
 import re
 from dataclasses import asdict, replace
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tiny import network
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data.pairs import Pair
-from e2ent2lib.measure.evaluate import data_fingerprint, evaluate, measure, prepared
+from e2ent2lib.data.pairs import DATASETS, Pair
+from e2ent2lib.measure.evaluate import columns_of, data_fingerprint, evaluate, measure, prepared
 from e2ent2lib.measure.everything import up_to_date
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.photos.images import crop_to_multiple, downscale, upscale_bicubic
@@ -102,11 +102,12 @@ def test_y_scores_equal_scikit_images_on_its_own_luma():
 
 
 @few
-@given(sizes, st.integers(0, 99), st.sampled_from(["gaussian", "uniform"]))
+@given(sizes, st.integers(0, 99), st.sampled_from(["gaussian", "uniform", "uniform, biased covariance"]))
 def test_ssim_window_and_constants_are_scikit_images(size, seed, window):
     a, b = two(*size, seed)
     protocol = Protocol(ssim_window=window, ssim_k1=0.02, ssim_k2=0.1)
-    options = WANG if window == "gaussian" else {"channel_axis": 2, "data_range": 255}
+    plain = {"channel_axis": 2, "data_range": 255, "use_sample_covariance": window == "uniform"}
+    options = WANG if window == "gaussian" else plain
     assert ssim(a, b, protocol) == pytest.approx(structural_similarity(a, b, K1=0.02, K2=0.1, **options))
     assert ssim(a, b, protocol) > ssim(a, b, Protocol(ssim_window=window))  # larger constants forgive more here
 
@@ -143,7 +144,7 @@ def test_with_border_both_metrics_are_those_of_the_cut_images(size, seed, border
         border=st.integers(0, 2),
         psnr_mean=st.sampled_from(["pooled", "per channel"]),
         rounding=st.sampled_from(["8 bits", "none"]),
-        ssim_window=st.sampled_from(["gaussian", "uniform"]),
+        ssim_window=st.sampled_from(get_args(get_type_hints(Protocol)["ssim_window"])),
     ),
 )
 def test_under_every_protocol_metrics_are_symmetric_and_best_for_the_same_image(size, seed, protocol):
@@ -163,6 +164,15 @@ def test_without_rounding_floats_are_measured_as_they_are(size, seed, channel):
     rounded = Protocol(channel=channel)
     assert psnr(a.astype(np.float32), b, exact) == pytest.approx(psnr(a, b, rounded))
     assert ssim(a.astype(np.float64), b, exact) == pytest.approx(ssim(a, b, rounded))
+
+
+def test_less_64_columns_the_metrics_are_those_of_the_rest():
+    a, b = two(20, 84)
+    less = Protocol(stereo="left view less 64 columns")
+    assert psnr(a, b, less) == pytest.approx(psnr(a[:, 64:], b[:, 64:]))
+    assert ssim(a, b, less) == pytest.approx(ssim(a[:, 64:], b[:, 64:]))
+    with pytest.raises(ValueError, match=r"10×20 .* leaves under 11 pixels"):
+        ssim(a[:, :74], b[:, :74], less)
 
 
 # ---- what is refused ----
@@ -204,7 +214,7 @@ def test_floats_outside_the_range_are_refused(value):
 
 
 @pytest.mark.parametrize(
-    "field", ["channel", "resize", "rounding", "psnr_mean", "ssim_window", "reference", "odd_size"]
+    "field", ["channel", "resize", "rounding", "psnr_mean", "ssim_window", "reference", "odd_size", "stereo"]
 )
 def test_a_protocol_that_does_not_exist_is_refused_with_the_choices(field):
     with pytest.raises(ValueError, match=rf"{field} 'Y' .*{getattr(Protocol(), field)}"):
@@ -332,6 +342,63 @@ def test_a_model_is_measured_with_and_without_rounding(pair):
     assert measure(BICUBIC, alone, Protocol())["psnr"] == measure(BICUBIC, pair, Protocol())["psnr"]
     with pytest.raises(ValueError, match="toy: no reference"):
         measure(model, alone, Protocol())
+
+
+BOTH_VIEWS = "mean of both views"
+
+
+def turned(pair):
+    """The right view as the input, with the left one as its reference."""
+    right, left = prepared(pair)
+    return Pair(pair.name, left, (right,))
+
+
+@pytest.mark.parametrize("name", ["bicubic", "e2ent2-mse"])
+def test_the_mean_of_both_views_is_that_of_the_two_pairs_they_make(pair, name):
+    model, pair = network(name), replace(pair, ref_sources=pair.ref_sources[:1])
+    one, other = (measure(model, p, Protocol()) for p in (pair, turned(pair)))
+    mean = measure(model, pair, Protocol(stereo=BOTH_VIEWS))
+    for metric in ("psnr", "ssim"):
+        assert mean[metric] == pytest.approx((one[metric] + other[metric]) / 2, abs=1e-6)
+
+
+def test_a_stereo_method_gets_the_right_view_and_its_reference_mirrored(pair):
+    model, pair = network("passrnet"), replace(pair, ref_sources=pair.ref_sources[:1])
+    mirrored = turned(pair)
+    mirrored = Pair("", mirrored.hr()[:, ::-1], (mirrored.refs()[0][:, ::-1],))
+    one, other = (measure(model, p, Protocol())["psnr"] for p in (pair, mirrored))
+    assert measure(model, pair, Protocol(stereo=BOTH_VIEWS))["psnr"] == pytest.approx((one + other) / 2, abs=1e-6)
+
+
+def test_columns_of_a_data_set_are_scored_beside_the_usual_protocol_each_under_its_own(pair):
+    pair = replace(pair, ref_sources=pair.ref_sources[:1])
+    columns = columns_of(DATASETS["kitti2012"], Protocol())
+    assert {p.stereo for p in columns.values()} == {"left view less 64 columns", BOTH_VIEWS}
+    row = measure(BICUBIC, pair, Protocol(), columns=columns)
+    assert row["psnr"] == measure(BICUBIC, pair, Protocol())["psnr"]
+    for name, protocol in columns.items():
+        alone = measure(BICUBIC, pair, protocol)
+        assert row["columns"][name] == {"protocol": asdict(protocol), "psnr": alone["psnr"], "ssim": alone["ssim"]}
+    assert columns_of(DATASETS["kitti2012"], Protocol(reference="unrelated")) == {}
+
+
+def test_the_mean_of_both_views_needs_the_other_view_and_a_stereo_set(pair):
+    with pytest.raises(ValueError, match="needs the right view"):
+        measure(BICUBIC, replace(pair, ref_sources=(pair.hr()[:40],)), Protocol(stereo=BOTH_VIEWS))
+    for data, reference in (("cufed5", "level 1"), ("motorcycle", "unrelated")):
+        with pytest.raises(ValueError, match="stereo pairs only"):
+            evaluate("bicubic", data, protocol=Protocol(stereo=BOTH_VIEWS, reference=reference))
+
+
+@pytest.mark.skipif(len(DATASETS["kitti2012"].lister()) < 20, reason="KITTI 2012 is not here")
+def test_bicubic_on_kitti_2012_is_what_ipassrs_table_prints():
+    rows = evaluate("bicubic", "kitti2012", progress=False)
+    assert up_to_date(rows, "bicubic", "kitti2012", "compact", Protocol())
+    for column in ("left", "both"):
+        printed = published("iPASSR", "Bicubic", f"KITTI 2012, {rows[0]['columns'][column]['protocol']['stereo']}")
+        for metric, tolerance in (("psnr", 0.01), ("ssim", 0.002)):
+            mean = np.mean([row["columns"][column][metric] for row in rows])
+            assert mean == pytest.approx(getattr(printed, metric), abs=tolerance)
 
 
 def test_stored_rows_of_another_protocol_are_not_up_to_date():

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from score_rows import LABELS, row, stored
 
+from e2ent2lib.data.pairs import DATASETS
+from e2ent2lib.measure.everything import can_measure
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.printed import PRINTED, TITLES
@@ -147,6 +150,76 @@ def test_the_parts_of_a_table_hold_every_number_once(store, number):
 def test_other_data_sets_that_were_measured_follow_the_papers(store):
     results = store(row(), row(data="motorcycle"), row(label="CUFED5"))
     assert list(dict.fromkeys(table(1, results, "compact")["data set"])) == ["CUFED5", "Sun Hays 80", "motorcycle"]
+
+
+KITTI = {name: asdict(Protocol(**changes)) for name, changes in DATASETS["kitti2012"].columns.items()}
+LEFT, BOTH = (
+    f"KITTI 2012, {p['stereo']}, RGB, SSIM uniform 7×7, biased covariance" for p in (KITTI["left"], KITTI["both"])
+)
+
+
+def stereo_row(model, label="KITTI 2012", **scores):
+    """A row of KITTI 2012 with its own two columns."""
+    columns = {name: {"protocol": KITTI[name], "psnr": psnr, "ssim": psnr / 100} for name, psnr in scores.items()}
+    return row(model, "kitti2012", label=label, columns=columns)
+
+
+def test_kitti_stands_in_table_2_under_its_own_protocols_beside_published_numbers_and_subtracted_from_none(store):
+    results = store(stereo_row("passrnet", left=25.5, both=25.2), row("passrnet", "motorcycle"))
+    long = table(2, results, "compact")
+    for title, measured, published in ((LEFT, 25.5, 26.26), (BOTH, 25.2, 26.34)):
+        cell = line(long, "passrnet", title)
+        assert (cell["measured psnr"], cell["measured ssim"]) == (measured, round(measured / 100, 3))
+        assert cell["published psnr"] == published and pd.isna(cell["difference psnr"]) and pd.isna(cell["paper psnr"])
+        assert "less 64" in cell["protocol"] or "both views" in cell["protocol"]
+        others = long[(long["data set"] == title) & (long["model"] == "")]
+        expected = ["VDSR", "EDSR", "RCAN", "SRRes+SAM", "iPASSR"]
+        assert list(others["method"]) == [f"{m} (published)" for m in expected] and others["measured psnr"].isna().all()
+    assert "KITTI 2012" not in set(long["data set"])  # the usual protocol's are for the verdicts
+    assert long.loc[~long["data set"].isin([LEFT, BOTH]), "published psnr"].isna().all()
+    shown = layout(long)
+    assert shown.loc["PASSRnet", f"{LEFT}, measured"] == "25.50 / 0.255"
+    assert shown.loc["PASSRnet", f"{LEFT}, published"] == "26.26 / 0.792"
+    assert shown.loc["iPASSR (published)", f"{BOTH}, published"] == "26.56 / 0.805"
+    assert shown.loc["iPASSR (published)", f"{LEFT}, measured"] == "–"
+    for number in (1, 3, 4):
+        assert not [title for title in table(number, results, "compact")["data set"] if "KITTI" in title]
+
+
+def test_no_published_number_stands_beside_a_part_of_a_set(store):
+    part = stereo_row("passrnet", label="KITTI 2012 (1 of 20)", left=25.5, both=25.25)
+    long = table(2, store(part), "compact")
+    assert "published psnr" not in long and (long["model"] != "").all()
+
+
+@pytest.mark.parametrize("part", ["", " (41 of 42)"])
+def test_viewpairs_have_a_column_a_level_and_in_table_1_one_with_unrelated_references(store, part):
+    usual, other = f"ViewPairs 1{part}", f"ViewPairs 1, unrelated{part}"
+    rows = [row(m, "viewpairs-1", label=usual) for m in ("bicubic", "e2ent2-mse", "e2ent2-ablation")]
+    unrelated = row("e2ent2-mse", "viewpairs-1", label=other, reference="unrelated", psnr=24.0)
+    results = store(*rows, unrelated)
+    one = table(1, results, "compact")
+    assert [line(one, "e2ent2-mse", title)["measured psnr"] for title in (usual, other)] == [24.5, 24.0]
+    assert [line(one, "bicubic", title)["measured psnr"] for title in (usual, other)] == [24.5, 24.5]
+    for number in (3, 4):
+        assert line(table(number, results, "compact"), "e2ent2-ablation", usual)["measured psnr"] == 24.5
+        assert other not in set(table(number, results, "compact")["data set"])
+    assert usual not in set(table(2, results, "compact")["data set"])
+
+
+def test_what_waits_for_the_next_training_says_so(store):
+    results = store(row("sisr", "viewpairs-1", label="ViewPairs 1"), row("sisr", "motorcycle"))
+    long = table(1, results, "compact")
+    assert line(long, "drcn", "ViewPairs 1")["why empty"] == "to be retrained"
+    assert line(long, "landmark", "ViewPairs 1")["why empty"].startswith("not measured on it yet")
+    assert line(long, "drcn", "motorcycle")["why empty"] != "to be retrained"
+    assert not can_measure("drcn", DATASETS["viewpairs-1"]) and can_measure("sisr", DATASETS["viewpairs-1"])
+
+
+def test_a_tables_conditions_name_the_pictures_that_were_left_out(store):
+    why = "a_0.webp: damaged, it cannot be decoded"
+    results = store(row("sisr", "viewpairs-1", label="ViewPairs 1 (41 of 42)", left_out=[why]), row("sisr"))
+    assert any("ViewPairs 1 (41 of 42)" in text and why in text for text in conditions(table(1, results, "compact")))
 
 
 def test_numbers_of_another_profile_are_not_mixed_in(store, tmp_path):
@@ -327,6 +400,12 @@ def test_a_cell_beyond_the_tolerance_is_named_by_file_metric_model_and_image(cha
     for text, metric in zip(lines, metrics):
         for part in ("compact/cufed5/e2ent2.jsonl", metric, "e2ent2", "001_0", f"{change[metric]:.3f}"):
             assert part in text
+
+
+def test_a_cell_of_a_data_sets_own_column_is_compared_too():
+    before, now = (stereo_row("passrnet", left=25.5, both=psnr) for psnr in (25.2, 25.25))
+    lines = differences([now], [before], "a file")
+    assert len(lines) == 1 and "psnr" in lines[0] and "column both is 25.250, stored 25.200" in lines[0]
 
 
 def test_rows_that_are_missing_or_more_than_stored_are_named():

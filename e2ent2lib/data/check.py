@@ -11,8 +11,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
-from e2ent2lib.data.fetch import different, read_record
-from e2ent2lib.data.pairs import DataSet, Pair, TrainingSet
+from e2ent2lib.data.fetch import read_record
+from e2ent2lib.data.pairs import DataSet, Pair, TrainingSet, different
 from e2ent2lib.data.training import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.photos.images import as_rgb, read_image
 

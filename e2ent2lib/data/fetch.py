@@ -4,12 +4,11 @@ Only public repositories are fetched from, each at one commit. They are mirrors,
 hold a part of a set only. Nothing that is there already is overwritten.
 """
 
-import hashlib
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +23,18 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
-from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, Listed, Mirror, View, data_roots, fingerprint, names_of
+from e2ent2lib.data.pairs import (
+    DATASETS,
+    TRAINING_SETS,
+    Listed,
+    Mirror,
+    View,
+    data_roots,
+    different,
+    fingerprint,
+    names_of,
+    pixel_hash,
+)
 from e2ent2lib.data.unpack import unpack
 from e2ent2lib.photos.images import as_rgb, read_image
 from e2ent2lib.runs.files import file_sha256, whole_file
@@ -196,7 +206,7 @@ def _fetch_views(known: Listed, home: Path, problems: list[str], get: Callable[[
 
     A pair is moved in whole. One with other pixels than listed is kept apart, in ViewPairs/apart.
     """
-    folder, apart, failed = home / known.folder, home / "ViewPairs" / "apart" / known.views, set()
+    folder, apart, failed = home / known.folder, (home / known.folder).parent / sets.APART / known.views, set()
     pairs = sets.view_pairs(known.views)
     for pair in tqdm(pairs, desc=known.title, unit="pair", disable=not bar or None, leave=False):
         missing, repository = [v.name for v in pair if not os.path.lexists(folder / v.name)], pair[0].repository
@@ -223,11 +233,6 @@ def _fetch_views(known: Listed, home: Path, problems: list[str], get: Callable[[
                 if not strange:
                     move_in(built, folder, missing)
     return f"{len(known.lister())} of {len(pairs)} pairs are in {folder}, from mirrors, not the owners' own pages."
-
-
-def pixel_hash(image: UInt8[np.ndarray, "h w 3"]) -> str:
-    """The first 16 hex digits of the decoded pixels' SHA-256."""
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
 
 
 def reduced(photographs: list[Image.Image]) -> Iterator[list[UInt8[np.ndarray, "h w 3"]]]:
@@ -259,8 +264,3 @@ def build(pair: tuple[View, View], sources: list[Path], folder: Path) -> list[Vi
     for view, picture in zip(pair, pictures):
         Image.fromarray(picture).save(folder / view.name, lossless=True)
     return different(pair, folder)
-
-
-def different(views: Iterable[View], folder: Path) -> list[View]:
-    """The views whose file in ``folder`` has other pixels than listed. Raises as ``read_image`` does."""
-    return [view for view in views if pixel_hash(read_image(folder / view.name)) != view.pixels]

@@ -16,18 +16,19 @@ import os
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from jaxtyping import UInt8
 from tabulate import tabulate
 
-from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, resize
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, read_image, resize
 from e2ent2lib.photos.photograph import EXTENSIONS, Picture
 from e2ent2lib.runs.provenance import ROOT
 
@@ -37,6 +38,8 @@ OTHER_NAMES = {r["folder"]: r["other_names"] for r in _LISTED["pairs"].values() 
 VALIDATION_SCENES = ("Herz-Jesus-P25", "kermit")
 """Scenes below ``train/`` that are never trained on; sizes and settings are chosen on pairs of their views."""
 UNRELATED = "unrelated"
+APART = "apart"
+"""The folder in ViewPairs for pictures that were fetched and have other pixels than listed."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,11 @@ class DataSet(Listed):
     for_evaluation: bool = True
     """Never trained on."""
     in_tables: bool = True
-    """Whether tables and claims have it: not if sizes and settings are chosen on it, or its column is yet to come."""
+    """Whether tables and claims have it: not if sizes and settings are chosen on it."""
+    tables: tuple[int, ...] = (1, 2, 3, 4)
+    """The tables that have its columns."""
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Its columns in them, where they are not of the tables' protocol: what differs, by the column's name."""
 
     @property
     def stereo(self) -> bool:
@@ -410,6 +417,35 @@ def view_pairs(level: str) -> list[tuple[View, View]]:
         return View(f"{row['name']}_{place}.webp", row["repository"], row["commit"], row[which], pixels, look)
 
     return [(view(row, 0, "input"), view(row, 1, "reference")) for row in rows]
+
+
+def pixel_hash(image: UInt8[np.ndarray, "h w 3"]) -> str:
+    """The first 16 hex digits of the decoded pixels' SHA-256."""
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
+
+
+def different(views: Iterable[View], folder: Path) -> list[View]:
+    """The views whose file in ``folder`` has other pixels than listed. Raises as ``read_image`` does."""
+    return [view for view in views if pixel_hash(read_image(folder / view.name)) != view.pixels]
+
+
+def unsound(data: DataSet) -> dict[str, str]:
+    """{pair: what is wrong} of pairs that are damaged or not as listed; only ViewPairs lists its pictures one by one.
+
+    Those that ``fetch`` kept apart are among them.
+    """
+    wrong, folder = {}, data.here()
+    for pair in view_pairs(data.views) if data.views and folder else ():
+        for view in pair:
+            apart = (folder.parent / APART / data.views / view.name).is_file() and ", kept apart"
+            try:
+                other = different([view], folder) if (folder / view.name).is_file() else apart
+                why = f"other pixels than listed, with Pillow {PIL.__version__}{apart or ''}" if other else ""
+            except ValueError:
+                why = "damaged, it cannot be decoded"
+            if why:
+                wrong[Path(pair[0].name).stem] = f"{view.name}: {why}"
+    return wrong
 
 
 def overview() -> str:

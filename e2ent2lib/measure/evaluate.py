@@ -3,14 +3,14 @@
 import hashlib
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
-from e2ent2lib.data.pairs import Pair, dataset, fingerprint
+from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint, unsound
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.measure.perceptual import perceptual_scores
 from e2ent2lib.models.network import Network
@@ -48,18 +48,22 @@ def evaluate(
     ``name`` is a system without weights, or with a checkpoint of the profile (in ``folder`` if it is one of your own);
     ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the
     protocol's. ``perceptual`` adds the scores of ``e2ent2lib.measure.perceptual``, for which weights must be at hand.
+    Where the data set has ``columns``, a row has them too: of each its protocol, PSNR and SSIM. Pairs that are not as
+    listed are left out, and each row says so.
     Raises as ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have, a
-    stereo method on other pairs, and a model trained with random VGG features.
+    stereo method or protocol on other pairs, and a model trained with random VGG features.
     """
     profile = get_profile(profile).name
     chosen = dataset(data, reference=protocol.reference)
     if system_of(name).references == "stereo" and not chosen.stereo:
         raise ValueError(f"{name} takes rectified stereo pairs only; {chosen.title} has other references")
+    if protocol.stereo != Protocol().stereo and not chosen.stereo:
+        raise ValueError(f"{protocol.stereo!r} is of rectified stereo pairs only; {chosen.title} has other references")
     model = load_model(name, profile, folder)
     card = model.card
     if "random" in (card.get("vgg") or {}).get("weights", ""):
         raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
-    pairs = chosen.pairs()
+    pairs, left_out = sound_pairs(chosen)
     shared = {
         "model": name,
         "dataset": chosen.name,
@@ -72,13 +76,34 @@ def evaluate(
         "training_seed": card.get("seed"),
         **provenance.here(),
         "code": code_fingerprint(),
+        **({"left_out": left_out} if left_out else {}),
     }
+    columns = columns_of(chosen, protocol)
     bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
-    return [shared | measure(model, pair, protocol, perceptual) for pair in bar]
+    return [shared | measure(model, pair, protocol, perceptual, columns) for pair in bar]
 
 
-def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False) -> dict:
-    """The scores of one pair."""
+def sound_pairs(data: DataSet) -> tuple[list[Pair], list[str]]:
+    """The pairs to measure, and what is wrong with those that are left out.
+
+    Raises FileNotFoundError if there are none, ValueError if all are left out.
+    """
+    pairs, wrong = data.pairs(), unsound(data)
+    sound = [pair for pair in pairs if pair.name not in wrong]
+    if not sound:
+        raise ValueError(f"{data.title}: {'; '.join(wrong.values())}; e2ent2 data check {data.name} tells what to do")
+    return sound, list(wrong.values())
+
+
+def columns_of(data: DataSet, protocol: Protocol) -> dict[str, Protocol]:
+    """The protocols of a data set's own columns, measured beside the usual one; none beside others."""
+    return {n: replace(protocol, **c) for n, c in data.columns.items()} if protocol == Protocol() else {}
+
+
+def measure(
+    model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False, columns: Mapping[str, Protocol] = {}
+) -> dict:
+    """The scores of one pair; under the protocols of ``columns`` too, which differ in how a result is scored."""
     hr, *refs = prepared(pair, protocol)
     lr = downscale(hr, kernel=protocol.resize)
     start = time.perf_counter()
@@ -87,15 +112,38 @@ def measure(model: Network, pair: Pair, protocol: Protocol, perceptual: bool = F
     result = enlarge_for(protocol, model, lr, refs)
     seconds = time.perf_counter() - start
     distance = feature_distance(model, lr, refs, hr, result) if refs and model.encodes else (None, None)
+    views = [(result.image, hr)]
+    if any(p.stereo == "mean of both views" for p in (protocol, *columns.values())):
+        views.append(_right_view(model, hr, refs, protocol))
+    own = {name: {"protocol": asdict(p)} | _scores(views, p) for name, p in columns.items()}
     return {
         "image": pair.name,
-        "psnr": psnr(result.image, hr, protocol),
-        "ssim": ssim(result.image, hr, protocol),
+        **_scores(views, protocol),
         "feature_distance": distance[0],
         "feature_distance_relative": distance[1],
         **(perceptual_scores(result.image, hr) if perceptual else {}),
         "seconds": round(seconds, 3),
+        **({"columns": own} if own else {}),
     }
+
+
+def _scores(views: list[tuple[Pixels, Pixels]], protocol: Protocol) -> dict[str, float]:
+    """PSNR and SSIM of the views, each a result and its truth, that the protocol scores."""
+    scored = views if protocol.stereo == "mean of both views" else views[:1]
+    means = (float(np.mean([metric(*view, protocol) for view in scored])) for metric in (psnr, ssim))
+    return dict(zip(("psnr", "ssim"), means))
+
+
+def _right_view(model: Network, left: Pixels, refs: list[Pixels], protocol: Protocol) -> tuple[Pixels, Pixels]:
+    """The right view's result and truth, with the left view as its reference.
+
+    A stereo method gets both mirrored: then they are a left and a right view again, as it was made for.
+    """
+    if [ref.shape for ref in refs] != [left.shape]:
+        raise ValueError("the mean of both views needs the right view, of the left one's size, as the only reference")
+    turn = -1 if model.references == "stereo" else 1
+    hr, ref = (np.ascontiguousarray(view[:, ::turn]) for view in (refs[0], left))
+    return enlarge_for(protocol, model, downscale(hr, kernel=protocol.resize), [ref]).image, hr
 
 
 def enlarge_for(protocol: Protocol, model: Network, lr: Pixels, refs: Sequence[Pixels]) -> Enlarged:

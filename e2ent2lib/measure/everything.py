@@ -1,5 +1,6 @@
 """Every score that the tables, verdicts and figures need: what can be measured here, and what is stale."""
 
+import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -11,12 +12,14 @@ import torch
 from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, dataset
-from e2ent2lib.measure.evaluate import code_fingerprint, data_fingerprint, evaluate
+from e2ent2lib.measure.evaluate import code_fingerprint, columns_of, data_fingerprint, evaluate, sound_pairs
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
 from e2ent2lib.measure.verdicts import CLAIMS, SCORES, USUAL, Claim, Comparison
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import system_of
+
+_WAITING = tomllib.loads(Path(__file__).with_name("retraining.toml").read_text(encoding="utf-8"))
 
 
 def available_data() -> list[str]:
@@ -24,9 +27,19 @@ def available_data() -> list[str]:
     return [name for name, data in DATASETS.items() if data.in_tables and data.lister()]
 
 
+def to_be_retrained(name: str, data: str) -> bool:
+    """Whether a score waits for the next training: retraining.toml, without which none does."""
+    return data in _WAITING["data"] and name not in _WAITING["measured"]
+
+
 def can_measure(name: str, data: DataSet) -> bool:
-    """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs."""
+    """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs.
+
+    Nor is measured what is to be retrained first.
+    """
     use = system_of(name).references
+    if to_be_retrained(name, data.name):
+        return False
     if use == "stereo" and not data.stereo:
         return False
     return use == "none" or all(pair.ref_sources for pair in data.lister())
@@ -47,14 +60,19 @@ def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: P
     """Whether stored rows are what ``evaluate`` would measure now: same code, weights, pictures and protocol."""
     if not rows:
         return False
-    pairs = dataset(data, reference=protocol.reference).pairs()
+    chosen = dataset(data, reference=protocol.reference)
+    pairs, left_out = sound_pairs(chosen)
     now = {
         "checkpoint_sha256": shipped_card(name, profile)["sha256"],
         "code": code_fingerprint(),
         "protocol": protocol,
         "data_fingerprint": data_fingerprint(pairs, protocol),
+        "columns": columns_of(chosen, protocol),
+        "left_out": left_out,
     }
-    rows = [row | {"protocol": Protocol(**row["protocol"])} for row in rows]
+    rows = [{"columns": {}, "left_out": []} | row | {"protocol": Protocol(**row["protocol"])} for row in rows]
+    for row in rows:
+        row["columns"] = {name: Protocol(**column["protocol"]) for name, column in row["columns"].items()}
     return len(rows) == len(pairs) and all(row.get(k) == v for row in rows for k, v in now.items())
 
 

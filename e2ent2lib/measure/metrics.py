@@ -31,8 +31,8 @@ class Protocol:
     """Whether the result is rounded, as in a file, before it is measured. It is clipped to [0, 255] in any case."""
     psnr_mean: Literal["pooled", "per channel"] = "pooled"
     """PSNR of the MSE over all channels, or the mean of the channels' PSNRs."""
-    ssim_window: Literal["gaussian", "uniform"] = "gaussian"
-    """Gaussian σ 1.5 as Wang et al. (2004) define it, or scikit-image's 7×7 mean."""
+    ssim_window: Literal["gaussian", "uniform", "uniform, biased covariance"] = "gaussian"
+    """Gaussian σ 1.5 as Wang et al. (2004) define it, or scikit-image's 7×7 mean; divided by 48, or biased by 49."""
     ssim_k1: float = 0.01
     """K1 of Wang et al. (2004)."""
     ssim_k2: float = 0.03
@@ -42,6 +42,9 @@ class Protocol:
     "unrelated" is a photograph of something else, ``data.pairs.unrelated``."""
     odd_size: Literal["crop to a multiple of 4", "resize to a multiple of 4"] = "crop to a multiple of 4"
     """What is done with sizes that the scale does not divide; resizing is Pillow's bicubic."""
+    stereo: Literal["left view", "left view less 64 columns", "mean of both views"] = "left view"
+    """What is scored of a stereo pair. The first 64 columns are those that the right view may not show; the literature
+    cuts them off. In the mean each view is the input once, with the other one as its reference."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -55,11 +58,16 @@ class Protocol:
 
 def _prepare(image: Measurable, protocol: Protocol) -> Float[np.ndarray, "h w c"]:
     b = protocol.border
-    image = image[b : image.shape[0] - b, b : image.shape[1] - b].astype(np.float64)
+    image = image[b : image.shape[0] - b, b + _cut(protocol) : image.shape[1] - b].astype(np.float64)
     if protocol.channel == "rgb":
         return image
     luma = skimage.color.rgb2ycbcr(image / 255)[..., :1]
     return luma if protocol.channel == "y" else (luma - 16) * 255 / 219
+
+
+def _cut(protocol: Protocol) -> int:
+    """Columns cut off at the left."""
+    return 64 if protocol.stereo == "left view less 64 columns" else 0
 
 
 def _check(a: np.ndarray, b: np.ndarray, protocol: Protocol, least: int) -> None:
@@ -71,8 +79,9 @@ def _check(a: np.ndarray, b: np.ndarray, protocol: Protocol, least: int) -> None
             f"expected two {'uint8 or float' if exact else 'uint8'} (H, W, 3) images of one size, "
             f"got {a.dtype} {a.shape} and {b.dtype} {b.shape}"
         )
-    if protocol.border < 0 or min(a.shape[:2]) - 2 * protocol.border < least:
-        raise ValueError(f"{a.shape[1]}×{a.shape[0]} less a border of {protocol.border} leaves under {least} pixels")
+    height, width = a.shape[0], a.shape[1] - _cut(protocol)
+    if protocol.border < 0 or min(height, width) - 2 * protocol.border < least:
+        raise ValueError(f"{width}×{height} less a border of {protocol.border} leaves under {least} pixels")
     if exact and not all(0 <= x.min() and x.max() <= 255 for x in (a, b)):
         raise ValueError("a float image holds values outside 0 to 255; clip it first, images.to_pixels does")
 
@@ -95,7 +104,8 @@ def _decibels(a: np.ndarray, b: np.ndarray) -> float:
 def ssim(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float:
     """SSIM (Wang et al. 2004), mean over channels, in [−1, 1]. Needs at least 11 × 11 pixels."""
     _check(a, b, protocol, 11)
-    wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    options = {"K1": protocol.ssim_k1, "K2": protocol.ssim_k2} | (wang if protocol.ssim_window == "gaussian" else {})
+    window = {"use_sample_covariance": protocol.ssim_window == "uniform"}
+    window |= {"gaussian_weights": True, "sigma": 1.5} if protocol.ssim_window == "gaussian" else {}
+    options = {"K1": protocol.ssim_k1, "K2": protocol.ssim_k2} | window
     a, b = _prepare(a, protocol), _prepare(b, protocol)
     return float(skimage.metrics.structural_similarity(a, b, channel_axis=2, data_range=255, **options))

@@ -2,6 +2,9 @@
 
 Measured with other references than the usual ones: data/results/PROFILE/DATASET-level-2, DATASET-unrelated. Of models
 that were trained with other seeds: data/results/seed-1/PROFILE/DATASET/MODEL.jsonl, with their cards in seed-1/PROFILE.
+
+A row of a data set with ``columns`` has its scores under their protocols too, in ``columns``; one of a set that is not
+as listed names in ``left_out`` the pictures that were not measured.
 """
 
 import json
@@ -98,8 +101,10 @@ def differences(measured: list[dict], stored: list[dict], file: str) -> list[str
         if old is None:
             lines.append(f"{file}: {row['image']} is measured, but not in the stored results")
             continue
-        for metric, tolerance in TOLERANCE.items():
-            if not math.isclose(row[metric], old[metric], rel_tol=0, abs_tol=tolerance):
-                cell = f"{file}: {metric} of {row['model']} on {row['image']}"
-                lines.append(f"{cell} is {row[metric]:.3f}, stored {old[metric]:.3f} (tolerance {tolerance})")
+        cells, stored_cells = ({"": r} | r.get("columns", {}) for r in (row, old))
+        for column, metric in ((c, m) for c in cells if c in stored_cells for m in TOLERANCE):
+            now, then, tolerance = cells[column][metric], stored_cells[column][metric], TOLERANCE[metric]
+            if not math.isclose(now, then, rel_tol=0, abs_tol=tolerance):
+                cell = f"{file}: {metric} of {row['model']} on {row['image']}" + f", column {column}" * bool(column)
+                lines.append(f"{cell} is {now:.3f}, stored {then:.3f} (tolerance {tolerance})")
     return lines + [f"{file}: {image} is stored, but was not measured" for image in before]

@@ -1,9 +1,9 @@
 """Every printed number: this paper's Tables 1 to 4 and other papers' for ×4, how to subtract two, and what is odd.
 
 None of them was measured here. paper.csv holds this paper's numbers, published.csv the others', sources.csv what is
-known of each column of a source: ``channel``, ``border`` and ``resize`` as ``Protocol`` has them, and ``how`` they are
-known: said by the source, measured (bicubic measured again gives the printed digits), or inferred from the numbers.
-What nobody says cannot be compared with another source. Notebooks 05 and 11.
+known of each column of a source: ``channel``, ``border``, ``resize`` and ``stereo`` as ``Protocol`` has them, and
+``how`` they are known: said by the source, measured (bicubic measured again gives the printed digits), or inferred from
+the numbers. What nobody says cannot be compared with another source. Notebooks 05 and 11.
 """
 
 import tomllib
@@ -64,7 +64,7 @@ def _literals(name: str) -> pd.DataFrame:
 def _published(source: str, dataset: str, channel: str | None, method: str, *scores: float | None) -> Published:
     """A line of published.csv, with what sources.csv knows of its column."""
     about = _COLUMNS.loc[source, dataset]
-    known = {"channel": channel or about["channel"], "border": about["border"], "resize": about["resize"]}
+    known = {"channel": channel or about["channel"]} | {name: about[name] for name in ("border", "resize", "stereo")}
     known = {field: value for field, value in known.items() if value is not None}
     return Published(source, method, dataset, *scores, known, about["how"], about["why"])
 

@@ -12,11 +12,12 @@ import jinja2
 import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
+from e2ent2lib.measure.everything import to_be_retrained
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_results, read_seeds, write_text
 from e2ent2lib.measure.verdicts import STEREO, judge_all, overall
 from e2ent2lib.report import claims_report
-from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, TITLES
+from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, PUBLISHED, TITLES
 from e2ent2lib.report.studies import USUAL, budget, effect, effect_tables, minutes_of_training
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import SYSTEMS, system_of
@@ -24,7 +25,7 @@ from e2ent2lib.systems import SYSTEMS, system_of
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
 GROUPS = {"PSNR / SSIM": ["psnr", "ssim"], "distance / scale-free": ["feature_distance", "feature_distance_relative"]}
 """The metrics that share a cell, "24.24 / 0.724"; the second group is Table 3's."""
-PROVENANCE = ["protocol", "data_fingerprint", "checkpoint_sha256", "seed", "commit", "machine", "file"]
+PROVENANCE = ["protocol", "data_fingerprint", "left_out", "checkpoint_sha256", "seed", "commit", "machine", "file"]
 _LATEX = str.maketrans(
     {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
 )
@@ -35,11 +36,11 @@ ROWS = ("bicubic", "sisr", "e2ent2-mse", "e2ent2-mse-subcell", "landmark")
 def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Table ``number`` in long form: a line a method and data set, the paper's sets first, then what was measured.
 
-    Measured numbers are means over images, with the usual reference (``studies.effect`` shows others). A difference
-    stands only where both are of the same whole data set.
+    Measured numbers are means over images, of ``shown_in``. A difference stands only where both are of the same whole
+    data set. Numbers that others published stand beside a data set's own columns, and are subtracted from none.
     """
     metrics = [metric for group in groups(number) for metric in GROUPS[group]]
-    results = results[results["reference"] == USUAL]
+    results = shown_in(number, results)
     results = results.reindex(columns=["label", "dataset", "model", *metrics, *PROVENANCE])
     printed = pd.DataFrame(p for p in PRINTED if p.table == number)
     printed["label"] = printed["dataset"].map(DATASET_TITLES)
@@ -60,8 +61,60 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     long["why empty"] = [reason if count == 0 else "" for reason, count in zip(reasons, long["images"])]
     first = results.drop_duplicates(["label", "model"]).set_index(["label", "model"])[PROVENANCE]
     first["protocol"] = [str(Protocol(**protocol)) for protocol in first["protocol"]]
+    first["left_out"] = ["; ".join(whys) if isinstance(whys, list) else "" for whys in first["left_out"]]
     long[PROVENANCE] = first.reindex(cells).to_numpy()
-    return long.assign(profile=profile)
+    return _with_published(long, results).assign(profile=profile)
+
+
+def shown_in(number: int, results: pd.DataFrame) -> pd.DataFrame:
+    """The stored rows that Table ``number`` shows, ``label`` being the title of their column.
+
+    They are those with the usual reference; of a data set with ``columns`` the scores under their protocols, which the
+    title names; and of ViewPairs, in Table 1, those with an unrelated reference too: what any is to a system without.
+    """
+    usual = results[results["reference"] == USUAL]
+    sets = {name: DATASETS.get(name) for name in usual["dataset"].unique()}
+    shown = {name: data for name, data in sets.items() if not data or number in data.tables}
+    own = {name: data.columns for name, data in shown.items() if data and data.columns}
+    parts = [usual[usual["dataset"].isin(shown.keys() - own.keys())]]
+    parts += [_own_column(usual[usual["dataset"] == name], column) for name in own for column in own[name]]
+    if number == 1:
+        graded = results[results["dataset"].isin([name for name, data in shown.items() if data and data.views])]
+        ignores = [system_of(model).references == "none" for model in graded["model"]]
+        titles = [f"{DATASETS[name].title}, {UNRELATED}" for name in graded["dataset"]]
+        same = [x.replace(t.removesuffix(f", {UNRELATED}"), t) for x, t in zip(graded["label"], titles)]
+        parts += [graded[graded["reference"] == UNRELATED], graded.assign(label=same)[ignores]]
+    return pd.concat([part for part in parts if len(part)] or parts[:1])
+
+
+def _own_column(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Rows with the scores and the protocol of a data set's own column in place of the usual ones."""
+    scores = pd.DataFrame([row[column] for row in rows["columns"]], index=rows.index)
+    titles = [f"{label}, {_named(Protocol(**p))}" for label, p in zip(rows["label"], scores["protocol"])]
+    return rows.assign(**scores, label=titles)
+
+
+def _named(protocol: Protocol) -> str:
+    """A protocol of a data set's own column as its header says it."""
+    window = protocol.ssim_window.replace("uniform", "uniform 7×7")
+    return f"{protocol.stereo}, {protocol.channel.upper()}, SSIM {window}"
+
+
+def _with_published(long: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """The table with what others published for a data set's own columns; a line for each system that is not ours."""
+    lines = []
+    for _, row in results.drop_duplicates("label").iterrows():
+        title, protocol, data = row["label"], Protocol(**row["protocol"]), DATASETS.get(row["dataset"])
+        if not data or title != f"{data.title}, {_named(protocol)}":  # not a whole data set's own column
+            continue
+        for p in (p for p in PUBLISHED if p.dataset == f"{data.title}, {protocol.stereo}"):
+            mine = (long["data set"] == title) & (long["model"].map(lambda m: system_of(m).title) == p.method)
+            long.loc[mine, ["published psnr", "published ssim"]] = p.psnr, p.ssim
+            if not mine.any():
+                only = "published only, not a system of this project"
+                lines.append({"method": f"{p.method} (published)", "data set": title, "images": 0, "why empty": only})
+                lines[-1] |= {"model": "", "published psnr": p.psnr, "published ssim": p.ssim}
+    return pd.concat([long, pd.DataFrame(lines)], ignore_index=True) if lines else long
 
 
 def groups(number: int) -> list[str]:
@@ -82,6 +135,8 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
     if system_of(model).references == "stereo" and data and not data.stereo:
         return "takes rectified stereo pairs only"
+    if data and to_be_retrained(model, data.name):
+        return "to be retrained"
     if system_of(model).card or model in set(results["model"]):
         return f"not measured on it yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"
@@ -90,13 +145,14 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
 def layout(long: pd.DataFrame, group: str = "PSNR / SSIM") -> pd.DataFrame:
     """The table to be read: a line a method, a column a data set and source, the metrics of a group in one cell."""
     columns = {}
-    for title, part in long.groupby("data set", sort=False):
-        for source in ("paper", "measured", "difference"):
-            shown = [part[f"{source} {m}"].map(f"{{:.{DIGITS[m]}f}}".format).replace("nan", "–") for m in GROUPS[group]]
-            cells = shown[0].str.cat(shown[1:], " / ").replace("– / –", "–").to_numpy()
+    for title, part in long.set_index("method").groupby("data set", sort=False):
+        for source in ("paper", "measured", "difference", "published"):
+            scores = part.reindex(columns=[f"{source} {m}" for m in GROUPS[group]]).astype(float)
+            shown = [scores[f"{source} {m}"].map(f"{{:.{DIGITS[m]}f}}".format) for m in GROUPS[group]]
+            cells = shown[0].str.cat(shown[1:], " / ").str.replace("nan", "–").replace("– / –", "–")
             if source == "measured" or (cells != "–").any():
                 columns[f"{title}, {source}"] = cells
-    return pd.DataFrame(columns, index=pd.Index(long["method"].unique(), name=group))
+    return pd.DataFrame(columns, index=pd.Index(long["method"].unique(), name=group)).fillna("–")
 
 
 def parts(number: int, long: pd.DataFrame) -> list[pd.DataFrame]:
@@ -136,6 +192,8 @@ def conditions(long: pd.DataFrame) -> list[str]:
     lines = [f"Protocol: {p}." for p in measured["protocol"].unique()]
     for title, part in measured.groupby("data set", sort=False):
         lines.append(f"{title}: {part['images'].max()} image(s), pixels {part['data_fingerprint'].iloc[0][:12]}.")
+        if left_out := part["left_out"].iloc[0]:
+            lines[-1] += f" Left out: {left_out}."
     return lines
 
 
@@ -176,8 +234,9 @@ def short_table(results: pd.DataFrame) -> str:
     }
     frame = pd.DataFrame(index=ROWS)
     for title, chosen in columns.items():
-        psnr = results[chosen & results["model"].isin(ROWS)].groupby("model")["psnr"]
-        frame[title.format(psnr.size().max())] = psnr.mean()
+        psnr = results[chosen & results["model"].isin(ROWS)].set_index(["dataset", "image", "model"])["psnr"].unstack()
+        psnr = psnr.dropna()  # the pictures that all were measured on
+        frame[title.format(len(psnr))] = psnr.mean()
     frame.index = [f"{SYSTEMS[name].title} (`{name}`)" for name in ROWS]
     return frame.rename_axis("PSNR / dB, the reference shows").to_markdown(floatfmt=".2f")
 

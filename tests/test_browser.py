@@ -376,7 +376,7 @@ def test_an_explorer_is_alive_in_jupyterlab(browser, lab):
     page.set_default_timeout(WAIT)
     page.goto(f"{lab}/lab/workspaces/test/tree/12_explore.ipynb?reset")
     page.locator(".jp-Notebook").wait_for()
-    page.locator(".jp-NotebookPanel-toolbar").wait_for()
+    page.get_by_text("| Idle").wait_for(timeout=2 * WAIT)  # before its kernel is there, JupyterLab would ask for one
     page.get_by_role("menuitem", name="Run").click()
     page.get_by_text("Run All Cells", exact=True).click()
     page.locator(".e2-explorer").wait_for(state="attached", timeout=2 * WAIT)

@@ -69,6 +69,7 @@ def test_a_folder_ends_with_2_if_one_of_it_failed(shipped, monkeypatch, capsys):
     ("arguments", "names"),
     [
         (("upscale", "low.png", "-o", "low.png"), "low.png"),
+        (("upscale", "nowhere.png", "-o", "out.png"), "nowhere.png: no such file"),
         (("upscale", "low.png", "-o", "no/such/out.png"), "no/such"),
         (("upscale", "low.png", "-o", "out.xyz"), "out.xyz"),
         (("upscale", "low.png", "--ref", "tiny.png", "-o", "out.png"), "tiny.png"),

@@ -20,6 +20,7 @@ from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.runs.run import Run
 from e2ent2lib.runs.state import alone_in
 
+pytestmark = pytest.mark.usefixtures("small_probe")
 LONGER = replace(TINY, steps_joint=4, steps_ablation=4)
 
 
@@ -174,20 +175,20 @@ def test_a_full_disk_at_any_file_stops_with_advice_and_the_run_goes_on_to_the_sa
     assert not [p for p in tmp_path.rglob(".*") if p.name != ".lock"]
 
 
-LIMITED = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # bytes a file may have: as if the disk had no more room
-from e2ent2lib import cli
-sys.argv = ["e2ent2", "train", "sisr", "--profile", "smoke", "--out", sys.argv[1], "--accelerator", "cpu"]
-cli.main()
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are Unix's")
-def test_without_room_the_command_line_says_so_in_one_message_and_leaves_no_part_of_a_file(tmp_path):
-    ran = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path / "run")], capture_output=True, text=True)
-    assert ran.returncode == 2 and "Traceback" not in ran.stderr
-    assert "--resume" in ran.stderr.splitlines()[-1]
+def test_without_room_the_command_line_says_so_in_one_message_and_leaves_no_part_of_a_file(
+    monkeypatch, capsys, photographs, tmp_path
+):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))  # bytes a file may have: as if the disk were full
+    try:
+        options = ("--data", photographs, "--profile", "smoke", "--out", tmp_path / "run", "--accelerator", "cpu")
+        assert call(monkeypatch, "train", "sisr", *options) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "--resume" in capsys.readouterr().err.splitlines()[-1]
     assert [p.name for p in (tmp_path / "run").rglob("*") if p.is_file()] == [".lock"]
 
 

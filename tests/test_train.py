@@ -31,6 +31,9 @@ MIXED = {"rtol": 0.05, "atol": 0.01}
 """bfloat16 convolutions against float32 ones."""
 
 
+pytestmark = pytest.mark.usefixtures("small_probe")
+
+
 @pytest.fixture(scope="session")
 def first_stages(first_stage):
     """The folder of ``first_stage`` with the other models that a recipe starts from."""

@@ -5,7 +5,6 @@ LOCK ?= requirements.lock
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
-TABLES := $(foreach n,$(NOTEBOOKS),$(if $(findstring _table,$(n)),$(n)))
 JOBS ?= 2
 EXPLORE_PORT ?= 8866
 STUDY_PORT ?= 8867
@@ -15,9 +14,9 @@ MINUTES ?= 9
 # notebooks/voila.json binds to the loopback only and leaves out what is for readers of the notebook. Threads that wait without spinning
 # keep a page quick while the next one is made ready.
 VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
-# JOBS files of tests at a time, each on one core
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
-NBVAL := $(PYTEST) -p no:python --nbval-current-env --nbval-cell-timeout=300
+# JOBS files of tests, or notebooks, at a time, each on one core; conftest.py has their order
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+NBVAL := --nbval --nbval-sanitize-with tests/nbval.cfg --nbval-current-env --nbval-cell-timeout=300
 
 .PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks measures lint lock gpu gpu-bundle
 .DEFAULT_GOAL := help
@@ -48,9 +47,7 @@ figures: $(READY)  ## draw the committed figures/ again, from the committed scor
 	$(BIN)/e2ent2 reproduce --quick --figures figures
 
 test: $(READY) lint  ## unit tests, and every notebook once (nbval; strict for the table notebooks)
-	$(PYTEST)
-	$(NBVAL) --nbval-lax $(filter-out $(TABLES),$(NOTEBOOKS))
-	$(NBVAL) --nbval --nbval-sanitize-with tests/nbval.cfg $(TABLES)
+	$(PYTEST) $(NBVAL) tests $(NOTEBOOKS)
 
 test-all: $(READY)  ## the slow suites: kills, fuzzing, a whole reproduction
 	$(BIN)/python -m pytest -m slow

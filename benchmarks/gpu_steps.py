@@ -290,7 +290,7 @@ class Run:
         critics = [c.to(device, memory_format=torch.channels_last) for c in critics]
         self.flat = Flat(self.net, self.half, plan.ema)
         self.critics = [Flat(c, self.half, 0.0) for c in critics]
-        form = self.recipe.crops(profile)
+        form = self.recipe.profile(profile)
         self.reference = self.net.references != "none"
         views, sizes = dict(photographs.manifest["next_views"]), photographs.train["sizes"]
         boxes = draw_boxes(sizes, form, plan.steps * profile.batch, plan.seed, views, plan.aligned)

@@ -34,7 +34,7 @@ def seconds_a_step(name: str, profile: Profile, images: list, steps: int) -> dic
     fabric, model, recipe = make_fabric(profile, "cpu", 1), build_model(name, profile), recipe_of(name)
     players = players_for(fabric, model, recipe, profile)
     load_vgg(model, players.loss)
-    crops = CropTwice(images, recipe.crops(profile), length=(steps + 2) * profile.batch)
+    crops = CropTwice(images, recipe.profile(profile), length=(steps + 2) * profile.batch)
     length, spent = getattr(profile, recipe.steps), []
     for step in range(steps + 2):
         start = time.process_time()

@@ -102,7 +102,6 @@ def train(
     profile: ProfileName = None,
     steps: int | None = None,
     views: float | None = None,
-    lr: float | None = None,
     checkpoint_every: int | None = None,
 ) -> None:
     """Train a row of the tables; also under ``torchrun`` on several devices or machines.
@@ -110,13 +109,12 @@ def train(
     Args:
         steps: how many, instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
-        lr: Adam's learning rate, instead of the profile's.
         checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
     """
     from e2ent2lib.runs.run import train as train_system  # Fabric takes seconds to import, and only training needs it
 
     chosen = get_profile(profile)
-    given = {recipe_of(model).steps: steps, "views": views, "lr": lr}
+    given = {recipe_of(model).steps: steps, "views": views}
     given |= {"checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     if chosen.checkpoint_every < 1:
@@ -140,13 +138,14 @@ def evaluate(
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
         data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
-            the tables and verdicts that can be measured here, except those that are up to date.
+            the tables and verdicts that can be measured here, except those that are up to date; interrupted, the same
+            command goes on.
         protocol: how to measure; one that differs in more than the reference needs a results folder of its own.
         perceptual: measure VGG19's feature distance and LPIPS too, where their weights are available.
     """
     from e2ent2lib.data.pairs import dataset
     from e2ent2lib.measure import evaluate as measuring
-    from e2ent2lib.measure.everything import available_data, can_measure, measure_all
+    from e2ent2lib.measure.everything import available_data, can_measure, costs, measure_all
     from e2ent2lib.measure.results import result_file, results_folder, write_rows
     from e2ent2lib.runs.checkpoints import available_models
 
@@ -156,7 +155,8 @@ def evaluate(
     if (models, data) == (("all",), "all"):
         if weights or protocol != Protocol():
             raise ValueError("--data all measures the models that ship, under the protocol of the tables")
-        measure_all(results or results_folder(), profile, available_data(), processes=os.cpu_count() or 1)
+        folder, available = results or results_folder(), available_data()
+        print(costs(measure_all(folder, profile, available, processes=os.cpu_count() or 1)))
         return
     if models == ("all",):
         models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))

@@ -39,6 +39,9 @@ class Profile:
     """Shift the second crop only to the right, by at most ``max_offset``, in the same rows: a rectified pair."""
     unrelated: float = 0.0
     """Fraction of references cut from another photograph; 0 in the paper."""
+    aligned: float = 0.0
+    """Fraction of the references from the same photograph that are shifted by whole cells, so that F, which moves by
+    whole cells, lies where it belongs; 0 in the paper."""
     views: float = 0.0
     """Fraction of references cut from the next view of the same scene, where there is one; 0 in the paper."""
     steps_pretraining: int = 222_222
@@ -55,6 +58,10 @@ class Profile:
     """The departure in ``systems.gated``, which trains two numbers."""
     steps_sisr: int = 444_444
     """Stage 1 alone, continued: as many as a RefSR model has in both stages, so that the two can be compared."""
+    steps_base: int = 444_444
+    """The SISR branch of the departure in ``systems.photo``, before it is trained together with the rest."""
+    steps_photo: int = 222_222
+    """The whole of that departure."""
     steps_single: int = 444_444
     """The single-image baselines."""
     steps_srgan: int = 222_222
@@ -102,6 +109,7 @@ COMPACT = replace(
     batch=4,
     max_offset=32,
     unrelated=0.3,
+    aligned=0.5,
     steps_pretraining=12_000,
     steps_gan=5_000,
     steps_joint=5_000,
@@ -109,10 +117,13 @@ COMPACT = replace(
     steps_subcell=3_000,
     steps_gate=500,
     steps_sisr=17_000,
+    steps_base=80_000,
+    steps_photo=15_000,
     steps_single=2_800,
     steps_srgan=1_400,
     steps_reference=1_800,
     lr=1e-3,
+    weight_adv=5e-5,
     schedule="cosine",
     precision="bf16-mixed",
     workers=0,
@@ -135,6 +146,8 @@ SMOKE = replace(
     steps_pretraining=20,
     steps_gan=20,
     steps_joint=20,
+    steps_base=20,
+    steps_photo=20,
     steps_ablation=20,
     steps_subcell=20,
     steps_gate=20,

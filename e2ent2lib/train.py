@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
@@ -25,6 +26,11 @@ from e2ent2lib.models.network import trained_images
 
 ADAM_EPS = 1e-10
 """Adam's ε. Gradients of 1e-2 · MSE are near 1e-8, so the usual 1e-8 would cut the steps to a half or a quarter."""
+
+
+AVERAGE = 0.999
+"""The decay of the moving average of the weights, which is validated and shipped. The paper doesn't mention one: we
+average because an adversary moves the weights to the last step, which would hide small effects."""
 
 
 class Player(NamedTuple):
@@ -43,6 +49,8 @@ class Players(NamedTuple):
     loss: nn.Module
     """The generator's: all terms but the adversarial ones, from (outputs, crops, progress), and ``weights`` of all."""
     adversary: Adversary | None
+    average: AveragedModel
+    """The moving average of the generator's weights."""
 
     @property
     def model(self) -> Network:
@@ -51,13 +59,15 @@ class Players(NamedTuple):
 
     def state(self) -> dict:
         """All weights and optimizer states, for ``torch.save``."""
-        return {str(i): (p.net.state_dict(), p.adam.state_dict()) for i, p in enumerate(self.all())}
+        players = {str(i): (p.net.state_dict(), p.adam.state_dict()) for i, p in enumerate(self.all())}
+        return players | {"average": self.average.state_dict()}
 
     def load_state(self, state: dict) -> None:
         """The reverse of ``state``."""
         for i, player in enumerate(self.all()):
             player.net.load_state_dict(state[str(i)][0])
             player.adam.load_state_dict(state[str(i)][1])
+        self.average.load_state_dict(state["average"])
 
     def set_learning_rate(self, lr: float) -> None:
         """Set one learning rate for all."""
@@ -83,7 +93,19 @@ def make_players(
     learnt = [[p for p in net.parameters() if p.requires_grad] for net in nets]
     adams = [torch.optim.Adam(weights, lr=profile.lr, eps=ADAM_EPS) for weights in learnt]
     players = [Player(*fabric.setup(net, adam)) for net, adam in zip(nets, adams)]
-    return Players(players[0], players[1:], loss, adversary)
+    average = AveragedModel(model, multi_avg_fn=move_average, use_buffers=True)
+    return Players(players[0], players[1:], loss, adversary, average)
+
+
+@torch.no_grad()
+def move_average(averages: list[Tensor], weights: list[Tensor], steps: Tensor) -> None:
+    """Move averages towards the weights; at first by larger parts, so that the start is soon forgotten."""
+    decay = min(AVERAGE, (1 + int(steps)) / (10 + int(steps)))
+    for average, weight in zip(averages, weights):
+        if average.is_floating_point():
+            average.lerp_(weight, 1 - decay)
+        else:  # a counter of batch normalization
+            average.copy_(weight)
 
 
 def training_step(
@@ -215,6 +237,7 @@ def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: S
         for batch in fabric.setup_dataloaders(loader):
             players.set_learning_rate(learning_rate(profile, state.step, plan.steps))
             losses = training_step(fabric, players, Crops(*batch), state.step, plan.steps)
+            players.average.update_parameters(players.model)
             losses, stopping = over_all_processes(fabric, losses, hooks.stop_requested())
             for name, value in losses.items():
                 state.losses.setdefault(name, []).append(value)

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 from server import BODY, Server
@@ -35,6 +36,15 @@ def one_thread():
         patch.setenv("OMP_WAIT_POLICY", "passive")  # read by numba's threads when they start
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def small_probe():
+    """Of the motorcycle a probe matches a corner."""
+    corner = [picture[:64, :160] for picture in skimage.data.stereo_motorcycle()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(skimage.data, "stereo_motorcycle", lambda: corner)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,10 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import images
+from tiny import for_loss, images
 from torch import nn
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.crops import Crops
 from e2ent2lib.models import Outputs
 from e2ent2lib.systems.drcn import DRCN, DRCNLoss, Recursive
 from e2ent2lib.systems.parts import enlarge, to_ycbcr
@@ -23,10 +22,6 @@ def a_model(recursions=16, profile=SMOKE):
     nn.init.normal_(model.reconstruction[-1].weight, std=0.1)
     nn.init.normal_(model.ensemble)
     return model
-
-
-def a_batch(lr, hr):
-    return Crops(hr, lr, hr, lr)
 
 
 # one convolution, many recursions
@@ -72,9 +67,6 @@ def test_at_the_start_every_recursion_passes_the_features_on():
     torch.testing.assert_close(model.recursion(features), features)
 
 
-# the average
-
-
 # colour
 
 
@@ -95,7 +87,7 @@ def test_on_the_published_patch_the_loss_is_half_the_sum_of_squares(alpha):
     hr, recursions = images(3, 3, 41, 41), images(3, 4, 41, 41, seed=1)
     final = images(3, 1, 41, 41, seed=2)
     terms = DRCNLoss(SMOKE)(
-        Outputs(hr, details=Recursive(final, recursions, torch.tensor(7.0))), a_batch(hr, hr), 1 - alpha
+        Outputs(hr, details=Recursive(final, recursions, torch.tensor(7.0))), for_loss(hr), 1 - alpha
     )
     y = to_ycbcr(hr)[:, :1]
     each = sum(0.5 * ((y[i, 0] - recursions[i, d]) ** 2).sum() / 12 for i in range(3) for d in range(4))
@@ -115,4 +107,4 @@ def test_the_decay_is_the_squared_length_of_all_parameters():
 def test_a_progress_outside_the_training_is_refused(progress):
     out = a_model()(images(1, 3, 4, 4))
     with pytest.raises(ValueError, match=rf"progress {progress}.*from 0 to 1"):
-        DRCNLoss(SMOKE)(out, a_batch(images(1, 3, 4, 4), images(1, 3, 16, 16)), progress)
+        DRCNLoss(SMOKE)(out, for_loss(images(1, 3, 16, 16)), progress)

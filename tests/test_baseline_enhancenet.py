@@ -7,18 +7,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import images
+from tiny import for_loss, images
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.crops import Crops
 from e2ent2lib.models import Outputs
 from e2ent2lib.systems.enhancenet import EnhanceNet, EnhanceNetLoss, patch_grams, texture_loss
 
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
-
-
-def a_batch(hr):
-    return Crops(hr, hr, hr, hr)
 
 
 # the network
@@ -90,14 +85,14 @@ def loss(monkeypatch, tmp_path):
 
 def test_the_original_costs_nothing(loss):
     hr = images(2, 3, 48, 48)
-    assert all(value == 0 for value in loss(Outputs(hr), a_batch(hr), 0).values())
+    assert all(value == 0 for value in loss(Outputs(hr), for_loss(hr), 0).values())
 
 
 def test_the_terms_are_those_of_features_with_a_mean_of_one(loss):
     sr, hr = images(2, 3, 32, 32), images(2, 3, 32, 32, seed=1)
     fake, real = loss.vgg(sr), loss.vgg(hr)
     scale = torch.stack([image.mean() for image in real["relu2_1"]]).view(2, 1, 1, 1)
-    terms = loss(Outputs(sr), a_batch(hr), 0)
+    terms = loss(Outputs(sr), for_loss(hr), 0)
     fake, real = fake["relu2_1"] / scale, real["relu2_1"] / scale
     torch.testing.assert_close(terms["texture_conv2_1"], texture_loss(fake, real))
     for image in real:
@@ -107,11 +102,11 @@ def test_the_terms_are_those_of_features_with_a_mean_of_one(loss):
 def test_the_unit_of_the_features_does_not_count(loss):
     """As 0–255 and torchvision's units: the random network has no biases, so its features all grow in proportion."""
     sr, hr = images(1, 3, 32, 32), images(1, 3, 32, 32, seed=1)
-    small = loss(Outputs(sr), a_batch(hr), 0)
+    small = loss(Outputs(sr), for_loss(hr), 0)
     loss.vgg.std /= 57.6
-    torch.testing.assert_close(loss(Outputs(sr), a_batch(hr), 0), small, rtol=1e-3, atol=0)
+    torch.testing.assert_close(loss(Outputs(sr), for_loss(hr), 0), small, rtol=1e-3, atol=0)
 
 
 def test_an_image_without_features_gives_no_infinity(loss):
     flat = loss.vgg.mean.expand(1, 3, 32, 32)  # normalised it is zero, and the random network has no biases
-    assert all(value.isfinite() for value in loss(Outputs(flat.clone()), a_batch(flat), 0).values())
+    assert all(value.isfinite() for value in loss(Outputs(flat.clone()), for_loss(flat), 0).values())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.morphology import disk, remove_small_objects
-from tiny import images
+from tiny import images, untrained
 from torch import nn
 
 from e2ent2lib.config import SMOKE
@@ -16,7 +16,6 @@ from e2ent2lib.models import Outputs
 from e2ent2lib.systems import passrnet
 from e2ent2lib.systems.passrnet import (
     Parallax,
-    PASSRnet,
     PASSRnetLoss,
     cycle,
     parallax_attention,
@@ -32,11 +31,6 @@ few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
 
 def features(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def a_model(profile=SMOKE):
-    torch.manual_seed(0)
-    return PASSRnet(profile)
 
 
 def attention_at(d, b=1, h=3, w=40):
@@ -59,7 +53,7 @@ def test_warping_takes_the_weighted_sum_of_the_row():
 
 
 def test_the_model_attends_from_each_view_to_the_other():
-    model, (left, right) = a_model(), images(2, 2, 3, 6, 11)
+    model, (left, right) = untrained("passrnet"), images(2, 2, 3, 6, 11)
     out = model(left, None, right)
     left, right = (model.to_match(model.encoder(x)) for x in (left, right))
     torch.testing.assert_close(out.details.right_to_left, parallax_attention(model.query(left), model.key(right)))
@@ -83,7 +77,7 @@ def with_attention(monkeypatch, *attentions):
     """A model whose attention, right to left and left to right, is given."""
     given_ones = iter(attentions * 2)
     monkeypatch.setattr(passrnet, "parallax_attention", lambda query, key: next(given_ones))
-    return a_model()
+    return untrained("passrnet")
 
 
 def test_the_masks_are_those_of_the_view_they_are_named_after(monkeypatch):
@@ -100,7 +94,7 @@ def test_what_is_warped_is_the_right_view(monkeypatch):
 
 
 def test_the_result_takes_from_the_right_view_over_the_whole_row():
-    model, left, right = a_model(), images(1, 3, 5, 60), images(1, 3, 5, 60, seed=1).requires_grad_()
+    model, left, right = untrained("passrnet"), images(1, 3, 5, 60), images(1, 3, 5, 60, seed=1).requires_grad_()
     model(left, None, right).sr[0, :, 8, 4].sum().backward()
     assert (right.grad.abs().sum((0, 1, 2)) > 0).all()
 

@@ -2,28 +2,18 @@
 
 import pytest
 import torch
-from tiny import images
+from tiny import for_loss, images, untrained
 from torch import nn
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.crops import Crops
 from e2ent2lib.models import Outputs
-from e2ent2lib.systems.srgan import NormalisedBlock, SRGANLoss, SRResNet, SRResNetLoss
+from e2ent2lib.systems.srgan import NormalisedBlock, SRGANLoss, SRResNetLoss
 
 pytestmark = pytest.mark.usefixtures("no_weight_file")
 
 
-def a_model(seed=0, profile=SMOKE):
-    torch.manual_seed(seed)
-    return SRResNet(profile)
-
-
-def crops_with(hr):
-    return Crops(hr, *(torch.zeros(()) for _ in range(3)))
-
-
 def test_the_image_is_half_of_what_the_network_makes_plus_a_half():
-    model = a_model().eval()
+    model = untrained("srresnet").eval()
     lr = images(1, 3, 6, 5)
     torch.testing.assert_close(model(lr).sr, model.tail(model.features(lr)) / 2 + 0.5)
     nn.init.zeros_(model.tail[-1].weight), nn.init.constant_(model.tail[-1].bias, -1.0)
@@ -31,7 +21,7 @@ def test_the_image_is_half_of_what_the_network_makes_plus_a_half():
 
 
 def test_the_skips_go_around_each_block_and_around_all_of_them():
-    model = a_model()
+    model = untrained("srresnet")
     lr = images(2, 3, 7, 5)
     for block in model.modules():
         if isinstance(block, NormalisedBlock):
@@ -43,7 +33,7 @@ def test_the_skips_go_around_each_block_and_around_all_of_them():
 
 
 def test_in_training_an_image_depends_on_its_batch():
-    model, lr = a_model(), images(3, 3, 6, 8)
+    model, lr = untrained("srresnet"), images(3, 3, 6, 8)
     together = model.train()(lr).sr
     assert (together[:1] - model(lr[:1]).sr).abs().max() > 1e-3
 
@@ -55,7 +45,7 @@ def test_the_pixel_loss_is_the_mse_of_images_from_minus_1_to_1():
     black, grey = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)
     loss = SRResNetLoss(SMOKE)
     assert loss.weights == {"mse": 1.0}
-    assert loss(Outputs(grey), crops_with(black), 0.0)["mse"].item() == pytest.approx(1.0)
+    assert loss(Outputs(grey), for_loss(black), 0.0)["mse"].item() == pytest.approx(1.0)
 
 
 def test_the_content_loss_is_the_mse_of_vgg_features_over_12_75_squared():
@@ -63,4 +53,4 @@ def test_the_content_loss_is_the_mse_of_vgg_features_over_12_75_squared():
     ours, wanted = (loss.vgg(x)[loss.layer] for x in (sr, hr))
     total = sum((a - b) ** 2 for a, b in zip(ours.double().flatten().tolist(), wanted.double().flatten().tolist()))
     expected = total / ours.numel() / 12.75**2
-    assert loss(Outputs(sr), crops_with(hr), 0.0)["content"].item() == pytest.approx(expected, rel=1e-4)
+    assert loss(Outputs(sr), for_loss(hr), 0.0)["content"].item() == pytest.approx(expected, rel=1e-4)

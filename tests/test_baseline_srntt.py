@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import images
+from tiny import images, untrained
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
@@ -21,11 +21,6 @@ UNIT = 255 * 0.226
 pytestmark = pytest.mark.usefixtures("no_weight_file")
 
 
-def a_model(seed=0, profile=SMOKE):
-    torch.manual_seed(seed)
-    return SRNTT(profile)
-
-
 def a_pair(h, w, batch=1, seed=0):
     """A picture of 4h×4w and itself shrunken to h×w, in [0, 1]."""
     large = images(batch, 3, 4 * h, 4 * w, seed=seed)
@@ -36,7 +31,7 @@ def a_pair(h, w, batch=1, seed=0):
 
 
 def test_the_image_is_the_tanh_of_the_head_mapped_to_0_to_1():
-    model, (ref, low) = a_model().eval(), a_pair(5, 6)
+    model, (ref, low) = untrained("srntt").eval(), a_pair(5, 6)
     with torch.no_grad():
         model.head[1].weight.zero_(), model.head[1].bias.copy_(torch.tensor([-20.0, 0.0, 20.0]))
     sr = model(low, ref, low).sr
@@ -47,7 +42,7 @@ def test_the_image_is_the_tanh_of_the_head_mapped_to_0_to_1():
 
 
 def test_a_reference_that_is_the_wanted_picture_is_swapped_in_whole():
-    model, (hr, low) = a_model(), a_pair(9, 11, 2)
+    model, (hr, low) = untrained("srntt"), a_pair(9, 11, 2)
     found, wanted = model.swapped_features(low, hr, low), VGG19(*LAYERS)(hr)
     for ours, (layer, scale) in zip(found, LAYERS.items()):
         inside = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
@@ -55,7 +50,7 @@ def test_a_reference_that_is_the_wanted_picture_is_swapped_in_whole():
 
 
 def test_the_match_is_at_relu3_1_of_bicubic_enlargements_and_the_same_for_all_layers():
-    model, lr, (ref, _), (_, low) = a_model(), images(1, 3, 6, 7), a_pair(5, 8, seed=1), a_pair(5, 8, seed=2)
+    model, lr, (ref, _), (_, low) = untrained("srntt"), images(1, 3, 6, 7), a_pair(5, 8, seed=1), a_pair(5, 8, seed=2)
     vgg = VGG19(*LAYERS)
     query, key = (vgg(enlarge(x, 4).clamp(0, 1))["relu3_1"] for x in (lr, low))
     index, values = match(query, key).index, vgg(ref)
@@ -64,7 +59,7 @@ def test_the_match_is_at_relu3_1_of_bicubic_enlargements_and_the_same_for_all_la
 
 
 def test_each_position_is_swapped_from_the_reference_that_fits_it():
-    model, (left, left_low), (right, right_low) = a_model(), a_pair(10, 8), a_pair(10, 9, seed=1)
+    model, (left, left_low), (right, right_low) = untrained("srntt"), a_pair(10, 8), a_pair(10, 9, seed=1)
     low = torch.cat([left_low, right_low], dim=3)
     found = model.swapped_features(low, [left, right], [left_low, right_low])
     for ours, (layer, scale) in zip(found, LAYERS.items()):
@@ -79,13 +74,13 @@ def test_each_position_is_swapped_from_the_reference_that_fits_it():
 
 
 def test_without_a_reference_it_is_the_content_network():
-    model, lr = a_model().eval(), images(1, 3, 5, 7)
+    model, lr = untrained("srntt").eval(), images(1, 3, 5, 7)
     assert model.single_image is model.content
     torch.testing.assert_close(model.single_image(lr).sr, (model.content.tail(model.content.features(lr)) + 1) / 2)
 
 
 def test_a_reference_adds_to_the_content():
-    model, (ref, low) = a_model().eval(), a_pair(5, 6)
+    model, (ref, low) = untrained("srntt").eval(), a_pair(5, 6)
     for transfer in model.transfer:
         torch.nn.init.zeros_(transfer.body[-1].weight)
     content = model.content.features(low)
@@ -93,7 +88,7 @@ def test_a_reference_adds_to_the_content():
 
 
 def test_frozen_parts_stay_in_eval_mode():
-    model, (ref, low) = a_model().train(), a_pair(5, 6, 2)
+    model, (ref, low) = untrained("srntt").train(), a_pair(5, 6, 2)
     assert model.training and model.transfer[0].training
     assert not any(m.training for part in (model.content, model.vgg) for m in part.modules())
     before = {k: v.clone() for k, v in model.content.state_dict().items()}
@@ -103,7 +98,7 @@ def test_frozen_parts_stay_in_eval_mode():
 
 
 def test_a_saved_state_brings_its_vgg_along():
-    first, second, (ref, low) = a_model(0).eval(), a_model(1).eval(), a_pair(5, 6)
+    first, second, (ref, low) = untrained("srntt", 0).eval(), untrained("srntt", 1).eval(), a_pair(5, 6)
     with torch.no_grad():
         first.vgg.body["conv1_1"].weight.mul_(-1)
     assert not torch.equal(first(low, ref, low).details[2], second(low, ref, low).details[2])
@@ -117,7 +112,7 @@ def test_another_scale_is_refused():
 
 
 def test_references_that_do_not_fit_are_refused():
-    model, (ref, low) = a_model(), a_pair(5, 6)
+    model, (ref, low) = untrained("srntt"), a_pair(5, 6)
     with pytest.raises(ValueError, match=r"\(20, 24\), \(20, 24\)"):
         model(low, [ref, ref], [low])
     with pytest.raises(ValueError, match=r"\(20, 24\).*\(5, 5\)"):

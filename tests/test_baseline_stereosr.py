@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from tiny import images
+from tiny import for_loss, images
 from torch import nn
 
 from e2ent2lib.config import SMOKE, get_profile
-from e2ent2lib.crops import Crops
 from e2ent2lib.models import Outputs
 from e2ent2lib.systems.parts import enlarge, to_ycbcr
 from e2ent2lib.systems.stereosr import StereoSR, StereoSRLoss, shifted_copies
@@ -77,7 +76,7 @@ def test_the_colour_network_sees_the_improved_luminance():
 
 def test_the_loss_is_the_root_of_the_mean_square_error_of_luminance_and_colour():
     loss, (sr, hr) = StereoSRLoss(SMOKE), images(2, 2, 3, 8, 12)
-    terms = loss(Outputs(sr), Crops(hr, hr, hr, hr), 0.5)
+    terms = loss(Outputs(sr), for_loss(hr), 0.5)
     by_hand = ((to_ycbcr(sr) - to_ycbcr(hr)) ** 2).sum().div(2 * 3 * 8 * 12).sqrt()
     assert loss.weights == {"rmse": 1.0} and terms.keys() == loss.weights.keys()
     torch.testing.assert_close(terms["rmse"], by_hand)
@@ -86,5 +85,5 @@ def test_the_loss_is_the_root_of_the_mean_square_error_of_luminance_and_colour()
 def test_a_perfect_image_has_a_finite_gradient():
     hr = images(1, 3, 8, 8)
     sr = hr.clone().requires_grad_()
-    StereoSRLoss(SMOKE)(Outputs(sr), Crops(hr, hr, hr, hr), 0.0)["rmse"].backward()
+    StereoSRLoss(SMOKE)(Outputs(sr), for_loss(hr), 0.0)["rmse"].backward()
     assert sr.grad.isfinite().all()

@@ -43,7 +43,7 @@ def test_thirty_steps_lower_the_loss_on_a_real_crop(name):
     for critic in players.critics:
         critic.adam.param_groups[0]["lr"] = 0.0
     photograph = np.asarray(skimage.data.astronaut())[:200, 100:330]
-    crops = CropTwice([photograph], recipe.crops(LIVE), length=1, seed=1)
+    crops = CropTwice([photograph], recipe.profile(LIVE), length=1, seed=1)
     batch = Crops(*(x[None] for x in crops[0]))
     totals = []
     for _ in range(31):

@@ -69,6 +69,7 @@ def test_a_folder_ends_with_2_if_one_of_it_failed(shipped, monkeypatch, capsys):
     ("arguments", "names"),
     [
         (("upscale", "low.png", "-o", "low.png"), "low.png"),
+        (("upscale", "nowhere.png", "-o", "out.png"), "nowhere.png: no such file"),
         (("upscale", "low.png", "-o", "no/such/out.png"), "no/such"),
         (("upscale", "low.png", "-o", "out.xyz"), "out.xyz"),
         (("upscale", "low.png", "--ref", "tiny.png", "-o", "out.png"), "tiny.png"),
@@ -131,9 +132,9 @@ def test_train_writes_a_checkpoint_that_upscale_then_uses(monkeypatch, capsys, t
 
 
 def test_claims_prints_and_writes_those_named_or_all(monkeypatch, capsys, tmp_path):
-    assert call(monkeypatch, "claims", "mse", "levels", "--profile", "compact", "--out", tmp_path) == 0
+    assert call(monkeypatch, "claims", "mse", "levels-cufed5", "--profile", "compact", "--out", tmp_path) == 0
     printed = capsys.readouterr().out
-    assert "`mse`): reproduced" in printed and "`levels`): not testable here" in printed and "n = 19" in printed
+    assert "`mse`): " in printed and "`levels-cufed5`): not testable here" in printed and " 10 of CUFED" in printed
     assert "notebook 11" not in printed and (tmp_path / "claims.csv").is_file()
     assert call(monkeypatch, "claims", "--profile", "compact", "--out", tmp_path) == 0
     printed = capsys.readouterr().out

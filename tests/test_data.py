@@ -221,6 +221,17 @@ def test_views_of_a_scene_are_references_of_each_other_near_the_same_place():
     assert sum(i != j for i, _, j, _ in boxes if i == 1) < 0.3 * sum(i == 1 for i, *_ in boxes)  # it has no other view
 
 
+def test_the_aligned_fraction_of_references_is_shifted_by_whole_cells():
+    boxes = [CropTwice(PICTURES, replace(SMALL, unrelated=0.0, aligned=0.5), length=1000).boxes(n) for n in range(1000)]
+    whole = [all((p - q) % SMALL.scale == 0 for p, q in zip(a, b)) for _, a, _, b in boxes]
+    assert 0.5 < np.mean(whole) < 0.62  # half of them, and a sixteenth of the others by chance
+    free = [CropTwice(PICTURES, replace(SMALL, unrelated=0.0, aligned=0.0), length=1000).boxes(n) for n in range(1000)]
+    for (i, a, _, b), (j, c, _, d) in zip(boxes, free):
+        assert (i, a) == (j, c) and all(
+            0 <= (q - p) * (s - r) and abs(q - p) <= abs(s - r) for p, q, r, s in zip(a, b, c, d)
+        )
+
+
 @few
 @given(st.integers(16, 40), st.integers(16, 40), st.integers(0, 60), st.integers(0, 60), st.integers(0, 9))
 def test_a_box_near_a_place_lies_inside_an_image_of_any_size(height, width, y, x, reach):

@@ -15,8 +15,8 @@ from e2ent2lib.data.check import check
 from e2ent2lib.data.fetch import fetch, reduced
 from e2ent2lib.data.pairs import View, pixel_hash
 from e2ent2lib.data.training import mark
-from e2ent2lib.measure.evaluate import evaluate
-from e2ent2lib.measure.everything import can_measure, up_to_date
+from e2ent2lib.measure.evaluate import Pictures, evaluate
+from e2ent2lib.measure.everything import can_measure, current
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.verdicts import EVERY
 
@@ -211,11 +211,16 @@ def test_exchanged_and_changed_views_are_named(whole):
 # ---- scores ----
 
 
+def are_current(rows):
+    facts = Pictures(dataset("viewpairs-1"), Protocol()).facts("bicubic", "smoke", {"sha256": None}, False)
+    return len(current(rows, facts)) == len(rows)
+
+
 def scored():
     """The rows of bicubic: their pictures, label, and what was left out."""
     rows = evaluate("bicubic", "viewpairs-1", profile="smoke", progress=False)
-    assert up_to_date(rows, "bicubic", "viewpairs-1", "smoke", Protocol())
-    (facts,) = {(row["label"], *row.get("left_out", ())) for row in rows}
+    assert are_current(rows)
+    (facts,) = {(row["label"], *row["left_out"]) for row in rows}
     return [row["image"] for row in rows], *facts
 
 
@@ -224,7 +229,7 @@ def test_a_score_says_which_pictures_it_leaves_out_and_why(whole):
     assert scored() == (["honest1_0", "lying1_0"], "ViewPairs 1 (2 of 42)")
     damaged, apart = whole / "1/honest1_1.webp", whole / "apart/1/lying1_0.webp"
     damaged.write_bytes(damaged.read_bytes()[:-300])
-    assert not up_to_date(rows, "bicubic", "viewpairs-1", "smoke", Protocol())
+    assert not are_current(rows)
     assert scored() == (["lying1_0"], "ViewPairs 1 (1 of 42)", "honest1_1.webp: damaged, it cannot be decoded")
     Image.fromarray(noise(48, 64, 9)).save(damaged, lossless=True)
     pillow = f"other pixels than listed, with Pillow {PIL.__version__}"

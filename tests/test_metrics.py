@@ -17,14 +17,14 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tiny import network
 
 from e2ent2lib.config import SMOKE
-from e2ent2lib.data.pairs import DATASETS, Pair
-from e2ent2lib.measure.evaluate import columns_of, data_fingerprint, evaluate, measure, prepared
-from e2ent2lib.measure.everything import up_to_date
+from e2ent2lib.data.pairs import DATASETS, Pair, dataset
+from e2ent2lib.measure.evaluate import Pictures, columns_of, data_fingerprint, evaluate, measure, prepared
+from e2ent2lib.measure.everything import current
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.photos.images import crop_to_multiple, downscale, upscale_bicubic
 from e2ent2lib.photos.options import Kernel
 from e2ent2lib.report.printed import PRINTED, PUBLISHED, SOURCES, compare, published
-from e2ent2lib.runs.checkpoints import build_model
+from e2ent2lib.runs.checkpoints import build_model, shipped_card
 
 few = settings(deadline=None, max_examples=15)
 sizes = st.tuples(st.integers(11, 24), st.integers(11, 24))
@@ -393,7 +393,11 @@ def test_the_mean_of_both_views_needs_the_other_view_and_a_stereo_set(pair):
 @pytest.mark.skipif(len(DATASETS["kitti2012"].lister()) < 20, reason="KITTI 2012 is not here")
 def test_bicubic_on_kitti_2012_is_what_ipassrs_table_prints():
     rows = evaluate("bicubic", "kitti2012", progress=False)
-    assert up_to_date(rows, "bicubic", "kitti2012", "compact", Protocol())
+    facts = Pictures(DATASETS["kitti2012"], Protocol()).facts(
+        "bicubic", "compact", shipped_card("bicubic", "compact"), False
+    )
+    assert len(current(rows, facts)) == 20
+    assert not current(rows, facts | {"columns": {}}) and not current(rows, facts | {"left_out": ["000000_10"]})
     for column in ("left", "both"):
         printed = published("iPASSR", "Bicubic", f"KITTI 2012, {rows[0]['columns'][column]['protocol']['stereo']}")
         for metric, tolerance in (("psnr", 0.01), ("ssim", 0.002)):
@@ -401,9 +405,11 @@ def test_bicubic_on_kitti_2012_is_what_ipassrs_table_prints():
             assert mean == pytest.approx(getattr(printed, metric), abs=tolerance)
 
 
-def test_stored_rows_of_another_protocol_are_not_up_to_date():
+def test_stored_rows_of_another_protocol_are_not_current():
     measured = evaluate("bicubic", "motorcycle", profile="smoke", progress=False)
-    assert up_to_date(measured, "bicubic", "motorcycle", "smoke", Protocol())
-    assert not up_to_date(measured, "bicubic", "motorcycle", "smoke", Protocol(border=4))
+    pictures = Pictures(dataset("motorcycle"), Protocol())
+    facts = pictures.facts("bicubic", "smoke", shipped_card("bicubic", "smoke"), False)
+    assert current(measured, facts) == {"motorcycle_left": measured[0]}
+    assert not current(measured, facts | {"protocol": asdict(Protocol(border=4))})
     older = [row | {"protocol": {"channel": "rgb"}} for row in measured]
-    assert up_to_date(older, "bicubic", "motorcycle", "smoke", Protocol())
+    assert list(current(older, facts)) == ["motorcycle_left"]

@@ -2,7 +2,10 @@
 
 import ast
 import shutil
+import signal
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +21,13 @@ from e2ent2lib.report import reproduce as module
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model, save_model
 from e2ent2lib.runs.provenance import ROOT
+from e2ent2lib.systems import SYSTEMS
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A smoke-size model and one tiny stereo pair."""
+    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", "nowhere")
     monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "data"))
     save_model(build_model("e2ent2-mse", SMOKE), {}, tmp_path / "weights" / "smoke", "e2ent2-mse")
@@ -56,6 +61,71 @@ def test_what_is_measured_already_is_kept_and_what_changed_is_measured_again(sma
     assert after["bicubic"] == before["bicubic"] and after["e2ent2-mse"] != before["e2ent2-mse"]
 
 
+def test_an_interrupted_measurement_goes_on_with_the_next_picture(small, monkeypatch):
+    for name in ("Second", "Third"):
+        for side in "LR":
+            folder = small / "data" / "Middlebury"
+            shutil.copyfile(folder / f"Toy_{side}.png", folder / f"{name}_{side}.png")
+    measure, asked = everything.measure, []
+
+    def stop_at(count, error):
+        def stopping(model, pair, *rest):
+            if len(asked) == count:
+                raise error
+            asked.append((model.card.get("model"), pair.name))
+            return measure(model, pair, *rest)
+
+        monkeypatch.setattr(everything, "measure", stopping)
+
+    stop_at(2, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        measured(small)
+    file = result_file(small / "results", "smoke", "middlebury", "bicubic")
+    assert not file.exists() and len(read_rows(file.with_suffix(".part"))) == 2
+    stop_at(5, OSError("no room"))
+    with pytest.raises(OSError, match="no room"):
+        measured(small)
+    assert [row["image"] for row in read_rows(file)] == ["Second_L", "Third_L", "Toy_L"]
+    stop_at(99, None)
+    rows = read_rows(measured(small)["e2ent2-mse"])
+    assert len(rows) == 3 and not list(small.rglob("*.part"))
+    assert [name for name, _ in asked].count("bicubic") == 3
+
+
+def test_costs_are_processor_seconds_by_system():
+    rows = [("a", 1.0), ("b", 60.0), ("a", 2.0)]
+    table = everything.costs([{"model": m, "processor_seconds": s} for m, s in rows]).splitlines()
+    assert [line.split() for line in table[2:]] == [
+        ["a", "2", "1.50", "0.05"], ["b", "1", "60.00", "1.00"], ["all", "3", "1.05"]
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_measurement_keeps_what_is_done_and_leaves_no_process(small, sign):
+    source = small / "data" / "Middlebury"
+    for i in range(24):
+        for side in "LR":
+            shutil.copyfile(source / f"Toy_{side}.png", source / f"{i:02}_{side}.png")
+    script = (
+        "from pathlib import Path; from e2ent2lib.measure import everything\n"
+        "if __name__ == '__main__': "
+        f"everything.measure_all(Path({str(small / 'results')!r}), 'smoke', ['middlebury'], processes=2)\n"
+    )
+    (small / "run.py").write_text(script, encoding="utf-8")
+    process = subprocess.Popen([sys.executable, small / "run.py"], stderr=subprocess.PIPE, start_new_session=True)
+    while not (parts := list(small.rglob("bicubic.part"))):
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(sign)
+    assert process.wait() != 0
+    process.stderr.read()  # its workers hold it open until they have ended
+    done = {row["image"]: row["psnr"] for row in read_rows(parts[0])}
+    assert 0 < len(done) < 25
+    file = measured(small)["bicubic"]
+    psnr = {row["image"]: row["psnr"] for row in read_rows(file)}
+    assert len(psnr) == 25 and done.items() <= psnr.items() and not parts[0].exists()
+
+
 @pytest.mark.slow
 def test_two_processes_measure_what_one_does(small):
     alone = {m: read_rows(f)[0] for m, f in measured(small).items()}
@@ -80,7 +150,8 @@ def imported_by(module: str, seen: set[Path]) -> set[Path]:
 
 
 def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_on():
-    known = ["photos/coarse.py", "runs/files.py", "runs/provenance.py"]  # another way to match; files; facts
+    # what a checkpoint fixes; what the pictures' fingerprint guards; another way to match; files; facts
+    known = ["config.py", "data/pairs.py", "photos/coarse.py", "runs/files.py", "runs/provenance.py"]
     files = {f.relative_to(ROOT / "e2ent2lib") for f in imported_by("e2ent2lib.measure.evaluate", set())}
     other = [f for f in files if f.name != "__init__.py" and not any(f.is_relative_to(part) for part in SCORING)]
     assert sorted(f.as_posix() for f in other) == known
@@ -88,18 +159,21 @@ def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_
 
 def test_a_score_is_stale_when_the_code_that_computes_it_changed(tmp_path, monkeypatch):
     assert all((ROOT / "e2ent2lib" / part).exists() for part in SCORING)
-    scoring = "matching.py exact/kernel.py models/blocks.py systems/landmark.py photos/images.py measure/metrics.py"
-    other = "measure/verdicts.py report/tables.py explore/explorer.py train.py cli.py"
-    before = code_fingerprint(), code_fingerprint(("",))
+    shared = "matching.py exact/kernel.py models/blocks.py systems/bicubic.py photos/images.py measure/metrics.py"
+    own = {"landmark": "systems/landmark.py", "passrnet": "systems/passrnet.py systems/stereosr.py"}
+    other = "measure/verdicts.py report/tables.py explore/explorer.py train.py cli.py systems/drcn.py"
+    before = {name: code_fingerprint(name) for name in ("landmark", "passrnet", "sisr")}
     shutil.copytree(ROOT / "e2ent2lib", tmp_path / "e2ent2lib")
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    for file in (*scoring.split(), "data/pairs.py", *other.split()):
-        assert (code_fingerprint(), code_fingerprint(("",))) == before
+    for file in " ".join([shared, *own.values(), other]).split():
         source = tmp_path / "e2ent2lib" / file
         original = source.read_bytes()
         source.write_bytes(original + b"# changed\n")
-        assert (code_fingerprint() == before[0]) == (file in other) and code_fingerprint(("",)) != before[1], file
+        stale = {name for name, fingerprint in before.items() if code_fingerprint(name) != fingerprint}
+        assert stale == {name for name in before if file in f"{shared} {own.get(name)}".split()}, file
         source.write_bytes(original)
+    monkeypatch.setitem(SYSTEMS, "sisr", replace(SYSTEMS["sisr"], options={"blocks": 2}))
+    assert code_fingerprint("sisr") != before["sisr"]
 
 
 def test_a_cell_that_moved_is_named_and_a_data_set_that_is_not_stored_is_not_compared(small):

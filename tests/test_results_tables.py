@@ -19,48 +19,23 @@ from e2ent2lib.report.printed import PRINTED, TITLES
 from e2ent2lib.report.studies import ablations
 from e2ent2lib.report.tables import conditions, groups, layout, markdown, notes, parts, save_tables, short_table, table
 
-# Typed from the paper's pages, table by table; None is its "-".
+# Typed from the paper's pages, table by table
+TYPED = """
+1 cufed5: bicubic 22.64 0.646, drcn 23.56 0.692, enhancenet 22.58 0.651, srgan 22.93 0.656, sisr-gan 23.75 0.697, \
+  landmark 23.23 0.674, srntt 23.64 0.684, e2ent2-mse 24.24 0.724, e2ent2 24.01 0.705
+1 sunhays: bicubic 27.25 0.742, drcn - -, enhancenet 25.46 0.669, srgan 26.42 0.696, sisr-gan 26.72 0.712, landmark - \
+  -, srntt 26.79 0.727, e2ent2-mse 28.50 0.789, e2ent2 28.13 0.765
+2 flickr1024: stereosr 21.77 0.617, passrnet 21.31 0.600, srgan 21.67 0.567, srntt 22.02 0.637, e2ent2 22.89 0.680
+3 cufed5: feature-vgg 22.85 0.647 106.77, feature-presisr 23.46 0.678 58.94, e2ent2-ablation 24.01 0.705 25.77
+4 cufed5: e2ent2-alpha-100 23.75 0.697, e2ent2-alpha-010 23.67 0.672, e2ent2-alpha-001 23.83 0.695, e2ent2-ablation \
+  24.01 0.705
+"""
 PAPER = {
-    (1, "cufed5"): {
-        "bicubic": (22.64, 0.646),
-        "drcn": (23.56, 0.692),
-        "enhancenet": (22.58, 0.651),
-        "srgan": (22.93, 0.656),
-        "sisr-gan": (23.75, 0.697),
-        "landmark": (23.23, 0.674),
-        "srntt": (23.64, 0.684),
-        "e2ent2-mse": (24.24, 0.724),
-        "e2ent2": (24.01, 0.705),
-    },
-    (1, "sunhays"): {
-        "bicubic": (27.25, 0.742),
-        "drcn": (None, None),
-        "enhancenet": (25.46, 0.669),
-        "srgan": (26.42, 0.696),
-        "sisr-gan": (26.72, 0.712),
-        "landmark": (None, None),
-        "srntt": (26.79, 0.727),
-        "e2ent2-mse": (28.50, 0.789),
-        "e2ent2": (28.13, 0.765),
-    },
-    (2, "flickr1024"): {
-        "stereosr": (21.77, 0.617),
-        "passrnet": (21.31, 0.600),
-        "srgan": (21.67, 0.567),
-        "srntt": (22.02, 0.637),
-        "e2ent2": (22.89, 0.680),
-    },
-    (3, "cufed5"): {
-        "feature-vgg": (22.85, 0.647, 106.77),
-        "feature-presisr": (23.46, 0.678, 58.94),
-        "e2ent2-ablation": (24.01, 0.705, 25.77),
-    },
-    (4, "cufed5"): {
-        "e2ent2-alpha-100": (23.75, 0.697),
-        "e2ent2-alpha-010": (23.67, 0.672),
-        "e2ent2-alpha-001": (23.83, 0.695),
-        "e2ent2-ablation": (24.01, 0.705),
-    },
+    (int(head[0]), head[2:]): {
+        method: tuple(None if score == "-" else float(score) for score in scores)
+        for method, *scores in (cell.split() for cell in cells.split(","))
+    }
+    for head, cells in (line.split(":") for line in TYPED.strip().splitlines())
 }
 
 

@@ -31,6 +31,9 @@ MIXED = {"rtol": 0.05, "atol": 0.01}
 """bfloat16 convolutions against float32 ones."""
 
 
+pytestmark = pytest.mark.usefixtures("small_probe")
+
+
 @pytest.fixture(scope="session")
 def first_stages(first_stage):
     """The folder of ``first_stage`` with the other models that a recipe starts from."""
@@ -168,10 +171,10 @@ def test_the_recipes_are_the_rows_of_the_tables_and_choose_their_crops():
     ablations = [n for n, r in ours.items() if r.ablation and n != "e2ent2-plain-gan"]
     kinds = {(r.steps, r.rec, r.adversarial) for r in map(RECIPES.get, ablations)}
     assert len(ablations) == 7 and kinds == {("steps_ablation", "l1", "ragan")}
-    assert RECIPES["srntt"].crops(PAPER) == PAPER
-    assert RECIPES["e2ent2-mse-related"].crops(TINY) == replace(TINY, unrelated=0.0) != TINY
+    assert RECIPES["srntt"].profile(PAPER) == PAPER
+    assert RECIPES["e2ent2-mse-related"].profile(TINY) == replace(TINY, unrelated=0.0) != TINY
     for name in ("stereosr", "passrnet"):  # a rectified pair
-        profile = RECIPES[name].crops(PAPER)
+        profile = RECIPES[name].profile(PAPER)
         assert (profile.stereo, profile.max_offset, profile.unrelated) == (True, 64, 0)
 
 
@@ -211,18 +214,12 @@ def test_what_cannot_start_says_why_before_anything_is_written(name, error, name
     assert not (tmp_path / "run").exists()
 
 
-def test_an_ablation_ends_with_its_last_weights_and_probing_it_changes_nothing(
-    monkeypatch, photographs, first_stage, tmp_path
-):
+def test_probing_an_ablation_changes_nothing(monkeypatch, photographs, first_stage, tmp_path):
     profile = replace(TINY, steps_ablation=4)
     probed, history = run("e2ent2-ablation", tmp_path / "a", photographs, profile, start_from=first_stage)
     assert [row["step"] for row in history] == [0, 2, 4]
     assert history[0]["val_ref"] == pytest.approx(history[0]["val_sisr"], abs=0.01)  # ζ starts as the SISR branch
     assert history[0]["grad_ref"] == 0 < history[-1]["grad_ref"]  # which takes nothing of F yet
-    last = torch.load(tmp_path / "a/state.pt", weights_only=True)["players"]["0"][0]
-    last = {k.removeprefix("_forward_module.").removeprefix("module."): v for k, v in last.items()}
-    assert not differ(weights(probed), last)
-    assert probed.card["selected_step"] == 4 and probed.card["selection"].startswith("none: the last step")
     monkeypatch.setattr(running, "probe", lambda *_: {})
     blind, _ = run("e2ent2-ablation", tmp_path / "b", photographs, profile, start_from=first_stage)
     assert not differ(weights(probed), weights(blind))
@@ -273,21 +270,27 @@ def test_the_schedule_reaches_every_optimizer(monkeypatch, photographs, first_st
     np.testing.assert_allclose(seen, [[learning_rate(profile, step, 4)] * 3 for step in range(4)])
 
 
-@pytest.mark.parametrize(
-    ("name", "scores"),
-    [
-        ("sisr", [{"val_sisr": 20.0}, {"val_sisr": 30.0}, {"val_sisr": 25.0}]),
-        ("e2ent2", [{"val_sisr": 30.0, "val_ref": 20.0}, {"val_sisr": 20.0, "val_ref": 30.0}]),  # by its RefSR branch
-    ],
-)
-def test_the_checkpoint_is_the_step_with_the_best_validation(
-    name, scores, monkeypatch, photographs, first_stage, tmp_path
-):
-    scripted, seen = iter(scores), []
-    monkeypatch.setattr(running, "validate", lambda model, _: seen.append(weights(model)) or next(scripted))
-    model, _ = run(name, tmp_path, photographs, replace(TINY, steps_joint=4), start_from=first_stage)
-    assert model.card["selected_step"] == 4 and len(seen) == len(scores)
-    assert not differ(weights(model), seen[1]) and differ(weights(model), seen[0])
+@pytest.mark.parametrize("name", ["sisr", "e2ent2", "srresnet"])  # the last one has batch normalization
+def test_what_is_validated_and_written_is_the_moving_average(name, monkeypatch, photographs, first_stage, tmp_path):
+    trained, validated, step = [], [], training_step
+
+    def watched(fabric, players, *rest):
+        losses = step(fabric, players, *rest)
+        trained.append(weights(players.model))
+        return losses
+
+    monkeypatch.setattr(e2ent2lib.train, "training_step", watched)
+    scores = {"val_sisr": 20.0, "val_ref": 20.0}
+    monkeypatch.setattr(running, "validate", lambda model, _: validated.append(weights(model)) or scores)
+    model, _ = run(name, tmp_path, photographs, start_from=first_stage)
+    average = trained[0]
+    for number, now in enumerate(trained[1:], start=1):
+        decay = min(0.999, (1 + number) / (10 + number))
+        average = {k: decay * v + (1 - decay) * now[k] if v.is_floating_point() else now[k] for k, v in average.items()}
+    for found in (validated[-1], weights(model)):
+        for key, value in average.items():
+            torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-7)
+    assert differ(weights(model), trained[-1])
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_other_crops_and_first_weights(photographs, tmp_path):

@@ -1,7 +1,6 @@
 """Two processes under ``torchrun``, each with half of a batch, train as one process does with the whole."""
 
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,11 +35,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def launched(folder):
     """two_process_run.py after it ran in two processes; what they wrote is in ``folder``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1"]
-    command += [f"--master_port={port}", work.__file__, str(folder)]
+    command = [sys.executable, work.__file__, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 

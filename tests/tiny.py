@@ -53,10 +53,20 @@ def interrupt_third_band(monkeypatch):
     return bands
 
 
+def untrained(name, seed=0):
+    """A network with its first weights."""
+    torch.manual_seed(seed)
+    return build_model(name, SMOKE)
+
+
+def for_loss(hr):
+    """Crops for a loss that looks at HR alone."""
+    return Crops(hr, hr, hr, hr)
+
+
 def network(name, seed=0):
     """Weights large enough that each branch makes its own image."""
-    torch.manual_seed(seed)
-    model = build_model(name, SMOKE)
+    model = untrained(name, seed)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.1)
     model.card = {"model": name, "sha256": f"{name} {seed}"}

@@ -1,6 +1,7 @@
 """What test_two_processes.py does in one process, and under ``torchrun`` in two: steps on a batch, and whole runs.
 
-torchrun --nproc_per_node=2 tests/two_process_run.py FOLDER writes FOLDER/compared-RANK.pt and FOLDER/stopped-RANK.pt.
+python tests/two_process_run.py FOLDER does what ``torchrun --nproc_per_node=2`` would do with ``main``, but imports
+PyTorch once; it writes FOLDER/compared-RANK.pt and FOLDER/stopped-RANK.pt.
 """
 
 import faulthandler
@@ -13,6 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch.distributed.launcher import LaunchConfig, elastic_launch
 
 import e2ent2lib.train
 from e2ent2lib.config import SMOKE
@@ -94,4 +96,5 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    rendezvous = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "two"}
+    elastic_launch(LaunchConfig(1, 1, 2, start_method="fork", max_restarts=0, **rendezvous), main)(sys.argv[1])

@@ -25,7 +25,8 @@ class CropTwice(Dataset):
 
     ``images`` are uint8 (H, W, 3) arrays or paths. No augmentation but translation (4.1). ``profile.unrelated`` is the
     fraction of references cut from another photograph, ``profile.views`` of those cut from another view of the same
-    scene, near the same place; ``scenes`` names the scene of each image, and without it none has another view.
+    scene, near the same place; ``scenes`` names the scene of each image, and without it none has another view. Of the
+    others ``profile.aligned`` are shifted by multiples of the scale.
     """
 
     def __init__(
@@ -59,6 +60,9 @@ class CropTwice(Dataset):
         elif lot < self.profile.unrelated + self.profile.views and i in self._view:
             j = self._view[i]
             second = crop_near(self._size(j), crop, first, rng, self.profile.max_offset)
+        elif self.profile.aligned and rng.random() < self.profile.aligned:
+            r = self.profile.scale
+            second = tuple(a + int((b - a) / r) * r for a, b in zip(first, second))  # towards the first: still inside
         return i, first, j, second
 
     def __getitem__(self, item: int) -> Crops:

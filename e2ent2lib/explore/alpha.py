@@ -48,11 +48,11 @@ POINTS: dict[str, Alphas] = {
 class AlphaGradients:
     """A network on one example: everything that α scales, at unit α. Leaves the network as it is."""
 
-    def __init__(self, model: E2ENT2, example: plots.Example, rec: str = "l1"):
+    def __init__(self, model: E2ENT2, example: plots.Example):
         model = deepcopy(model)
         model.encoder.requires_grad_(True)
         images = (to_tensor(x) for x in (example.hr, example.lr, example.ref, example.ref_down))
-        by_way = probes.gradients(model, Crops(*images), rec)
+        by_way = probes.gradients(model, Crops(*images))
         self._unit = torch.stack([by_way[way] for way in WAYS]).double()
         self.direct = (by_way["res1"] + by_way["sisr"]).double().norm().item()
         """How long what reaches the encoder through Res1 and the SISR branch is, which no α weighs."""

@@ -70,7 +70,7 @@ COLUMNS = {"participant": str, "seed": int, **Trial.__annotations__, "choice": s
 SIDES = ("left", "right")
 
 
-def trials(images: Sequence[str], others: Sequence[str], seed: int, ours: str = OURS) -> list[Trial]:
+def trials(images: Sequence[str], others: Sequence[str], seed: int) -> list[Trial]:
     """Every image with every other system once, in an order of the seed, our system at the left in half of them.
 
     About one trial in ten is a catch trial, at least one. Raises ValueError without images or systems.
@@ -78,7 +78,7 @@ def trials(images: Sequence[str], others: Sequence[str], seed: int, ours: str = 
     if not images or not others:
         raise ValueError("a study needs at least one image and one system beside ours")
     rng = np.random.default_rng(seed)
-    pairs = [(image, ours, other) for image, other in product(images, others)]
+    pairs = [(image, OURS, other) for image, other in product(images, others)]
     catches = [(images[i % len(images)], *CATCH) for i in range(max(1, round(len(pairs) / 10)))]
     left_first = rng.permutation(np.arange(len(pairs)) % 2 == 0).tolist() + rng.integers(0, 2, len(catches)).tolist()
     plan = []
@@ -172,16 +172,16 @@ def attentive(answers: pd.DataFrame) -> pd.DataFrame:
     return answers[answers["participant"].isin(right.index[right >= FEWEST_RIGHT])]
 
 
-def preferences(answers: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
+def preferences(answers: pd.DataFrame) -> pd.DataFrame:
     """A line a system: how many comparisons with ours, how often ours was preferred, share, 95 % Wilson interval, p.
 
     p is the two-sided binomial test against a coin. Catch trials do not count; answers are taken as independent.
     """
     asked = answers[~answers["catch"].astype(bool)]
-    other = asked["left"].where(asked["left"] != ours, asked["right"])
+    other = asked["left"].where(asked["left"] != OURS, asked["right"])
     chosen = asked["left"].where(asked["choice"] == "left", asked["right"])
     lines = []
-    for system, won in (chosen == ours).groupby(other):
+    for system, won in (chosen == OURS).groupby(other):
         test = binomtest(int(won.sum()), len(won), 0.5)
         lines.append((system, len(won), test.k, won.mean(), *test.proportion_ci(method="wilson"), test.pvalue))
     columns = ["system", "comparisons", "preferred", "share", "low", "high", "p"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -12,7 +13,7 @@ from tqdm.auto import tqdm
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint, unsound
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
-from e2ent2lib.measure.perceptual import perceptual_scores
+from e2ent2lib.measure.perceptual import SCORES, computed_with, perceptual_scores, why_not
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos.images import crop_to_multiple, downscale, resize
 from e2ent2lib.photos.inference import enlarge, feature_distance
@@ -25,12 +26,12 @@ from e2ent2lib.systems import system_of
 from e2ent2lib.systems.bicubic import Bicubic
 
 SCORING = (
-    *("config.py", "matching.py", "exact", "models", "systems", "runs/checkpoints.py", "data/pairs.py"),
+    *("matching.py", "exact", "models", "systems/bicubic.py", "systems/vgg.py", "runs/checkpoints.py"),
     *(f"photos/{name}.py" for name in ("images", "inference", "options", "photograph", "tiles")),
     *(f"measure/{name}.py" for name in ("evaluate", "metrics", "perceptual")),
 )
-"""The files and folders of the library that compute scores: a stored score is stale when one of these changed, and not
-when training, reports, explorers or the command line did."""
+"""The files and folders of the library that compute the scores of every system. The profile is a checkpoint's, and the
+pictures are known by ``data_fingerprint``."""
 
 
 def evaluate(
@@ -60,27 +61,45 @@ def evaluate(
     if protocol.stereo != Protocol().stereo and not chosen.stereo:
         raise ValueError(f"{protocol.stereo!r} is of rectified stereo pairs only; {chosen.title} has other references")
     model = load_model(name, profile, folder)
-    card = model.card
-    if "random" in (card.get("vgg") or {}).get("weights", ""):
-        raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
-    pairs, left_out = sound_pairs(chosen)
-    shared = {
-        "model": name,
-        "dataset": chosen.name,
-        "label": chosen.label(len(pairs)),
-        "profile": profile,
-        "checkpoint_sha256": card["sha256"],
-        "data_fingerprint": data_fingerprint(pairs, protocol),
-        "protocol": asdict(protocol),
-        "seed": None,  # nothing in the measurement is drawn at random
-        "training_seed": card.get("seed"),
-        **provenance.here(),
-        "code": code_fingerprint(),
-        **({"left_out": left_out} if left_out else {}),
-    }
-    columns = columns_of(chosen, protocol)
-    bar = tqdm(pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
-    return [shared | measure(model, pair, protocol, perceptual, columns) for pair in bar]
+    pictures = Pictures(chosen, protocol)
+    shared = pictures.facts(name, profile, model.card, perceptual) | provenance.here()
+    bar = tqdm(pictures.pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
+    return [shared | measure(model, pair, protocol, perceptual, pictures.columns) for pair in bar]
+
+
+class Pictures:
+    """The pairs of a data set that are here, as a protocol measures them. Raises as ``sound_pairs``.
+
+    Their decoding and fingerprint take a while; all systems share them.
+    """
+
+    def __init__(self, data: DataSet, protocol: Protocol):
+        self.data, self.protocol, self.columns = data, protocol, columns_of(data, protocol)
+        self.pairs, self.left_out = sound_pairs(data)
+        self.fingerprint = data_fingerprint(self.pairs, protocol)
+
+    def facts(self, name: str, profile: str, card: dict, perceptual: bool) -> dict:
+        """What all rows of a system share, less where and when they were measured: with other facts they are stale.
+
+        Raises ValueError for a model trained with random VGG features.
+        """
+        if "random" in (card.get("vgg") or {}).get("weights", ""):
+            raise ValueError(f"{name} was trained with random VGG features, for tests; train it with VGG19's weights")
+        return {
+            "model": name,
+            "dataset": self.data.name,
+            "label": self.data.label(len(self.pairs)),
+            "profile": profile,
+            "checkpoint_sha256": card["sha256"],
+            "data_fingerprint": self.fingerprint,
+            "protocol": asdict(self.protocol),
+            "seed": None,  # nothing in the measurement is drawn at random
+            "training_seed": card.get("seed"),
+            "perceptual": {score: computed_with(score) for score in SCORES if perceptual and not why_not(score)},
+            "code": code_fingerprint(name),
+            "left_out": self.left_out,
+            "columns": {column: {"protocol": asdict(protocol)} for column, protocol in self.columns.items()},
+        }
 
 
 def sound_pairs(data: DataSet) -> tuple[list[Pair], list[str]]:
@@ -103,14 +122,17 @@ def columns_of(data: DataSet, protocol: Protocol) -> dict[str, Protocol]:
 def measure(
     model: Network, pair: Pair, protocol: Protocol, perceptual: bool = False, columns: Mapping[str, Protocol] = {}
 ) -> dict:
-    """The scores of one pair; under the protocols of ``columns`` too, which differ in how a result is scored."""
+    """The scores of one pair; under the protocols of ``columns`` too, which differ in how a result is scored.
+
+    "seconds" and "processor_seconds", of all threads, are of the enlarging of one view.
+    """
     hr, *refs = prepared(pair, protocol)
     lr = downscale(hr, kernel=protocol.resize)
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     if not refs and model.references != "none":
         pair.refs()  # says which pair lacks one
     result = enlarge_for(protocol, model, lr, refs)
-    seconds = time.perf_counter() - start
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
     distance = feature_distance(model, lr, refs, hr, result) if refs and model.encodes else (None, None)
     views = [(result.image, hr)]
     if any(p.stereo == "mean of both views" for p in (protocol, *columns.values())):
@@ -123,6 +145,7 @@ def measure(
         "feature_distance_relative": distance[1],
         **(perceptual_scores(result.image, hr) if perceptual else {}),
         "seconds": round(seconds, 3),
+        "processor_seconds": round(processor, 3),
         **({"columns": own} if own else {}),
     }
 
@@ -175,11 +198,19 @@ def data_fingerprint(pairs: list[Pair], protocol: Protocol = Protocol()) -> str:
     return fingerprint(image for pair in pairs for image in prepared(pair, protocol))
 
 
-def code_fingerprint(parts: tuple[str, ...] = SCORING) -> str:
-    """SHA-256 over the source of these parts of the library: a stored score is only as good as the code that made it.
+def code_fingerprint(name: str) -> str:
+    """SHA-256 over the source that computes a system's scores: what all share, its own files, its network's options.
 
-    ``("",)`` is the whole library.
+    A stored score is stale when one of these changed, and not when training, reports, explorers, the command line or
+    another system did.
     """
-    library = provenance.ROOT / "e2ent2lib"
-    sources = [p for part in parts for p in sorted((library / part).rglob("*.py")) or [library / part]]
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
+    record, library = system_of(name), provenance.ROOT / "e2ent2lib"
+    sources = [p for part in SCORING for p in sorted((library / part).rglob("*.py")) or [library / part]]
+    own = [record.network.partition(":")[0]]
+    for module in own:  # and what it imports of ``systems``, which grows as it is read
+        path = library.parent / (module.replace(".", "/") + ".py")
+        if module.startswith("e2ent2lib.systems.") and path not in sources:
+            sources.append(path)
+            own += re.findall(r"^from (e2ent2lib\.systems\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
+    options = repr(sorted(record.options.items())).encode()
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sources) + options).hexdigest()

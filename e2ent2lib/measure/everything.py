@@ -1,23 +1,37 @@
 """Every score that the tables, verdicts and figures need: what can be measured here, and what is stale."""
 
+import os
+import signal
+import threading
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from tabulate import tabulate
 from tqdm.auto import tqdm
 
-from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, dataset
-from e2ent2lib.measure.evaluate import code_fingerprint, columns_of, data_fingerprint, evaluate, sound_pairs
+from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, Pair, dataset
+from e2ent2lib.measure.evaluate import Pictures, evaluate, measure
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.measure.results import read_rows, result_file, write_rows
-from e2ent2lib.measure.verdicts import CLAIMS, SCORES, USUAL, Claim, Comparison
-from e2ent2lib.runs.checkpoints import available_models, shipped_card
+from e2ent2lib.measure.results import read_results, read_rows, result_file, write_rows
+from e2ent2lib.measure.verdicts import CLAIMS, SCORES, Claim, Comparison
+from e2ent2lib.models.network import Network
+from e2ent2lib.runs import provenance
+from e2ent2lib.runs.checkpoints import available_models, load_model, shipped_card
+from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import system_of
+
+READING = 0.5
+"""Seconds, about, that reading, reducing and scoring a picture take beside enlarging it; for estimates."""
 
 _WAITING = tomllib.loads(Path(__file__).with_name("retraining.toml").read_text(encoding="utf-8"))
 
@@ -56,65 +70,177 @@ def reference_choices(name: str, data: DataSet) -> list[str]:
     return [*levels, UNRELATED] if system_of(name).references == "any" else levels[:1]
 
 
-def up_to_date(rows: list[dict], name: str, data: str, profile: str, protocol: Protocol) -> bool:
-    """Whether stored rows are what ``evaluate`` would measure now: same code, weights, pictures and protocol."""
-    if not rows:
-        return False
-    chosen = dataset(data, reference=protocol.reference)
-    pairs, left_out = sound_pairs(chosen)
-    now = {
-        "checkpoint_sha256": shipped_card(name, profile)["sha256"],
-        "code": code_fingerprint(),
-        "protocol": protocol,
-        "data_fingerprint": data_fingerprint(pairs, protocol),
-        "columns": columns_of(chosen, protocol),
-        "left_out": left_out,
-    }
-    rows = [{"columns": {}, "left_out": []} | row | {"protocol": Protocol(**row["protocol"])} for row in rows]
+def current(rows: Iterable[dict], facts: dict) -> dict[str, dict]:
+    """The rows, by picture, that measuring now would give again: same code, weights, pictures and protocol.
+
+    ``facts`` are ``Pictures.facts``; of perceptual scores a row may have more than can be measured here.
+    """
+    found = {}
     for row in rows:
-        row["columns"] = {name: Protocol(**column["protocol"]) for name, column in row["columns"].items()}
-    return len(rows) == len(pairs) and all(row.get(k) == v for row in rows for k, v in now.items())
+        perceptual = {name: row.get("perceptual", {}).get(name) for name in facts["perceptual"]}
+        columns = {name: _protocol(column) for name, column in row.get("columns", {}).items()}
+        now = row | _protocol(row) | {"perceptual": perceptual, "columns": columns}
+        if all(now.get(name) == value for name, value in facts.items()):
+            found[row["image"]] = row
+    return found
+
+
+def _protocol(row: dict) -> dict:
+    """A stored protocol with the fields of today."""
+    return {"protocol": asdict(Protocol(**row["protocol"]))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFile:
+    """A result file to be measured: where it goes, whose it is, which pictures of it are still to do."""
+
+    path: Path
+    facts: dict
+    rows: dict[str, dict]
+    """What is measured, by picture."""
+    pairs: list[Pair]
+
+    @property
+    def part(self) -> Path:
+        """Where its rows are until it is complete."""
+        return self.path.with_suffix(".part")
+
+    @property
+    def missing(self) -> list[Pair]:
+        """The pairs still to be measured."""
+        return [pair for pair in self.pairs if pair.name not in self.rows]
+
+    def add(self, row: dict) -> None:
+        """Keep a row: the file appears with its last one, so that no table is made of a part of a set."""
+        self.rows[row["image"]] = row
+        if self.missing:
+            write_rows(self.part, self.rows.values())
+            return
+        write_rows(self.path, [self.rows[pair.name] for pair in self.pairs])
+        self.part.unlink(missing_ok=True)
 
 
 def measure_all(
     folder: Path, profile: str, datasets: Iterable[str], *, processes: int = 1, progress: bool = True
-) -> None:
-    """Measure every model that has a checkpoint on the data sets, unless ``folder`` holds it already.
+) -> list[dict]:
+    """Measure every model that has a checkpoint on the data sets, unless ``folder`` holds it already; returns all rows.
 
-    RefSR models with an unrelated reference too, and on CUFED5 with all five levels. With several ``processes`` each
-    measures a model with one thread, which is faster than one model with several threads. What is done stays done when
-    it is interrupted.
+    RefSR models with an unrelated reference too, and on CUFED5 with all five levels; ablations last. The bar's estimate
+    is from the seconds that stored scores took. What is done stays done: an interruption loses the pictures in flight.
+
+    Each of several ``processes`` measures one picture at a time, with one thread. On two cores that other programs kept
+    busy too (a load of 8), two took 20 s a pair of KITTI 2012 with e2ent2-mse, six pairs; one process with two threads
+    had not done three in 200 s, since its threads wait for each other.
     """
-    work = [
-        (folder, profile, model, data, reference)
-        for data in datasets
-        for model in available_models(profile)
-        if can_measure(model, dataset(data))
-        for reference in reference_choices(model, dataset(data))
-    ]
-    with tqdm(total=len(work), desc="measuring", unit="result file", disable=not progress) as bar:
-        if processes == 1:
-            for job in work:
-                bar.set_postfix_str(f"{job[2]} on {job[3]}, {job[4]}")
-                _measure_file(*job)
-                bar.update()
-            return
-        pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            for done in as_completed([pool.submit(_measure_file, *job) for job in work]):
-                done.result()
-                bar.update()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    files, here = _result_files(folder, profile, list(datasets)), provenance.here()
+    work = [(file, pair) for file in files for pair in file.missing]
+    stored = [read_results(place, profile) for place in (folder, ROOT / "data" / "results")]
+    stored = pd.concat([frame for frame in stored if len(frame)] or stored[:1])
+    expected = {file.path: _seconds(file.facts, stored) for file in files}
+    form = "{desc} {percentage:3.0f}% {bar} {elapsed} so far, {remaining} left{postfix}"
+    total = sum(expected[file.path] for file, _ in work)
+    with (
+        _resumable(),
+        tqdm(total=total, desc="measuring", smoothing=0, bar_format=form, disable=not progress) as bar,
+        closing(_measured([(file.facts, pair) for file, pair in work], processes)) as scores,
+    ):
+        for count, (place, row) in enumerate(scores, 1):
+            file, _ = work[place]
+            file.add(file.facts | here | row)
+            bar.set_postfix_str(f"{count} of {len(work)} pictures: {file.path.stem} on {file.path.parent.name}")
+            bar.update(expected[file.path])
+    return [row for file in files for row in file.rows.values()]
 
 
-def _measure_file(folder: Path, profile: str, model: str, data: str, reference: str) -> None:
-    path, protocol = result_file(folder, profile, data, model, reference), Protocol(reference=reference)
-    if not up_to_date(read_rows(path), model, data, profile, protocol):
-        models = {name for name, _, part in _sides(CLAIMS) if part.metric in SCORES}
-        perceptual = model in models and reference == USUAL
-        rows = evaluate(model, data, profile=profile, protocol=protocol, perceptual=perceptual, progress=False)
-        write_rows(path, rows)
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ctrl-C says what becomes of the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; what was measured is kept, and the same command goes on") from None
+
+
+def costs(rows: Iterable[dict]) -> str:
+    """A table of what enlarging took, system by system: processor seconds a picture, and minutes in all."""
+    each = pd.DataFrame(rows).groupby("model", sort=False)["processor_seconds"]
+    lines = [(name, len(all_), all_.mean(), all_.sum() / 60) for name, all_ in each]
+    lines.append(("all", sum(n for _, n, *_ in lines), "", sum(minutes for *_, minutes in lines)))
+    heads = ("system", "pictures", "processor seconds a picture", "processor minutes")
+    return tabulate(lines, heads, tablefmt="simple", floatfmt=".2f")
+
+
+def _result_files(folder: Path, profile: str, datasets: list[str]) -> list[ResultFile]:
+    """All that can be measured, with what ``folder`` holds of it; ablations last."""
+    perceptual = {(name, reference) for name, reference, part in _sides(CLAIMS) if part.metric in SCORES}
+    models, pictures, files = available_models(profile), {}, []
+    for model in sorted(models, key=lambda name: system_of(name).ablation):
+        card = shipped_card(model, profile)
+        for data in (d for d in datasets if can_measure(model, dataset(d))):
+            for reference in reference_choices(model, dataset(data)):
+                if (data, reference) not in pictures:
+                    chosen = dataset(data, reference=reference)
+                    pictures[data, reference] = Pictures(chosen, Protocol(reference=reference))
+                here = pictures[data, reference]
+                facts = here.facts(model, profile, card, (model, reference) in perceptual)
+                path = result_file(folder, profile, data, model, reference)
+                file = ResultFile(path=path, facts=facts, rows=current(read_rows(path), facts), pairs=here.pairs)
+                file.rows.update(current(read_rows(file.part), facts))
+                files.append(file)
+    return files
+
+
+def _seconds(facts: dict, stored: pd.DataFrame) -> float:
+    """How long a picture of a file with these facts may take: what stored scores took, at best on the same data set."""
+    model, data = (stored[name] == facts[name] for name in ("model", "dataset"))
+    for chosen in (model & data, model, model | True):
+        if chosen.any():
+            return READING + stored.loc[chosen, "seconds"].mean()
+    return READING
+
+
+def _measured(work: list[tuple[dict, Pair]], processes: int) -> Iterator[tuple[int, dict]]:
+    """(its place in ``work``, the scores) of each picture as it is done."""
+    if processes == 1:
+        yield from ((i, _measure(*one)) for i, one in enumerate(work))
+        return
+    others = set(active_children())
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start_worker)
+    try:
+        places = {pool.submit(_measure, *one): i for i, one in enumerate(work)}
+        for done in as_completed(places):
+            yield places[done], done.result()
+    except BrokenProcessPool as error:
+        lost = "a process that measured was ended, perhaps for lack of memory; what was done is kept, measure again"
+        raise RuntimeError(lost) from error
+    except BaseException:  # Ctrl-C too, and a caller that wants no more
+        for process in set(active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread; Ctrl-C is the parent's to handle, and without the parent there is nothing to do."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
+
+def _measure(facts: dict, pair: Pair) -> dict:
+    """The scores of one picture, in whichever process."""
+    model = _loaded(facts["model"], facts["profile"], facts["checkpoint_sha256"])
+    columns = {name: Protocol(**column["protocol"]) for name, column in facts["columns"].items()}
+    return measure(model, pair, Protocol(**facts["protocol"]), bool(facts["perceptual"]), columns)
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, profile: str, sha256: str | None) -> Network:
+    model = load_model(name, profile)
+    if model.card["sha256"] != sha256:
+        raise ValueError(f"{name}: its checkpoint changed while it was being measured; measure again")
+    return model
 
 
 def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str, data: Iterable[str]) -> pd.DataFrame:

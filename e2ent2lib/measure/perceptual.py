@@ -1,24 +1,40 @@
 """How far two images are apart in the features of a network that was trained to classify: less is better. Notebook 11.
 
-Both need weights that do not ship: of VGG19 (``systems.vgg``), and for LPIPS of AlexNet, beside the package
-torchmetrics. Where they are not at hand the scores are None, and ``why_not`` says what to do.
+Both need weights that do not ship: of VGG19 (``systems.vgg``), and for LPIPS of AlexNet's five convolutions, beside the
+package torchmetrics, which has LPIPS's own linear layers. Where they are not at hand the scores are None, and
+``why_not`` says what to do. Nothing is downloaded.
 """
 
+import hashlib
 import os
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from e2ent2lib.photos.images import to_tensor
+from e2ent2lib.runs.files import file_sha256
 from e2ent2lib.systems.vgg import VGG19, find_weights
 
 LAYER = "relu3_1"
 ALEXNET = "alexnet-owt-7be5be79.pth"
-"""What torchvision calls AlexNet's weights, on which LPIPS stands."""
+"""What torchvision calls AlexNet's weights, on which LPIPS stands; the digits begin the file's SHA-256."""
+CONVOLUTIONS = [f"features.{i}.{kind}" for i in (0, 3, 6, 8, 10) for kind in ("weight", "bias")]
+"""Torchvision's names of all that LPIPS takes of AlexNet; the linear layers that classify are not needed."""
+KNOWN = {
+    "7be5be79": "torchvision's file",
+    "b8fd60bc": "its convolutions as safetensors",
+    "2b566cc3": "the bytes of these, in any file",
+}
+"""Weights by the first digits of their SHA-256: of a file, or of its ``CONVOLUTIONS`` in that order, as float32."""
 Image = UInt8[np.ndarray, "h w 3"]
 
 
@@ -35,38 +51,30 @@ def vgg_distance(a: Image, b: Image) -> float:
 
 @torch.inference_mode()
 def lpips(a: Image, b: Image) -> float:
-    """LPIPS 0.1 with AlexNet (Zhang et al., CVPR 2018), by torchmetrics; images of one size, 64×64 or larger."""
-    from torchmetrics.functional.image import learned_perceptual_image_patch_similarity as measure
+    """LPIPS 0.1 with AlexNet (Zhang et al., CVPR 2018), by torchmetrics; images of one size, 32×32 or larger.
 
-    return measure(to_tensor(a), to_tensor(b), net_type="alex", normalize=True).item()
+    Raises FileNotFoundError or ValueError without AlexNet's weights.
+    """
+    return _lpips(*_settings())(to_tensor(a), to_tensor(b), normalize=True).item()
 
 
 SCORES = {"vgg_distance": vgg_distance, "lpips": lpips}
 """By the names they have in result files."""
-NEEDS = {"vgg_distance": "VGG19's weights", "lpips": "AlexNet's weights in torch's cache, and the package torchmetrics"}
+NEEDS = {
+    "vgg_distance": "VGG19's weights",
+    "lpips": "AlexNet's weights (E2ENT2_ALEXNET_WEIGHTS) and the package torchmetrics",
+}
 """What a score takes that does not ship."""
 
 
 def why_not(score: str) -> str:
-    """Why a score of ``SCORES`` cannot be measured here, and what to do; "" if it can. Nothing is downloaded."""
-    return _why_not(score, os.environ.get("E2ENT2_VGG_WEIGHTS"), torch.hub.get_dir())
+    """Why a score of ``SCORES`` cannot be measured here, and what to do; "" if it can."""
+    return _at_hand(score, *_settings())[1]
 
 
-@lru_cache
-def _why_not(score: str, named: str | None, cache: str) -> str:
-    """``why_not`` for these weights and this cache; a large file is hashed once."""
-    if score == "vgg_distance":
-        if named == "random":
-            return "E2ENT2_VGG_WEIGHTS=random is for tests; name a file of VGG19's weights"
-        try:
-            find_weights()
-        except (FileNotFoundError, ValueError) as error:
-            return str(error)
-        return ""
-    if find_spec("torchmetrics") is None:
-        return 'LPIPS needs torchmetrics: pip install "e2ent2lib[perceptual]"'
-    path = Path(cache, "checkpoints", ALEXNET)
-    return "" if path.is_file() else f"{path.name}: no AlexNet weights in torch's cache; torchvision fetches them there"
+def computed_with(score: str) -> str:
+    """Which weights, and for LPIPS whose code, give a score of ``SCORES``, as result files say it; "" if none here."""
+    return _at_hand(score, *_settings())[0]
 
 
 def perceptual_scores(a: Image, b: Image) -> dict[str, float | None]:
@@ -74,7 +82,64 @@ def perceptual_scores(a: Image, b: Image) -> dict[str, float | None]:
     return {name: None if why_not(name) else score(a, b) for name, score in SCORES.items()}
 
 
+def _settings() -> tuple[str | None, str | None, str]:
+    """All that says where weights are looked for, so that a large file is read and hashed once for each."""
+    return os.environ.get("E2ENT2_VGG_WEIGHTS"), os.environ.get("E2ENT2_ALEXNET_WEIGHTS"), torch.hub.get_dir()
+
+
+@lru_cache
+def _at_hand(score: str, vgg: str | None, alexnet: str | None, cache: str) -> tuple[str, str]:
+    """(what computes the score, why it cannot be computed), one of them empty."""
+    if score == "vgg_distance" and vgg == "random":
+        return "", "E2ENT2_VGG_WEIGHTS=random is for tests; name a file of VGG19's weights"
+    if score == "lpips" and not (find_spec("torchmetrics") and find_spec("torchvision")):
+        return "", 'LPIPS needs torchmetrics and torchvision: pip install "e2ent2lib[perceptual]"'
+    try:
+        if score == "vgg_distance":
+            return f"{LAYER} of VGG19, SHA-256 {file_sha256(find_weights()[0])[:8]}…", ""
+        return f"AlexNet, SHA-256 {_alexnet(alexnet, cache)[1]}…; torchmetrics {version('torchmetrics')}", ""
+    except (FileNotFoundError, ValueError) as error:
+        return "", str(error)
+
+
 @lru_cache(maxsize=1)
 def _vgg(named: str | None) -> VGG19:
     """The network with the weights that the variable of this value names."""
     return VGG19(LAYER).load()
+
+
+@lru_cache(maxsize=1)
+def _lpips(vgg: str | None, alexnet: str | None, cache: str) -> nn.Module:
+    """Torchmetrics' network with the weights that these settings name.
+
+    Its public function would load torchvision's whole AlexNet for each pair of images, and knows no other file.
+    """
+    from torchmetrics.functional.image.lpips import _LPIPS
+
+    weights = _alexnet(alexnet, cache)[0]
+    with torch.random.fork_rng(devices=[]):  # the weights below take the place of random ones
+        network = _LPIPS(net="alex", pnet_rand=True)
+    network.net.load_state_dict({k: weights[f"features.{k.split('.', 1)[1]}"] for k in network.net.state_dict()})
+    return network
+
+
+def _alexnet(named: str | None, cache: str) -> tuple[dict[str, Tensor], str]:
+    """The ``CONVOLUTIONS``, and the digits of ``KNOWN``. Raises FileNotFoundError, or ValueError for another file."""
+    path = Path(named or Path(cache, "checkpoints", ALEXNET))
+    advice = f"set E2ENT2_ALEXNET_WEIGHTS to torchvision's {ALEXNET}, or to a .safetensors or .pth of its convolutions"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no AlexNet weights here; {advice}")
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, weights_only=True, map_location="cpu")
+        weights = {name: weights[name].float().contiguous() for name in CONVOLUTIONS}
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: holds no weights of AlexNet's convolutions ({error}); {advice}") from error
+    values = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights.values())).hexdigest()
+    for digits in (file_sha256(path)[:8], values[:8]):
+        if digits in KNOWN:
+            return weights, digits
+    known = " or ".join(f"{digits}… ({what})" for digits, what in KNOWN.items())
+    raise ValueError(f"{path}: its SHA-256 begins with {file_sha256(path)[:8]}, expected {known}; {advice}")

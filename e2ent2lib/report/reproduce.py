@@ -3,6 +3,7 @@
 ``make reproduce``; run as a module, with names of notebooks or without, it executes them in place: ``make notebooks``.
 """
 
+import hashlib
 import os
 import shutil
 import sys
@@ -16,8 +17,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.measure import verdicts
-from e2ent2lib.measure.evaluate import code_fingerprint
-from e2ent2lib.measure.everything import available_data, measure_all
+from e2ent2lib.measure.everything import available_data, costs, measure_all
 from e2ent2lib.measure.results import differences, read_results, read_rows
 from e2ent2lib.report import claims_report, figures, studies
 from e2ent2lib.report.tables import save_tables, table
@@ -42,7 +42,7 @@ def reproduce(
     folder = stored if quick else build / "results"
     if not quick:
         datasets = available_data() if all_data else ["motorcycle"]
-        measure_all(folder, profile, datasets, processes=os.cpu_count() or 1, progress=progress)
+        rows = measure_all(folder, profile, datasets, processes=os.cpu_count() or 1, progress=progress)
         wrong = moved_cells(folder, stored, profile)
         run_all_notebooks(build / "notebooks", folder, progress=progress)
     results = read_results(folder, profile)
@@ -55,7 +55,8 @@ def reproduce(
     drawn = figures.draw_all(profile, pictures, progress=progress)
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         drawn += studies.draw_effect(results, pictures) + claims_report.draw(findings, pictures)
-    lines = [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
+    lines = [costs(rows)] if all_data and not quick else []
+    lines += [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
     lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")
     lines.append("figures  " + " ".join(str(p) for p in drawn if p.suffix == ".png") + " (.pdf beside them)")
@@ -88,7 +89,8 @@ def run_all_notebooks(target: Path, results: Path, *, progress: bool = True) -> 
     """Execute the notebooks in order into ``target``; those unchanged since they last ran there are skipped."""
     target.mkdir(parents=True, exist_ok=True)
     sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    state = [code_fingerprint(("",)), *(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))]
+    library = hashlib.sha256(b"".join(p.read_bytes() for p in sorted((ROOT / "e2ent2lib").rglob("*.py")))).hexdigest()
+    state = [library, *(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))]
     for source in (bar := tqdm(sources, unit="notebook", disable=not progress)):
         bar.set_description(source.stem)
         mark, now = target / f".{source.stem}.done", " ".join([file_sha256(source), *state])

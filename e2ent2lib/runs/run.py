@@ -5,6 +5,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import torch
 from lightning_fabric import Fabric
@@ -30,15 +31,18 @@ from e2ent2lib.train import Hooks, Plan, Players, fit, inputs_of, make_players
 def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tuple[Network, list[dict]]:
     """Train a system by its recipe and write ``NAME.safetensors`` with its card into ``options.out``.
 
-    The run is saved at each validation and on Ctrl-C: ``state.pt``, and its weights so far in ``best`` and ``last``. A
-    resumed run ends with the same weights, to the bit, as an unbroken one on the same machine. The checkpoint is the
-    one with the best validation PSNR, of an ablation the last one; beside ``sisr`` its weights after
-    ``steps_pretraining`` steps are written too, where stage 2 starts. Returns the model and the history.
+    The run is saved at each validation and on Ctrl-C: ``state.pt``, and its weights so far in ``last``. A resumed
+    run ends with the same weights, to the bit, as an unbroken one on the same machine. What is validated and written is
+    the moving average of the weights; beside ``sisr`` also the one after ``steps_pretraining`` steps, where stage 2
+    starts. Returns the model and the history.
     Raises FileExistsError if ``out`` holds a run and ``resume`` is off, ValueError or FileNotFoundError for bad input,
     NotFiniteError with a diagnosis if training diverges, KeyboardInterrupt after Ctrl-C or SIGTERM, and OSError if
     there is no room; what was saved stays whole.
     """
     recipe, out = recipe_of(name), Path(options.out or f"runs/{name}-{profile.name}")
+    profile = recipe.profile(profile)
+    if options.lr is not None:
+        profile = replace(profile, lr=options.lr)
     if (out / "state.pt").is_file() and not options.resume:
         raise FileExistsError(f"{out} holds a run already; add --resume to continue it, or choose another --out")
     fabric = make_fabric(profile, options.accelerator, options.devices)
@@ -145,17 +149,18 @@ class Run(Hooks):
 
     def plan(self, images: TrainingImages, progress: bool) -> Plan:
         """The steps that are left, and what is validated on the way; an ablation's encoder is probed too."""
-        model, profile, state = self.players.model, self.recipe.crops(self.profile), self.state
+        model, profile, state = self.players.model, self.profile, self.state
         length, start = self.steps * profile.batch, state.step * profile.batch
         seed, scenes = state.made["seed"], images.scenes
-        crops = CropTwice(images.train, profile, length=length, seed=seed, start=start, scenes=scenes)
-        alike = replace(profile, unrelated=0.0, views=0.0)
+        cut = resolve_name(self.recipe.crops)
+        crops = cut(images.train, profile, length=length, seed=seed, start=start, scenes=scenes)
+        alike = replace(profile, unrelated=0.0, aligned=0.0, views=0.0)
         validation = CropTwice(images.validation, alike, length=16, seed=1_000_003)
         first = default_collate([tuple(validation[i]) for i in range(min(profile.batch, len(validation)))])
         batch = Crops(*(x.to(self.fabric.device) for x in first))
 
         def look() -> dict[str, float]:
-            scores = validate(model, validation)
+            scores = validate(self.average, validation)
             return scores | probe(model, batch, self.recipe.rec) if self.recipe.ablation else scores
 
         every = profile.probe_every if self.recipe.ablation else profile.checkpoint_every
@@ -167,12 +172,10 @@ class Run(Hooks):
 
     def after_step(self, row: dict[str, float] | None, stopping: bool) -> None:
         """Keep what is to be kept, and save. Raises KeyboardInterrupt if the run is stopped, OSError as ``save``."""
-        state, model = self.state, self.players.model
+        state = self.state
         seconds = state.seconds + time.perf_counter() - self.since
         if self.recipe.keeps and state.step == min(self.profile.steps_pretraining, self.steps):
-            state.kept = {"weights": copy_weights(model), "step": state.step, "seconds": round(seconds)}
-        if row:
-            state.keep_if_best(row[f"val_{model.branches[-1]}"], model)
+            state.kept = {"weights": copy_weights(self.average), "step": state.step, "seconds": round(seconds)}
         if row or stopping:
             state.seconds, self.since = seconds, time.perf_counter()
             self.save()
@@ -180,17 +183,15 @@ class Run(Hooks):
             raise KeyboardInterrupt(f"stopped after step {state.step} of {self.steps}; continue with --resume")
 
     def save(self) -> None:
-        """Write ``state.pt``, and then the last and the best weights as checkpoints to use meanwhile.
+        """Write ``state.pt``, and then the weights so far as a checkpoint to use meanwhile.
 
         Raises OSError that says what to do if there is no room; what was there before is whole then.
         """
-        state, model, name = self.state, self.players.model, self.state.made["model"]
+        state = self.state
         if self.fabric.is_global_zero:
             try:
                 state.save(self.out / "state.pt", self.players)
-                save_model(model, self.card(last=True), self.out / "last", name)
-                if state.best_step == state.step:
-                    save_model(model, self.card(last=False), self.out / "best", name)
+                save_model(self.average, self.card(), self.out / "last", state.made["model"])
             except OSError as error:
                 raise OSError(
                     f"{self.out}: cannot be written at step {state.step} ({error.strerror or error}); make room, then "
@@ -200,33 +201,35 @@ class Run(Hooks):
 
     def finish(self) -> dict:
         """Write the checkpoint that the run was for, whose weights the model then has; returns its card."""
-        state, model, last = self.state, self.players.model, self.recipe.ablation
-        if not last:
-            model.load_state_dict(state.best)
-        card = self.card(last=last)
+        state, model, card = self.state, self.players.model, self.card()
+        model.load_state_dict(self.average.state_dict())
         if self.fabric.is_global_zero:
             save_model(model, card, self.out, state.made["model"])
             if kept := self.recipe.keeps:
                 pretrained = build_model(kept, self.profile)
                 pretrained.load_state_dict(state.kept["weights"])
                 step, seconds = state.kept["step"], state.kept["seconds"]
-                of_then = {"model": kept, "steps": step, "selected_step": step, "seconds": seconds}
-                of_then["selection"] = "none: as it was at that step"
+                of_then = {"model": kept, "steps": step, "seconds": seconds}
                 of_then["history"] = [row for row in card["history"] if row["step"] <= step]
                 save_model(pretrained, card | of_then, self.out, kept)
         self.fabric.barrier()
         return card
 
-    def card(self, *, last: bool) -> dict:
-        """The card of the last weights, or of those that validated best."""
-        return self.state.card(self.profile, last=last) | self.facts
+    def card(self) -> dict:
+        """The card of the weights as they are now."""
+        return self.state.card(self.profile) | self.facts
+
+    @property
+    def average(self) -> Network:
+        """The generator with the moving average of its weights."""
+        return self.players.average.module
 
     def diagnosis(self, error: Exception) -> str:
         """What is known of a training that diverged, and what to do."""
         state, profile, out = self.state, self.profile, self.out
         lately = ", ".join(f"{name} {values[-1]:.4g}" for name, values in state.losses.items() if values)
         largest = max(float(p.detach().abs().max()) for p in self.players.model.parameters())
-        saved = f"{out / 'last'} and {out / 'best'} hold the last good weights, saved before"
+        saved = f"{out / 'last'} holds the last good weights, saved before"
         if not (out / "state.pt").is_file():
             saved = f"Nothing was saved yet, which --checkpoint-every does every {profile.checkpoint_every} steps"
         return (

@@ -1,7 +1,6 @@
 """What a run leaves in its folder so that it may be interrupted at any moment: ``state.pt``, whole or not there."""
 
 import io
-import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,11 +15,14 @@ from torch import Tensor, nn
 from e2ent2lib.config import Profile
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.files import whole_file
-from e2ent2lib.train import Players, State
+from e2ent2lib.train import AVERAGE, Players, State
 
 MAY_CHANGE = ("lr", "checkpoint_every", "probe_every", "workers", "cache", "name")
 """Fields of a profile that may be others when a run is resumed; and so may the number of steps."""
 MAY_CHANGE += tuple(f.name for f in fields(Profile) if f.name.startswith("steps_"))
+
+SELECTION = f"the moving average of the weights, decay {AVERAGE}, at the last step"
+"""Which weights a checkpoint holds, the same for every system."""
 
 
 @dataclass(kw_only=True)
@@ -33,31 +35,17 @@ class RunState(State):
     """The model's name, the seed and the profile less ``MAY_CHANGE``: what a resumed run must share."""
     seconds: float = 0.0
     """Of training and validation, up to the last time it was saved."""
-    best: dict[str, Tensor] | None = None
-    """The weights that validated best so far."""
-    best_psnr: float = -math.inf
-    best_step: int = 0
     kept: dict | None = None
     """The weights that stage 2 starts from, with their step and the seconds until then."""
 
-    def keep_if_best(self, psnr: float, model: nn.Module) -> None:
-        """Keep the weights if this validation, in dB, is the best one."""
-        if psnr > self.best_psnr:
-            self.best, self.best_psnr, self.best_step = copy_weights(model), psnr, self.step
-
-    def card(self, profile: Profile, *, last: bool) -> dict:
-        """What a model card says of the weights of the last step, or else of those that validated best."""
-        best = "not validated yet"
-        if self.best:
-            best = f"best mean PSNR on 16 validation crops: {self.best_psnr:.2f} dB"
-        selection = f"none: the last step; {best}" + (f", at step {self.best_step}" if self.best else "")
+    def card(self, profile: Profile) -> dict:
+        """What a model card says of the weights as they are now."""
         return {
             "model": self.made["model"],
             "data": self.data,
             "seed": self.made["seed"],
             "steps": self.step,
-            "selected_step": self.step if last else self.best_step,
-            "selection": selection if last else best,
+            "selection": SELECTION,
             "seconds": round(self.seconds),
             "threads": torch.get_num_threads(),
             "profile": asdict(profile),
@@ -114,7 +102,7 @@ def alone_in(out: Path, writes: bool) -> Iterator[None]:
         return
     try:
         with FileLock(out / ".lock", timeout=0):
-            for folder in (out, out / "last", out / "best"):
+            for folder in (out, out / "last"):
                 for left in (*folder.glob(".*-*.pt"), *folder.glob(".*-*.safetensors"), *folder.glob(".*-*.json")):
                     left.unlink()
             yield

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from e2ent2lib.models.network import Network
 
-LARGEST_DISPARITY = 64
-"""HR pixels by which the right crop of a stereo baseline's training pair is shifted at most."""
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -50,13 +47,12 @@ class Recipe:
     """The name under which it also saves its weights after ``steps_pretraining`` steps, for stage 2 to start from."""
     start_synthesis: bool = False
     """Whether ζ starts as the SISR branch's tail too, ``Synthesis.start_from``."""
-    stereo: bool = False
-    """Trained on crops that look like a rectified pair, since the method takes nothing else."""
+    crops: str = "e2ent2lib.data.training:CropTwice"
+    """Import path of the data set that cuts its crops."""
     ablation: bool = False
-    """A row of Tables 3 and 4: training looks at the encoder too (``probes.probe``, every ``probe_every`` steps), and
-    its checkpoint is the last one: the best PSNR comes in the first steps, before the adversarial loss takes hold."""
-    unrelated: float | None = None
-    """Fraction of references cut from another photograph, in place of the profile's; 0 in the paper."""
+    """A row of Tables 3 and 4: training looks at the encoder too (``probes.probe``, every ``probe_every`` steps)."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the profile that have another value for this system, by name."""
 
     def make_loss(self, profile: Profile, branches: tuple[str, ...]) -> "nn.Module":
         """The loss with its weights for this profile, and for the branches that ``Network.branches`` names."""
@@ -64,11 +60,9 @@ class Recipe:
             return resolve_name(self.loss)(profile)
         return resolve_name("e2ent2lib.losses:PaperLoss")(profile, self.rec, branches)
 
-    def crops(self, profile: Profile) -> Profile:
-        """The profile as this system's crops need it."""
-        if self.stereo:
-            return replace(profile, stereo=True, max_offset=LARGEST_DISPARITY, unrelated=0.0, views=0.0)
-        return profile if self.unrelated is None else replace(profile, unrelated=self.unrelated)
+    def profile(self, profile: Profile) -> Profile:
+        """The profile with this system's ``changes``."""
+        return replace(profile, **self.changes)
 
     def facts(self, loss: "nn.Module") -> dict:
         """What a model card says of it."""

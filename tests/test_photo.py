@@ -1,0 +1,104 @@
+"""E2ENT²-photo: refined matches and the swap from any pixel against loops, gradients, and its SISR branch."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from e2ent2lib.config import SMOKE
+from e2ent2lib.matching import match, swap
+from e2ent2lib.systems.parts import shrink
+from e2ent2lib.systems.photo import REACH, PhotoE2ENT2, Places, dense_features, look_up, refine, swap_at
+
+R = 4
+
+
+@pytest.fixture
+def scene() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """A small input, two references of different size, the first of which shows the input 5 rows and 2 columns off."""
+    torch.manual_seed(0)
+    whole = F.interpolate(torch.rand(2, 3, 20, 24), scale_factor=3, mode="bicubic").clamp(0, 1)
+    whole = (whole + 0.3 * torch.rand_like(whole)).clamp(0, 1)
+    return shrink(whole[..., 5:45, 2:50], R), [whole[..., :48, :60], torch.rand(2, 3, 32, 36)]
+
+
+def test_features_between_cells_are_those_of_the_shifted_reference(scene):
+    _, (ref, _) = scene
+    encoder = nn.Conv2d(3, 5, 1)
+    dense = dense_features(encoder, ref, R)
+    assert dense.shape == (2, 5, 48, 60)
+    for dy, dx in ((0, 0), (3, 1), (2, 2)):
+        shifted = ref[..., dy : dy + 44, dx : dx + 56]
+        expected = encoder(torch.round(255 * shrink(shifted, R).clamp(0, 1)) / 255)
+        inner = dense[..., dy::R, dx::R][..., :11, :14]
+        torch.testing.assert_close(inner[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2])
+
+
+def test_a_refined_match_is_the_best_of_those_tried_and_finds_the_true_shift(scene):
+    query, refs = scene
+    dense = [dense_features(nn.Identity(), ref, R) for ref in refs]
+    matches = match(query, [d[..., ::R, ::R] for d in dense])
+    places = refine(query, dense, matches, R)
+    y, x = torch.meshgrid(R * torch.arange(10) + 5, R * torch.arange(12) + 2, indexing="ij")
+    inside = (..., slice(1, -1), slice(1, -1))
+    assert ((places.y == y) & (places.x == x) & (places.source == 0))[inside].float().mean() > 0.95
+    padded = F.pad(query, (1, 1, 1, 1), mode="replicate").double()
+    for b, i, j in ((0, 0, 0), (1, 3, 7), (0, 9, 11), (1, 5, 5)):
+        own = padded[b, :, i : i + 3, j : j + 3]
+        at = lambda s, y, x: dense[s][b, :, y - R : y + R + 1 : R, x - R : x + R + 1 : R].double()  # noqa: B023, E731
+        cosine = lambda key: float((own * key).sum() / own.norm() / key.norm())  # noqa: B023, E731
+        s, py, px = (int(part[b, i, j]) for part in places[:3])
+        assert float(places.confidence[b, i, j]) == pytest.approx(cosine(at(s, py, px)), abs=1e-5)
+        s, wide = int(matches.source[b, i, j]), dense[int(matches.source[b, i, j])].shape[3] // R - 2
+        v, u = divmod(int(matches.index[b, i, j]), wide)
+        for dy in range(-REACH, REACH + 1):
+            for dx in range(-REACH, REACH + 1):
+                y = min(max(R * (v + 1) + dy, R), dense[s].shape[2] - 2 * R)
+                x = min(max(R * (u + 1) + dx, R), dense[s].shape[3] - 2 * R)
+                assert cosine(at(s, y, x)) <= float(places.confidence[b, i, j]) + 1e-5
+
+
+def test_swapped_from_whole_cells_it_is_the_swap_of_eq_4(scene):
+    query, refs = scene
+    matches = match(query, [shrink(ref, R) for ref in refs])
+    widths = torch.tensor([ref.shape[3] // R - 2 for ref in refs])[matches.source]
+    y, x = (R * (part + 1) for part in (matches.index // widths, matches.index % widths))
+    places = Places(matches.source, y, x, matches.confidence)
+    torch.testing.assert_close(swap_at(refs, places, R), swap(refs, matches, R))
+
+
+def test_the_swap_averages_the_overlapping_patches_and_hands_each_error_back():
+    torch.manual_seed(1)
+    values = [torch.rand(1, 2, 28, 36, requires_grad=True), torch.rand(1, 2, 20, 24, requires_grad=True)]
+    source = torch.randint(2, (1, 3, 4))
+    y = torch.where(source == 0, torch.randint(4, 21, (1, 3, 4)), torch.randint(4, 13, (1, 3, 4)))
+    x = torch.where(source == 0, torch.randint(4, 29, (1, 3, 4)), torch.randint(4, 17, (1, 3, 4)))
+    places = Places(source, y, x, torch.zeros(1, 3, 4))
+    total, count = torch.zeros(2, 5 * R, 6 * R), torch.zeros(5 * R, 6 * R)
+    for i in range(3):
+        for j in range(4):
+            s, a, b = int(source[0, i, j]), int(y[0, i, j]), int(x[0, i, j])
+            rows, columns = slice(R * i, R * (i + 3)), slice(R * j, R * (j + 3))
+            total[:, rows, columns] += values[s][0, :, a - R : a + 2 * R, b - R : b + 2 * R]
+            count[rows, columns] += 1
+    expected = (total / count)[:, R:-R, R:-R]
+    swapped = swap_at(values, places, R)
+    torch.testing.assert_close(swapped[0], expected)
+    error = torch.rand_like(swapped)
+    found = torch.autograd.grad((swapped * error).sum(), values)
+    slow = torch.autograd.grad((expected * error[0]).sum(), values)
+    for one, other in zip(found, slow):
+        torch.testing.assert_close(one, other)
+    assert look_up(values, places)[0, :, 1, 2].equal(values[int(source[0, 1, 2])][0, :, y[0, 1, 2], x[0, 1, 2]])
+
+
+def test_every_weight_learns_and_without_a_reference_it_is_its_sisr_branch(scene):
+    query, refs = scene
+    model = PhotoE2ENT2(replace(SMOKE, channels=8))
+    out = model(query, refs, [shrink(ref, R) for ref in refs])
+    assert out.sr.shape == out.sisr.shape == (2, 3, 40, 48) and out.confidence.shape == (2, 10, 12)
+    assert out.sisr.equal(model.single_image(query).sr)
+    (out.sr.square().mean() + out.sisr.square().mean()).backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())

@@ -333,7 +333,9 @@ def test_each_table_is_written_as_csv_markdown_and_tex_and_always_alike(store, t
     paths = save_tables(results, "compact", tmp_path / "new" / "tables")
     assert [p.name for p in paths] == [f"table{n}.csv" for n in TITLES]
     written = {p.name: p.read_bytes() for p in (tmp_path / "new" / "tables").iterdir()}
-    assert written.keys() == {f"table{n}.{suffix}" for n in TITLES for suffix in ("csv", "md", "tex")}
+    assert written.keys() == {f"table{n}.{suffix}" for n in TITLES for suffix in ("csv", "md", "tex")} | {
+        "reference_effect.md"
+    }
     save_tables(results, "compact", tmp_path / "again")
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()}
     for number, path in enumerate(paths, 1):

@@ -6,6 +6,7 @@ stored scores and cards.
 
 import re
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import jinja2
@@ -77,50 +78,45 @@ def shown_in(number: int, results: pd.DataFrame) -> pd.DataFrame:
     is to a system without.
     """
     usual = results[results["reference"] == studies.USUAL]
-    sets = {name: DATASETS.get(name) for name in usual["dataset"].unique()}
-    shown = {name: data for name, data in sets.items() if not data or number in data.tables}
-    own = {name: data.columns for name, data in shown.items() if data and data.columns}
     usual = usual.assign(part=[studies.KINDS[studies.kind(name)]["question"] for name in usual["dataset"]])
-    parts = [usual[usual["dataset"].isin(shown.keys() - own.keys())]]
-    parts += [_own_column(usual[usual["dataset"] == name], column) for name in own for column in own[name]]
+    parts = [usual[:0]]
+    for name, rows in usual.groupby("dataset"):
+        data = DATASETS.get(name)
+        if not data or number in data.tables:
+            parts += [_own_column(rows, column) for column in (data.columns if data else ())] or [rows]
     if number == 1:
-        graded = results[results["dataset"].isin([name for name, data in shown.items() if data and data.views])]
-        ignores = [system_of(model).references == "none" for model in graded["model"]]
-        titles = [f"{DATASETS[name].title}, {UNRELATED}" for name in graded["dataset"]]
-        same = [x.replace(t.removesuffix(f", {UNRELATED}"), t) for x, t in zip(graded["label"], titles)]
+        graded = results[results["dataset"].map(studies.kind) == "views"]
         graded = graded.assign(part=studies.KINDS[UNRELATED]["question"])
+        titles = graded["dataset"].map(studies.SETS)
+        same = [label.replace(title, f"{title}, {UNRELATED}") for label, title in zip(graded["label"], titles)]
+        ignores = [system_of(model).references == "none" for model in graded["model"]]
         parts += [graded[graded["reference"] == UNRELATED], graded.assign(label=same)[ignores]]
     rows = pd.concat([part for part in parts if len(part)] or parts[:1])
     return rows.sort_values("dataset", key=studies.in_order, kind="stable")
 
 
 def _own_column(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Rows with the scores and the protocol of a data set's own column in place of the usual ones."""
+    """Rows with the scores and the protocol of a data set's own column in place of the usual ones; titles name it."""
     scores = pd.DataFrame([row[column] for row in rows["columns"]], index=rows.index)
-    titles = [f"{label}, {_named(Protocol(**p))}" for label, p in zip(rows["label"], scores["protocol"])]
+    protocols = [Protocol(**protocol) for protocol in scores["protocol"]]
+    named = [f"{p.stereo}, {p.channel.upper()}, SSIM {p.ssim_window}" for p in protocols]
+    titles = [f"{x}, {name.replace('uniform', 'uniform 7×7')}" for x, name in zip(rows["label"], named)]
     return rows.assign(**scores, label=titles, part=titles)
-
-
-def _named(protocol: Protocol) -> str:
-    """A protocol of a data set's own column as its header says it."""
-    window = protocol.ssim_window.replace("uniform", "uniform 7×7")
-    return f"{protocol.stereo}, {protocol.channel.upper()}, SSIM {window}"
 
 
 def _with_published(long: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """The table with what others published for a data set's own columns; a line for each system that is not ours."""
     lines = []
-    for _, row in results.drop_duplicates("label").iterrows():
-        title, protocol, data = row["label"], Protocol(**row["protocol"]), DATASETS.get(row["dataset"])
-        if not data or title != f"{data.title}, {_named(protocol)}":  # not a whole data set's own column
+    own = results[results["part"] == results["label"]].drop_duplicates("label")
+    for title, p in product(own["label"], PUBLISHED):
+        if not title.startswith(f"{p.dataset}, "):  # nor is a part of the set's, "KITTI 2012 (1 of 20), …"
             continue
-        for p in (p for p in PUBLISHED if p.dataset == f"{data.title}, {protocol.stereo}"):
-            mine = (long["data set"] == title) & (long["model"].map(lambda m: system_of(m).title) == p.method)
-            long.loc[mine, ["published psnr", "published ssim"]] = p.psnr, p.ssim
-            if not mine.any():
-                only = "published only, not a system of this project"
-                lines.append({"method": f"{p.method} (published)", "model": "", "data set": title, "part": title})
-                lines[-1] |= {"images": 0, "why empty": only, "published psnr": p.psnr, "published ssim": p.ssim}
+        mine = (long["data set"] == title) & (long["model"].map(lambda m: system_of(m).title) == p.method)
+        long.loc[mine, ["published psnr", "published ssim"]] = p.psnr, p.ssim
+        if not mine.any():
+            only = "published only, not a system of this project"
+            lines.append({"method": f"{p.method} (published)", "model": "", "data set": title, "part": title})
+            lines[-1] |= {"images": 0, "why empty": only, "published psnr": p.psnr, "published ssim": p.ssim}
     return pd.concat([long, pd.DataFrame(lines)], ignore_index=True) if lines else long
 
 
@@ -229,7 +225,8 @@ def _latex(number: int, long: pd.DataFrame, footnotes: list[str]) -> str:
 
 
 def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str = "") -> list[Path]:
-    """Write table1 … table4 as CSV (long form), Markdown and LaTeX; returns the CSVs."""
+    """Write table1 … table4 as CSV (long form), Markdown and LaTeX, and reference_effect.md; returns the CSVs."""
+    write_text(folder / "reference_effect.md", studies.effect_tables(results) + "\n")
     for number in TITLES:
         long = table(number, results, profile)
         footnotes = [*([remark] if remark else []), *notes(long), *conditions(long)]
@@ -261,7 +258,7 @@ def short_table(results: pd.DataFrame) -> str:
             empty = np.where(waits, "to be retrained", "not measured yet")
             frame[studies.KINDS[name]["shows"].format(len(psnr))] = cells.where(cells != "nan", empty)
     frame.index = [f"{SYSTEMS[name].title} (`{name}`)" for name in ROWS]
-    return studies.to_right(frame.rename_axis("PSNR / dB (pictures); the reference shows"))
+    return frame.rename_axis("PSNR / dB (pictures); the reference shows").to_markdown(**studies.TO_RIGHT)
 
 
 def results_page(folder: Path, profile: str) -> str:
@@ -269,26 +266,21 @@ def results_page(folder: Path, profile: str) -> str:
     results = read_results(folder, profile)
     findings = judge_all(read_seeds(folder, profile), profile, folder)
     long = {number: table(number, results, profile) for number in TITLES}
-    worth = studies.effect(results)
-    gain = worth.sub(worth["sisr"], axis=0)
-    cases = [studies.KINDS[studies.kind(data)]["gain"].format(DATASETS[data].title) for data, _ in gain.index]
-    gains = dict(list(gain["related"].groupby(cases, sort=False))) | {studies.KINDS[UNRELATED]["gain"]: gain[UNRELATED]}
     text = Path(__file__).with_name("results.md.jinja").read_text(encoding="utf-8")
     options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
     return jinja2.Template(text, **options).render(
         {
+            "results": results,
             "profile": profile,
-            "minutes": studies.minutes_of_training,
             "titles": TITLES,
             "markdown": markdown,
             "notes": notes,
+            "tables": long,
         },
-        short_table=short_table(results),
-        effect_tables=studies.effect_tables(results),
-        graded="views" in set(results["dataset"].map(studies.kind)),
-        gains=gains,
-        tables=long,
+        studies=studies,
         claims=claims_report,
+        short_table=short_table(results),
+        graded="views" in set(results["dataset"].map(studies.kind)),
         findings=findings,
         verdicts=Counter(map(overall, findings.values())).most_common(),
         conditions=conditions(pd.concat(long.values())),
@@ -299,18 +291,12 @@ def weights_table(profile: str) -> str:
     """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
     shipped = {n: shipped_card(n, profile) for n in available_models(profile) if not SYSTEMS[n].card}
     rows = [
-        {
-            "model": f"`{name}`",
-            "what it is": SYSTEMS[name].title,
-            "steps": card["steps"],
-            "minutes": card["seconds"] / 60,
-            "cores": card["threads"],
-            "started from": (card["started_from"] or {}).get("model", "–"),
-            "SHA-256": card["sha256"][:12],
-        }
+        (f"`{name}`", SYSTEMS[name].title, card["steps"], card["seconds"] / 60, card["threads"],
+         (card["started_from"] or {}).get("model", "–"), card["sha256"][:12])
         for name, card in shipped.items()
-    ]
-    return pd.DataFrame(rows).to_markdown(index=False, floatfmt=".0f")
+    ]  # fmt: skip
+    heads = ["model", "what it is", "steps", "minutes", "cores", "started from", "SHA-256"]
+    return pd.DataFrame(rows, columns=heads).to_markdown(index=False, floatfmt=".0f")
 
 
 def filled(page: str, marker: str, text: str) -> str:
@@ -334,7 +320,6 @@ def pages(root: Path, profile: str) -> dict[str, str]:
 
 def renew(root: Path, profile: str) -> list[Path]:
     """Write ``pages``; returns their paths."""
-    made = pages(root, profile)
-    for name, text in made.items():
+    for name, text in (made := pages(root, profile)).items():
         write_text(root / name, text)
     return [root / name for name in made]

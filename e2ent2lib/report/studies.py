@@ -159,7 +159,7 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
         axis.axvline(0, color="#222222", lw=0.8, zorder=0)
         axis.set(xlabel=f"gain over SISR / {unit}")
         axis.set_title(f"{network}, {gain['sisr'].count()} pictures", fontsize=10)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -1.0 / size[1]), fontsize=8)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=6, fontsize=8)
     names = [f"{SETS.get(name, name)} ({count})" for name, count in blocks["size"].items()]
     axes[0, 0].set_yticks(blocks["mean"], names, fontsize=9)
     axes[0, 0].invert_yaxis()

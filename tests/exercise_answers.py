@@ -30,7 +30,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         "lambda a, b, c: np.prod([max(0, 1 - abs(x - y) / c) for x, y in zip(a, b)])",
         {
             "lambda a, b, c: (c - abs(a[0] - b[0])) * (c - abs(a[1] - b[1])) / c**2": "case",
-            "lambda a, b, c: max(0, c - abs(a[0] - b[0])) * max(0, c - abs(a[1] - b[1]))": "times the expected",
+            "lambda a, b, c: max(0, c - abs(a[0] - b[0])) * max(0, c - abs(a[1] - b[1]))": "off by",
             "lambda a, b, c: max(0, 1 - np.hypot(a[0] - b[0], a[1] - b[1]) / c)": "off by",
         },
     ),

@@ -44,40 +44,45 @@ def exercise_cells() -> Iterator[tuple[Path, int, str]]:
 EXERCISES = {f"{path.name.split('_')[0]} {name}": (path, number) for path, number, name in exercise_cells()}
 
 
-def names(node: ast.AST) -> tuple[set[str], set[str]]:
-    """The names that a statement makes or changes, and those that it uses."""
-    made, used = set(), set()
-    for part in ast.walk(node):
+def names(statement: ast.AST) -> tuple[set[str], set[str], set[str]]:
+    """The names that a statement makes or changes, those that it makes whatever they were, and what it uses."""
+    changed, used, own = set(), set(), set()
+    for part in ast.walk(statement):
         if isinstance(part, ast.Name):
-            (used if isinstance(part.ctx, ast.Load) else made).add(part.id)
+            (used if isinstance(part.ctx, ast.Load) else changed).add(part.id)
+        elif isinstance(part, ast.arg):
+            own.add(part.arg)  # of a function: not the notebook's
+        elif isinstance(part, ast.comprehension):
+            own |= {name.id for name in ast.walk(part.target) if isinstance(name, ast.Name)}
         elif isinstance(part, ast.FunctionDef | ast.ClassDef):
-            made.add(part.name)
+            changed.add(part.name)
         elif isinstance(part, ast.alias):
-            made.add((part.asname or part.name).split(".")[0])
-        elif isinstance(part, ast.AugAssign | ast.Assign):
-            for target in getattr(part, "targets", None) or [part.target]:
-                base = target
-                while isinstance(base, ast.Subscript | ast.Attribute):
-                    base = base.value
-                made |= {base.id} if isinstance(base, ast.Name) else set()
-        elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
-            method = part.value.func
-            if isinstance(method, ast.Attribute) and isinstance(method.value, ast.Name):
-                made.add(method.value.id)  # cases.append(…)
-    return made, used
+            changed.add((part.asname or part.name).split(".")[0])
+        elif isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name):
+            used.add(part.target.id)
+        elif isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store) and isinstance(part.value, ast.Name):
+            changed.add(part.value.id)  # scores["x"] = …
+        elif (
+            isinstance(part, ast.Call)
+            and isinstance(part.func, ast.Attribute)
+            and isinstance(part.func.value, ast.Name)
+        ):
+            changed |= {part.func.value.id} if part.func.attr in ("append", "update", "pop") else set()
+    whole = isinstance(statement, ast.Assign | ast.FunctionDef | ast.Import | ast.ImportFrom)
+    made = changed - used - own if whole else set()
+    return changed - own, made, used - own
 
 
 def needed(path: Path, number: int) -> str:
     """The source of the statements before a cell that it depends on, in order."""
-    sources = [cell.source for cell in cells(path)[:number] if cell.cell_type == "code"]
-    statements = [statement for source in sources for statement in ast.parse(source).body]
-    wanted = names(ast.parse(cells(path)[number].source))[1]
-    kept = []
-    for statement in reversed(statements):
-        made, used = names(statement)
-        if made & wanted and not (isinstance(statement, ast.Expr) and made <= {"plt", "show", "figure"}):
-            kept.append(statement)
-            wanted |= used
+    sources = [cell.source for cell in cells(path)[: number + 1] if cell.cell_type == "code"]
+    earlier = [statement for source in sources[:-1] for statement in ast.parse(source).body]
+    kept, wanted = [], set()
+    for statement in reversed(earlier + ast.parse(sources[-1]).body):
+        changed, made, used = names(statement)
+        if statement not in earlier or changed & wanted:
+            kept += [statement] if statement in earlier else []
+            wanted = wanted - made | used
     return "\n".join(ast.unparse(statement) for statement in reversed(kept))
 
 

@@ -35,7 +35,7 @@ SHIPPED = provenance.ROOT / "data" / "results" / "explorer" / "motorcycle"
 
 def shown() -> tuple[str, ...]:
     """The rows of Tables 1 and 2, and the departures."""
-    return tuple(n for n, s in SYSTEMS.items() if s.figures or s.departure or (s.recipe and s.recipe.stereo))
+    return tuple(n for n, s in SYSTEMS.items() if s.figures or s.departure or s.references == "stereo")
 
 
 def called(name: str) -> str:

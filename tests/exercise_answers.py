@@ -206,7 +206,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "lambda a, b: sum(a) - sum(b)": "mean over the images",
             "lambda a, b: np.mean(b) - np.mean(a)": "other way",
-            "lambda a, b: a[0] - b[0]": "off by",
+            "lambda a, b: a[0] - b[0]": "case 1",
         },
     ),
     "06 claimed_gain": (
@@ -214,7 +214,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         ".diff().iloc[1]",
         {
             "lambda long: 24.24 - 23.64": "look the two numbers up",
-            "lambda long: 0.6": "the same answer",
+            "lambda long: 0.6": "look the two numbers up",
             "of_row('e2ent2')": "other E2ENT² row",
             "of_row('e2ent2-mse', 'paper ssim')": "SSIM",
         },
@@ -223,7 +223,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         "lambda row, d: [row[x - d] if x >= d else 0 for x in range(len(row))]",
         {
             "lambda row, d: [*row[d:], *[0] * d]": "other way",
-            "lambda row, d: np.roll(row, d)": "other end",
+            "lambda row, d: np.roll(row, d)": "come back",
             "lambda row, d: row[(np.arange(len(row)) - d).clip(0)]": "nothing to copy",
         },
     ),
@@ -232,7 +232,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         ".loc[['srntt', 'e2ent2']].diff().iloc[1].to_numpy()",
         {
             "lambda long: (22.89 - 22.02, 0.680 - 0.637)": "look the numbers up",
-            "lambda long: (0.87, 0.043)": "the same answer",
+            "lambda long: (0.87, 0.043)": "look the numbers up",
             "lambda long: -long[long['data set'] == 'Flickr1024'].set_index('model')[paper]"
             ".loc[['srntt', 'e2ent2']].diff().iloc[1].to_numpy()": "other way",
             "lambda long: long[long['data set'] == 'Flickr1024'].set_index('model').loc['e2ent2', paper]"
@@ -334,7 +334,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "lambda k, n: k / n": "per cent",
             "lambda k, n: 100 * k / max(n - k, 1)": "of all n",
-            "lambda k, n: 100 - 100 * k / n": "off by",
+            "lambda k, n: 100 - 100 * k / n": "case 1",
         },
     ),
     "13 of_one_who_presses_left": (
@@ -342,7 +342,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "lambda plan: 0.5": "the same answer",
             "lambda plan: plan.count('ours')": "divide",
-            "lambda plan: plan.count('other') / len(plan)": "off by",
+            "lambda plan: plan.count('other') / len(plan)": "case 2",
         },
     ),
     "14 reach_of": (

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 LONGEST = """test_browser.py 12_explore.ipynb 09_table4_gradient_allocation.ipynb 10_figures.ipynb test_explorers.py
-14_your_own_photographs.ipynb test_matching.py test_two_processes.py test_survival.py test_train.py""".split()
+14_your_own_photographs.ipynb 00b_from_scratch.ipynb 04b_your_own_variant.ipynb test_matching.py test_two_processes.py
+test_survival.py test_train.py""".split()
 """First, so that at the end no core waits for the other."""
 
 

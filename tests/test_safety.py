@@ -35,6 +35,8 @@ def code_of(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES + NOTEBOOKS, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_no_code_loads_pickles_runs_text_or_lifts_pillows_limit(path):
     for node in ast.walk(ast.parse(code_of(path))):
+        if isinstance(node, ast.ImportFrom) and [a.name for a in node.names] == ["UnpicklingError"]:
+            continue  # an exception, which loads nothing
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
             assert not {name.split(".")[0] for name in names} & FORBIDDEN_MODULES, ast.unparse(node)

@@ -63,6 +63,7 @@ def names(statement: ast.AST) -> tuple[set[str], set[str], set[str]]:
             loops |= {name.id for name in ast.walk(part.target) if isinstance(name, ast.Name)}
         elif isinstance(part, ast.FunctionDef | ast.ClassDef):
             changed.add(part.name)
+            own |= {n.id for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         elif isinstance(part, ast.alias):
             changed.add((part.asname or part.name).split(".")[0])
         elif isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name):
@@ -82,7 +83,9 @@ def names(statement: ast.AST) -> tuple[set[str], set[str], set[str]]:
 
 def needed(path: Path, number: int) -> str:
     """The source of the statements before a cell that it depends on, in order."""
-    sources = [cell.source for cell in cells(path)[: number + 1] if cell.cell_type == "code"]
+    sources = [
+        cell.source for cell in cells(path)[: number + 1] if cell.cell_type == "code" and cell.source[:2] != "%%"
+    ]
     earlier = [statement for source in sources[:-1] for statement in ast.parse(source).body]
     kept, wanted, name = [], set(), written(sources[-1])
     for statement in reversed(earlier + ast.parse(sources[-1]).body):

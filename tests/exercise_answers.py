@@ -3,8 +3,8 @@
 An answer is an expression for the function, in the notebook's own names.
 """
 
-SAME = {"04 synthesise": {0}}
-"""Arguments that a checker need not vary, by exercise: there is hardly another network than the one trained."""
+SAME = {"04 synthesise": {0}, "00b standard_generator_loss": {0}}
+"""Arguments that need not matter, by exercise: there is hardly another network, and real scores are not looked at."""
 
 ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
     "00 my_psnr": (
@@ -206,7 +206,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "lambda a, b: sum(a) - sum(b)": "mean over the images",
             "lambda a, b: np.mean(b) - np.mean(a)": "other way",
-            "lambda a, b: a[0] - b[0]": "off by",
+            "lambda a, b: a[0] - b[0]": "case 1",
         },
     ),
     "06 claimed_gain": (
@@ -214,7 +214,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         ".diff().iloc[1]",
         {
             "lambda long: 24.24 - 23.64": "look the two numbers up",
-            "lambda long: 0.6": "the same answer",
+            "lambda long: 0.6": "look the two numbers up",
             "of_row('e2ent2')": "other E2ENT² row",
             "of_row('e2ent2-mse', 'paper ssim')": "SSIM",
         },
@@ -223,7 +223,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         "lambda row, d: [row[x - d] if x >= d else 0 for x in range(len(row))]",
         {
             "lambda row, d: [*row[d:], *[0] * d]": "other way",
-            "lambda row, d: np.roll(row, d)": "other end",
+            "lambda row, d: np.roll(row, d)": "come back",
             "lambda row, d: row[(np.arange(len(row)) - d).clip(0)]": "nothing to copy",
         },
     ),
@@ -232,7 +232,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         ".loc[['srntt', 'e2ent2']].diff().iloc[1].to_numpy()",
         {
             "lambda long: (22.89 - 22.02, 0.680 - 0.637)": "look the numbers up",
-            "lambda long: (0.87, 0.043)": "the same answer",
+            "lambda long: (0.87, 0.043)": "look the numbers up",
             "lambda long: -long[long['data set'] == 'Flickr1024'].set_index('model')[paper]"
             ".loc[['srntt', 'e2ent2']].diff().iloc[1].to_numpy()": "other way",
             "lambda long: long[long['data set'] == 'Flickr1024'].set_index('model').loc['e2ent2', paper]"
@@ -334,7 +334,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "lambda k, n: k / n": "per cent",
             "lambda k, n: 100 * k / max(n - k, 1)": "of all n",
-            "lambda k, n: 100 - 100 * k / n": "off by",
+            "lambda k, n: 100 - 100 * k / n": "case 1",
         },
     ),
     "13 of_one_who_presses_left": (
@@ -342,7 +342,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "lambda plan: 0.5": "the same answer",
             "lambda plan: plan.count('ours')": "divide",
-            "lambda plan: plan.count('other') / len(plan)": "off by",
+            "lambda plan: plan.count('other') / len(plan)": "case 2",
         },
     ),
     "14 reach_of": (
@@ -359,6 +359,54 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
             "lambda s, t, a: 1 - s**2 / (s + 2 * (s // t) * a) ** 2": "off by",
             "lambda s, t, a: 1 - s / (s + 2 * (s // t - 1) * a)": "off by",
             "lambda s, t, a: s**2 / (s + 2 * (s // t - 1) * a) ** 2": "off by",
+        },
+    ),
+    "00b match_l1": (
+        "lambda x, y: matching.similarity(x, y, 'l1').argmax(1)",
+        {
+            "lambda x, y: matching.similarity(x, y).argmax(1)": "L2",
+            "lambda x, y: matching.similarity(x, y, 'l1').amax(1)": "the score",
+            "lambda x, y: matching.similarity(x, y, 'l1').argmin(1)": "case",
+        },
+    ),
+    "00b error_at_input": (
+        "lambda e, a, r: a * F.avg_pool2d(e, r, divisor_override=1)",
+        {
+            "lambda e, a, r: a * F.avg_pool2d(e, r)": "take the sum",
+            "lambda e, a, r: F.avg_pool2d(e, r) * r**2": "4 times",
+            "lambda e, a, r: a * e[..., ::r, ::r]": "off by",
+        },
+    ),
+    "00b standard_generator_loss": (
+        "lambda real, fake: F.softplus(-fake).mean()",
+        {
+            "ADVERSARIES['ragan'].generator_loss": "Eq. 10",
+            "ADVERSARIES['gan'].critic_loss": "critic",
+            "lambda real, fake: F.softplus(fake).mean()": "case",
+        },
+    ),
+    "04b spread_of_seeds": (
+        "lambda x: sorted(x.mean(0))[:: x.shape[1] - 1]",
+        {
+            "lambda x: (x.min(), x.max())": "then the extremes",
+            "lambda x: (x.mean(1).min(), x.mean(1).max())": "not over seeds",
+            "lambda x: (x.mean(0).max(), x.mean(0).min())": "another order",
+        },
+    ),
+    "04b my_verdict": (
+        "lambda e, low, high, s: int(np.sign(e)) * (low * high > 0) * (abs(e) > s)",
+        {
+            "lambda e, low, high, s: 0 if low <= 0 <= high else int(np.sign(e))": "case",
+            "lambda e, low, high, s: 0 if s >= abs(e) else int(np.sign(e))": "case 3",
+            "lambda e, low, high, s: int(np.sign(e))": "case",
+        },
+    ),
+    "04b pictures_needed": (
+        "lambda n, half: -int(-n * (half / 0.1) ** 2 // 1)",
+        {
+            "lambda n, half: int(n * (half / 0.1) ** 2)": "round up",
+            "lambda n, half: int(np.ceil(n * half / 0.1))": "square the ratio",
+            "lambda n, half: 77": "same answer",
         },
     ),
 }

@@ -38,7 +38,12 @@ def exercise_cells() -> Iterator[tuple[Path, int, str]]:
     for path in NOTEBOOKS:
         for number, cell in enumerate(cells(path)):
             if cell.cell_type == "code" and re.search(r"\bprint\(check\(", cell.source):
-                yield path, number, re.search(r"\bprint\(check\((\w+)", cell.source)[1]
+                yield path, number, written(cell.source)
+
+
+def written(source: str) -> str:
+    """The function that a reader is to write."""
+    return re.search(r"\bprint\(check\((\w+)", source)[1]
 
 
 EXERCISES = {f"{path.name.split('_')[0]} {name}": (path, number) for path, number, name in exercise_cells()}
@@ -46,7 +51,7 @@ EXERCISES = {f"{path.name.split('_')[0]} {name}": (path, number) for path, numbe
 
 def names(statement: ast.AST) -> tuple[set[str], set[str], set[str]]:
     """The names that a statement makes or changes, those that it makes whatever they were, and what it uses."""
-    changed, used, own = set(), set(), set()
+    changed, used, own, loops = set(), set(), set(), set()
     for part in ast.walk(statement):
         if isinstance(part, ast.Name):
             (used if isinstance(part.ctx, ast.Load) else changed).add(part.id)
@@ -54,8 +59,11 @@ def names(statement: ast.AST) -> tuple[set[str], set[str], set[str]]:
             own.add(part.arg)  # of a function: not the notebook's
         elif isinstance(part, ast.comprehension):
             own |= {name.id for name in ast.walk(part.target) if isinstance(name, ast.Name)}
+        elif isinstance(part, ast.For):
+            loops |= {name.id for name in ast.walk(part.target) if isinstance(name, ast.Name)}
         elif isinstance(part, ast.FunctionDef | ast.ClassDef):
             changed.add(part.name)
+            own |= {n.id for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         elif isinstance(part, ast.alias):
             changed.add((part.asname or part.name).split(".")[0])
         elif isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name):
@@ -70,26 +78,30 @@ def names(statement: ast.AST) -> tuple[set[str], set[str], set[str]]:
             changed |= {part.func.value.id} if part.func.attr in ("append", "update", "pop") else set()
     whole = isinstance(statement, ast.Assign | ast.FunctionDef | ast.Import | ast.ImportFrom)
     made = changed - used - own if whole else set()
-    return changed - own, made, used - own
+    return changed - own - loops, made, used - own - loops
 
 
 def needed(path: Path, number: int) -> str:
     """The source of the statements before a cell that it depends on, in order."""
-    sources = [cell.source for cell in cells(path)[: number + 1] if cell.cell_type == "code"]
+    sources = [
+        cell.source for cell in cells(path)[: number + 1] if cell.cell_type == "code" and cell.source[:2] != "%%"
+    ]
     earlier = [statement for source in sources[:-1] for statement in ast.parse(source).body]
-    kept, wanted = [], set()
+    kept, wanted, name = [], set(), written(sources[-1])
     for statement in reversed(earlier + ast.parse(sources[-1]).body):
         changed, made, used = names(statement)
         if statement not in earlier or changed & wanted:
             kept += [statement] if statement in earlier else []
             wanted = wanted - made | used
+        if statement not in earlier and isinstance(statement, ast.FunctionDef) and statement.name == name:
+            wanted |= set().union(*(names(part)[2] for part in ast.parse(solution(path, number, name)).body))
     return "\n".join(ast.unparse(statement) for statement in reversed(kept))
 
 
 @lru_cache(maxsize=1)
 def before(path: Path, number: int) -> dict:
     """What a reader's kernel holds when the exercise begins."""
-    space: dict = {}
+    space: dict = {"np": np, "torch": torch, "F": torch.nn.functional}  # for the answers
     matplotlib.use("agg")
     with contextlib.chdir(path.parent), contextlib.redirect_stdout(io.StringIO()):
         exec(needed(path, number), space)
@@ -101,11 +113,12 @@ def answered(path: Path, number: int, answer: str | None) -> tuple[str, tuple]:
     source, asked = cells(path)[number].source, []
     space = dict(before(path, number))
     body = ast.parse(source).body
-    name = re.search(r"\bprint\(check\((\w+)", source)[1]
+    name = written(source)
     if answer is not None:
         stub = next(i for i, s in enumerate(body) if isinstance(s, ast.FunctionDef) and s.name == name)
         text = answer if re.search(rf"^def {name}\b", answer, re.M) else f"{name} = {answer}"
-        body[stub : stub + 1] = ast.parse(text).body
+        del body[stub]
+        body[-1:-1] = ast.parse(text).body
 
     def caught(*arguments, **options):
         asked.append((arguments, options))

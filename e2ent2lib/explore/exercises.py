@@ -14,9 +14,9 @@ def check(
 ) -> str:
     """Call ``attempt(*arguments)`` for each (arguments, expected) of ``cases`` and say in one line how it went.
 
-    Numbers, arrays and tensors are compared by value within ``tolerance``. A wrong answer that one of ``mistakes``,
-    functions of the same arguments, gives too, is called by that one's name. A function that returns None (as an
-    unsolved exercise does) is "not solved yet"; nothing is raised, so that a notebook runs through unsolved.
+    Numbers, arrays and tensors are compared by value within ``tolerance``. An attempt that answers as one of
+    ``mistakes`` does, functions of the same arguments, is called by that one's name. A function that returns None (as
+    an unsolved exercise does) is "not solved yet"; nothing is raised, so that a notebook runs through unsolved.
     """
     before = []
     for number, (arguments, expected) in enumerate(cases, 1):
@@ -34,7 +34,7 @@ def check(
         except (ValueError, TypeError):
             return f"{case} expected numbers, your function returned {type(answer).__name__}"
         if not _same(result, wanted, tolerance):
-            known = (name for name, wrong in mistakes.items() if _same(result, _as_array(wrong(*arguments)), tolerance))
+            known = (name for name, wrong in mistakes.items() if _agree(attempt, wrong, cases, tolerance))
             return f"{case} {next(known, None) or _kind(result, wanted, before, tolerance)}"
         before.append(result)
     return f"solved: all {len(cases)} cases pass"
@@ -46,6 +46,14 @@ def _as_array(value: object) -> np.ndarray:
 
 def _same(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     return one.shape == other.shape and bool(np.allclose(one, other, rtol=tolerance, atol=tolerance))
+
+
+def _agree(one: Callable, other: Callable, cases: Sequence[tuple[tuple, object]], tolerance: float) -> bool:
+    try:
+        pairs = [[_as_array(function(*arguments)) for function in (one, other)] for arguments, _ in cases]
+    except Exception:  # the attempt's: of another case
+        return False
+    return all(_same(*pair, tolerance) for pair in pairs)
 
 
 def _kind(result: np.ndarray, wanted: np.ndarray, before: list[np.ndarray], tolerance: float) -> str:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tiny import RECIPES
 
 from e2ent2lib.config import COMPACT
+from e2ent2lib.data.pairs import UNRELATED
 from e2ent2lib.measure.results import cards, read_results, read_rows
 from e2ent2lib.report.tables import pages, systems_of, table
 from e2ent2lib.runs.files import file_sha256
@@ -107,9 +108,14 @@ def test_each_cell_of_the_tables_traces_to_one_file_measured_with_a_checkpoint_t
     assert len(measured) > 0
     for line in measured.to_dict("records"):
         rows = read_rows(folder / line["file"])
+        every = [{r["protocol"]["stereo"]: r for r in (row, *row.get("columns", {}).values())} for row in rows]
+        scores = [row[line["protocol"].partition("stereo ")[2]] for row in every]
         for metric, digits in (("psnr", 2), ("ssim", 3)):
-            assert line[f"measured {metric}"] == round(np.mean([row[metric] for row in rows]), digits)
-        assert {(row["model"], row["label"]) for row in rows} == {(line["model"], line["data set"])}
+            assert line[f"measured {metric}"] == round(np.mean([row[metric] for row in scores]), digits)
+        assert {row["model"] for row in rows} == {line["model"]}
+        assert all(line["data set"].startswith(row["label"]) for row in rows)
+        unrelated = SYSTEMS[line["model"]].references == "any" and "unrelated" in line["data set"]
+        assert {row["protocol"]["reference"] == UNRELATED for row in rows} == {unrelated}
         card = ROOT / "weights/compact" / f"{line['model']}.json"
         hashes = {json.loads(card.read_text())["sha256"] if card.is_file() else None}
         named = None if pd.isna(line["checkpoint_sha256"]) else line["checkpoint_sha256"]  # systems without weights
@@ -143,9 +149,10 @@ def test_models_of_the_tables_had_the_same_data_width_and_selection_and_their_gr
 
 def test_all_ablations_ship_one_seed_of_three_trained_alike_and_the_scores_of_all_are_kept():
     results = ROOT / "data/results"
-    expected = sorted(p.relative_to(results / "compact").parent for p in (results / "compact").glob("*/sisr.jsonl"))
     budgets = set()
     for name in (n for n, recipe in RECIPES.items() if recipe.ablation):
+        expected = sorted(p.parent.name for p in (results / "compact").glob(f"*/{name}.jsonl"))
+        assert {"motorcycle", "middlebury", "cufed", "cufed5", "flickr1024"} == set(expected)
         found = cards(name, "compact", results)
         assert [found[seed]["seed"] for seed in (0, 1, 2)] == [0, 1, 2] and len(found) == 3, name
         assert all(f["selected_step"] == f["steps"] for f in found.values())

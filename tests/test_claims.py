@@ -348,13 +348,17 @@ def test_every_claim_compares_models_that_exist_and_has_a_name_of_its_own():
         assert {part.better, part.worse} <= SYSTEMS.keys()
 
 
-def test_a_verdict_is_what_a_second_way_to_compute_it_gives(findings):
+def test_a_verdict_is_what_a_second_way_to_compute_it_gives(stored, findings):
     """From the result files alone, by another bootstrap of scenes."""
     rng = np.random.default_rng(9)
     for part, f in (both for claim, parts in findings.items() for both in zip(claim.parts, parts)):
         if f.unit != "dB" or f.low is None or f.borrowed:
             continue
         gains = []
+        if part.than:  # other pictures: the difference of two means
+            effects = [verdicts.paired(replace(part, data=sets, than=()), stored) for sets in (part.data, part.than)]
+            assert f.effect == pytest.approx(effects[0].to_numpy().mean() - effects[1].to_numpy().mean())
+            continue
         for seed, folder in {0: FOLDER, **seed_folders(FOLDER)}.items():
             sides = []
             for model in (part.better, part.worse):
@@ -409,9 +413,13 @@ def test_every_verdict_says_on_how_many_pictures_of_which_sets_it_rests(findings
 def test_what_is_written_holds_every_part_once(stored, findings, tmp_path):
     csv, md, images = claims_report.save(findings, stored, "compact", tmp_path)
     lines = pd.read_csv(images)
-    for f in (f for fs in findings.values() for f in fs if f.unit == "dB" and f.low is not None):
+    for part, f in (both for claim, fs in findings.items() for both in zip(claim.parts, fs)):
+        if f.unit != "dB" or f.low is None:
+            continue
         mine = lines[(lines["claim"] == f.claim) & (lines["part"] == f.part)]
-        assert mine["effect"].mean() == pytest.approx(f.effect) and mine["training"].nunique() == f.trainings
+        first, second = (mine.loc[mine["dataset"].isin(sets), "effect"] for sets in (part.data, part.than))
+        assert first.mean() - (second.mean() if part.than else 0) == pytest.approx(f.effect)
+        assert mine["training"].nunique() == f.trainings
     table = pd.read_csv(csv)
     assert list(table.loc[table["on"] == "all", "part"]) == [str(p) for c in CLAIMS for p in c.parts]
     assert len(table) == sum(1 + len(f.by_set) for fs in findings.values() for f in fs)

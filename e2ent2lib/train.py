@@ -29,8 +29,8 @@ ADAM_EPS = 1e-10
 
 
 AVERAGE = 0.999
-"""The decay of the moving average of the weights, which is validated and shipped. The paper doesn't mention one: we
-average because an adversary moves the weights to the last step, which would hide small effects."""
+"""The decay of the moving average of the weights, which is validated and shipped: an adversary moves the weights to the
+last step, which would hide small effects. The paper mentions none."""
 
 
 class Player(NamedTuple):
@@ -102,10 +102,7 @@ def move_average(averages: list[Tensor], weights: list[Tensor], steps: Tensor) -
     """Move averages towards the weights; at first by larger parts, so that the start is soon forgotten."""
     decay = min(AVERAGE, (1 + int(steps)) / (10 + int(steps)))
     for average, weight in zip(averages, weights):
-        if average.is_floating_point():
-            average.lerp_(weight, 1 - decay)
-        else:  # a counter of batch normalization
-            average.copy_(weight)
+        average.copy_(average + (1 - decay) * (weight - average))  # batch norm's counter is an integer, so no ``lerp_``
 
 
 def training_step(

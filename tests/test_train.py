@@ -286,7 +286,7 @@ def test_what_is_validated_and_written_is_the_moving_average(name, monkeypatch, 
     average = trained[0]
     for number, now in enumerate(trained[1:], start=1):
         decay = min(0.999, (1 + number) / (10 + number))
-        average = {k: decay * v + (1 - decay) * now[k] if v.is_floating_point() else now[k] for k, v in average.items()}
+        average = {k: decay * v + (1 - decay) * now[k] for k, v in average.items() if v.is_floating_point()}
     for found in (validated[-1], weights(model)):
         for key, value in average.items():
             torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-7)

@@ -15,7 +15,6 @@ Notebook 14 shows what each of these gives.
 
 from collections.abc import Sequence
 from itertools import accumulate, product
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,19 +23,16 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
-from e2ent2lib.matching import Map, Matches, as_list, match, query_patches
+from e2ent2lib.matching import Map, Matches, as_list, match
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks
 from e2ent2lib.models.e2ent2 import features
 from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.models.sisr import FeatureEncoder, bilinear
+from e2ent2lib.photos.coarse import Lookup, Places
 from e2ent2lib.systems.parts import shrink
 
 REACH = 3
 """Pixels by which a match is refined at most before its neighbours are asked; half a cell is 2."""
-ROUNDS = 2
-"""How often each cell tries its neighbours' displacements."""
-AT_ONCE = 1 << 14
-"""Cells of the reference compared at a time: 2 MiB of features with 32 channels, which a processor’s cache holds."""
 
 
 class PhotoBase(Network):
@@ -98,7 +94,7 @@ class PhotoE2ENT2(Network):
             places = refine(phi_in, dense, match(phi_in, downs, self.norm), r)
             found = look_up(dense, places)
         swapped = swap_at(fulls, places, r)  # F
-        return self.compose(swapped, phi_in, lr, torch.cat([found, places.confidence[:, None]], dim=1))
+        return self.compose(swapped, phi_in, lr, torch.cat([found, places.score[:, None]], dim=1))
 
     def compose(self, swapped: Map, phi_in: Map, lr: Images, found: Float[Tensor, "b c+1 h w"]) -> Outputs:
         """What comes after the swap; ``found`` are the low-resolution features at the matched places and the cosine."""
@@ -112,18 +108,6 @@ class PhotoE2ENT2(Network):
 
 
 # ---- A match refined to the pixel ----
-
-
-class Places(NamedTuple):
-    """Where each cell of I_in was found, to the pixel."""
-
-    source: Int[Tensor, "b h w"]
-    """In which reference."""
-    y: Int[Tensor, "b h w"]
-    """The row of the reference's first pixel in that cell."""
-    x: Int[Tensor, "b h w"]
-    confidence: Float[Tensor, "b h w"]
-    """The cosine between the 3×3 cells around the cell and those around the place; float32."""
 
 
 def dense_features(encoder: nn.Module, ref: Images, scale: int) -> Map:
@@ -143,68 +127,22 @@ def dense_features(encoder: nn.Module, ref: Images, scale: int) -> Map:
 
 @torch.no_grad()
 def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Places:
-    """The matches of Eq. 3, each moved to the pixel where the 3×3 cells around it have the largest cosine.
+    """The matches of Eq. 3, each moved to the pixel around it where the 3×3 cells have the largest cosine.
 
     query φ(I_in) (B, C, h, w); dense of ``dense_features``, one map (B, C, H, W) a reference; matches of these.
-    Tried are the shifts by up to ``REACH`` pixels, then ``ROUNDS`` times the displacements of the four neighbours,
-    ±1 pixel. A tie goes to the one tried first: the match itself, then its neighbourhood row by row.
+    Returns (B, h, w): the row and column are of the pixel where the place of the cell itself begins, the score is the
+    cosine. Tried are shifts by up to ``REACH`` pixels, then the displacements of the neighbours and those around them.
     """
-    look = _Look(query, dense, scale)
     widths = torch.tensor([d.shape[3] // scale - 2 for d in dense], device=query.device)[matches.source]
-    y, x = (scale * (part + 1) for part in (matches.index // widths, matches.index % widths))
-    near = list(product(range(-REACH, REACH + 1), repeat=2))
-    places = look.best([(matches.source, y, x)] + [(matches.source, y + dy, x + dx) for dy, dx in near])
-    for _ in range(ROUNDS):
-        tried = [places[:3]]
-        for oy, ox in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-            source, y, x = (_shifted(part, oy, ox) for part in places[:3])
-            tried += [(source, y - scale * oy + dy, x - scale * ox + dx) for dy, dx in product((0, -1, 1), repeat=2)]
-        places = look.best(tried)
-    return places
-
-
-def _shifted(values: Int[Tensor, "b h w"], oy: int, ox: int) -> Int[Tensor, "b h w"]:
-    """At (y, x) the value of (y + oy, x + ox); at the border the cell's own, whose displacement is wrong but valid."""
-    padded = F.pad(values.float()[:, None], (1, 1, 1, 1), mode="replicate")[:, 0].long()
-    h, w = values.shape[1:]
-    return padded[:, 1 + oy : 1 + oy + h, 1 + ox : 1 + ox + w]
-
-
-class _Look:
-    """Compares 3×3 cells of the query with those at given pixels of the references."""
-
-    def __init__(self, query: Map, dense: Sequence[Map], scale: int):
-        self.scale, self.shape = scale, (len(query), *query.shape[2:])
-        self.rows = torch.cat([d.permute(0, 2, 3, 1).flatten(1, 2) for d in dense], dim=1).flatten(0, 1)
-        patches = query_patches(query).float()  # (B, 9C, h·w), a channel's nine cells one after another
-        self.query = patches.unflatten(1, (-1, 9)).permute(0, 3, 2, 1).flatten(0, 1)  # (B·h·w, 9, C)
-        self.query = self.query / self.query.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1)
-        squares = [d.float().square().sum(1, keepdim=True) for d in dense]
-        ones = self.query.new_ones(1, 1, 3, 3)
-        lengths = [F.conv2d(s, ones, padding=scale, dilation=scale).clamp_min(1e-24).sqrt() for s in squares]
-        self.lengths = torch.cat([one.flatten(1) for one in lengths], dim=1).flatten()
-        sizes = torch.tensor([d.shape[2:] for d in dense], device=query.device)
-        self.heights, self.widths = sizes.T
-        counts = sizes.prod(1)
-        self.starts, self.total = counts.cumsum(0) - counts, int(counts.sum())
-
-    def best(self, tried: list[tuple[Tensor, Tensor, Tensor]]) -> Places:
-        """Of the (source, y, x) tried, each (B, h, w), the best for each cell; moved inside where a patch leaves it."""
-        r = self.scale
-        source, y, x = (torch.stack(parts, dim=-1).flatten(0, 2) for parts in zip(*tried))  # (B·h·w, K)
-        y = torch.minimum(y.clamp_min(r), self.heights[source] - 2 * r)
-        x = torch.minimum(x.clamp_min(r), self.widths[source] - 2 * r)
-        samples = torch.arange(len(source), device=source.device) // (self.shape[1] * self.shape[2])
-        at = (self.total * samples)[:, None] + self.starts[source] + y * self.widths[source] + x
-        around = product((-r, 0, r), repeat=2)
-        steps, wide = torch.tensor([(oy, ox) for oy, ox in around], device=at.device).T, self.widths[source][..., None]
-        cells, cosines = at[..., None] + steps[0] * wide + steps[1], []  # (B·h·w, K, 9)
-        for part, query in zip(*(t.split(max(1, AT_ONCE // (9 * len(tried)))) for t in (cells, self.query))):
-            keys = self.rows.index_select(0, part.flatten()).float().view(*part.shape[:2], -1)
-            cosines.append(torch.bmm(keys, query.flatten(1)[..., None])[..., 0])
-        cosine, chosen = (torch.cat(cosines) / self.lengths[at]).max(dim=1)
-        pick = (part.gather(1, chosen[:, None]).view(self.shape) for part in (source, y, x))
-        return Places(*pick, cosine.view(self.shape))
+    refined = []
+    for b in range(len(query)):
+        look = Lookup(query[b : b + 1], [d[b : b + 1] for d in dense], step=scale)
+        row, column = (scale * part for part in (matches.index[b] // widths[b], matches.index[b] % widths[b]))
+        start = Places(matches.source[b], row, column, torch.full_like(matches.score[b], -torch.inf))
+        source, row, column, score = look.around(start, REACH)
+        cosine = score / look.query_norm.clamp_min(1e-12)
+        refined.append(Places(source, row + scale, column + scale, cosine))
+    return Places(*map(torch.stack, zip(*refined)))
 
 
 def look_up(dense: Sequence[Map], places: Places) -> Map:
@@ -225,11 +163,11 @@ def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:
     cell = corner + scale * (oy * width + ox)
     inside = torch.arange(scale, device=rows.device)
     pixels = cell[:, :, None, :, None] + inside[:, None, None, None] * width[:, :, None, :, None] + inside[:, None]
-    weights = overlap_weights(places.y)[:, :, None, :, None].expand_as(pixels)
+    weights = overlap_weights(places.row)[:, :, None, :, None].expand_as(pixels)
     pixels = pixels.clamp_(0, len(rows) - 1)  # beyond the map of cells: the weight is 0, but the pixel must exist
     bags, weights = pixels.flatten(0, 4), weights.flatten(0, 4).to(torch.float32)
     out = F.embedding_bag(bags, rows.float(), mode="sum", per_sample_weights=weights)
-    b, h, w = places.y.shape
+    b, h, w = places.row.shape
     return out.view(b, scale * h, scale * w, -1).permute(0, 3, 1, 2).to(values[0].dtype)
 
 
@@ -240,4 +178,4 @@ def _rows_and_cells(maps: Sequence[Map], places: Places) -> tuple[Tensor, Int[Te
     starts = [0, *accumulate(m[0, 0].numel() for m in maps)][:-1]
     starts = torch.tensor(starts, device=rows.device)[places.source]
     samples = rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
-    return rows.flatten(0, 1), samples + starts + places.y * widths + places.x, widths
+    return rows.flatten(0, 1), samples + starts + places.row * widths + places.column, widths

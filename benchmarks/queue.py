@@ -19,6 +19,7 @@ import tyro
 from benchmarks.gpu_rows import HOURS, plan
 from benchmarks.gpu_steps import Training
 from e2ent2lib.config import get_profile
+from e2ent2lib.runs.files import whole_file
 from e2ent2lib.systems import recipe_of
 
 
@@ -106,8 +107,9 @@ def train(training: Training, trainings: dict[str, Training], data: str, out: Pa
     options = RunOptions(data=data, out=folder, seed=training.seed, start_from=start, resume=True, progress=False)
     train_system(training.model, profile, options)
     place(training, out).mkdir(parents=True, exist_ok=True)
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")], reverse=True):  # the card comes last
-        shutil.copyfile(path, place(training, out) / path.name)
+    for path in (*folder.glob("*.safetensors"), *sorted(folder.glob("*.json"))):  # cards last, as ``finished`` looks
+        with whole_file(place(training, out) / path.name) as temporary:
+            shutil.copyfile(path, temporary)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2ent2lib.data.scenes import scene, view_pairs
+from e2ent2lib.data.scenes import graded_pairs, scene
 from e2ent2lib.measure import effects, everything, verdicts
 from e2ent2lib.measure.results import read_seeds, seed_folders
 from e2ent2lib.measure.verdicts import (
@@ -189,7 +189,7 @@ def test_the_interval_holds_the_true_effect_as_often_as_it_says_and_a_clear_effe
 
 
 def test_pairs_that_share_a_scene():
-    pairs = view_pairs()
+    pairs = graded_pairs()
     assert len(pairs) == 122 and pairs["scene"].nunique() == 107
 
     def shared(level, one, other):

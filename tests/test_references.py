@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from score_rows import row, stored
 
-from e2ent2lib.data.scenes import view_pairs
+from e2ent2lib.data.scenes import graded_pairs
 from e2ent2lib.measure.results import result_file
 from e2ent2lib.report import studies
 from e2ent2lib.report.studies import draw_effect, effect, effect_figure, effect_tables, gains
@@ -80,7 +80,7 @@ def test_without_results_nothing_is_compared():
 
 
 def test_gains_against_the_overlap_of_the_pairs(tmp_path):
-    shares = view_pairs()["coverage"].sort_values()
+    shares = graded_pairs()["coverage"].sort_values()
     few = shares.index[::4]
     psnr = {"sisr": dict.fromkeys(few, 25.0), "e2ent2": {pair: 25.0 + shares[pair] for pair in few[1:]}}
     rows = [row(model, *pair, psnr=p) for model, images in psnr.items() for pair, p in images.items()]

@@ -3,7 +3,6 @@
 Pictures of one scene gain or lose together, so that intervals resample scenes (``measure.verdicts``).
 """
 
-import csv
 import re
 from functools import lru_cache
 from itertools import product
@@ -21,29 +20,27 @@ the next pairs of ``viewpairs.csv``, at 16, are not."""
 
 
 @lru_cache
-def view_pairs() -> pd.DataFrame:
+def graded_pairs() -> pd.DataFrame:
     """The pairs of ViewPairs by (data set, picture): ``scene``, and ``coverage`` of the input, from 0 to 1.
 
     Two pairs show one scene if a photograph of one looks like one of the other (or is the same), or if their
     photographs lie in one folder and their names end in the same word, numbers aside: british-museum-2 and -3. A scene
     has its first pair's name.
     """
-    with open(Path(__file__).with_name("viewpairs.csv"), encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    looks = np.array([[int(row["input_look"], 16), int(row["reference_look"], 16)] for row in rows], np.uint64)
-    places = [(Path(row["input"]).parent.name, re.search(r"([^\W\d]*)-?\d*$", row["name"])[1]) for row in rows]
+    rows = pd.read_csv(Path(__file__).with_name("viewpairs.csv"), dtype=str)
+    looks = rows[["input_look", "reference_look"]].map(lambda digits: int(digits, 16)).to_numpy(np.uint64)
+    places = list(
+        zip(rows["input"].map(lambda p: Path(p).parent.name), rows["name"].str.extract(r"([^\W\d]*)-?\d*$")[0])
+    )
     same = np.array([[one == other for other in places] for one in places])
     for one, other in product((0, 1), repeat=2):
         same |= np.bitwise_count(looks[:, None, one] ^ looks[None, :, other]) <= ALIKE
-    labels, names = connected_components(same)[1], [row["name"] for row in rows]
-    first = dict(zip(labels[::-1], names[::-1]))
-    pairs = [(f"viewpairs-{row['level']}", f"{row['name']}_0") for row in rows]
-    index = pd.MultiIndex.from_tuples(pairs, names=["dataset", "image"])
-    columns = {"scene": [first[label] for label in labels], "coverage": [float(row["coverage"]) for row in rows]}
-    return pd.DataFrame(columns, index)
+    scenes = rows["name"].groupby(connected_components(same)[1]).transform("first")
+    index = pd.MultiIndex.from_arrays(["viewpairs-" + rows["level"], rows["name"] + "_0"], names=["dataset", "image"])
+    return pd.DataFrame({"scene": scenes.to_numpy(), "coverage": rows["coverage"].astype(float).to_numpy()}, index)
 
 
 def scene(data: str, image: str) -> str:
     """The scene that a picture of a data set shows; a picture of which nothing is known is a scene of its own."""
-    known = view_pairs()["scene"]
+    known = graded_pairs()["scene"]
     return known[data, image] if (data, image) in known else f"{data} {re.sub(ENDINGS.get(data, '$^'), '', image)}"

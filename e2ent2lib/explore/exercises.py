@@ -73,11 +73,8 @@ def _kind(result: np.ndarray, wanted: np.ndarray, before: list[np.ndarray], tole
         if _same(result[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1], tolerance):
             return "right inside, wrong at the border"
     ratio = (result * wanted).sum() / max((wanted * wanted).sum(), 1e-300)
-    whole = max(
-        abs(ratio), 1 / max(abs(ratio), 1e-300)
-    )  # one number always has a ratio; only a whole one says something
-    if _same(result, ratio * wanted, tolerance) and (
-        result.size > 1 or (whole < 300 and abs(whole - round(whole)) < 1e-6)
-    ):
+    times = max(abs(ratio), 1 / max(abs(ratio), 1e-300))
+    telling = result.size > 1 or (times < 300 and abs(times - round(times)) < 1e-6)  # two numbers always have a ratio
+    if telling and _same(result, ratio * wanted, tolerance):
         return f"{ratio:.4g} times the expected"
     return f"right shape, but off by up to {np.abs(result - wanted).max():.3g}"

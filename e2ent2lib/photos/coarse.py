@@ -105,12 +105,8 @@ class Lookup:
     def best(self, places: Places, around: int) -> Places:
         """The best patch of those up to ``around`` rows and columns from each place; −∞ if none is in the key."""
         y, x = torch.ones_like(places.row).nonzero().T
-        parts = zip(
-            *(
-                field.flatten().split(max(1, CHUNK // (2 * around + 2 * self.step + 1) ** 2))
-                for field in (y, x, *places[:3])
-            )
-        )
+        at_once = max(1, CHUNK // (2 * around + 2 * self.step + 1) ** 2)
+        parts = zip(*(field.flatten().split(at_once) for field in (y, x, *places[:3])))
         best = [self._best(*part, around) for part in parts]
         return Places(*(torch.cat(fields).view(places.row.shape) for fields in zip(*best)))
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from e2ent2lib.config import PAPER, get_profile
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
-from e2ent2lib.data.scenes import view_pairs
+from e2ent2lib.data.scenes import graded_pairs
 from e2ent2lib.measure.metrics import Protocol, psnr
 from e2ent2lib.measure.results import cards
 from e2ent2lib.photos.images import downscale
@@ -199,7 +199,7 @@ def by_overlap(results: pd.DataFrame, model: str, reference: str = USUAL) -> pd.
     one, other = (
         psnr[key] if key in psnr.index else psnr[:0].droplevel([0, 1]) for key in ((model, reference), ("sisr", USUAL))
     )
-    return view_pairs()[["coverage"]].assign(gain=one - other).dropna().sort_values("coverage")
+    return graded_pairs()[["coverage"]].assign(gain=one - other).dropna().sort_values("coverage")
 
 
 def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTEMS) -> Figure:

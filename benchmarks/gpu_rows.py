@@ -4,7 +4,6 @@ The budget is core-hours: steps × what a step costs on one core, ``step_cost.js
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.gpu_steps import Training
@@ -13,8 +12,6 @@ from e2ent2lib.config import Profile
 COST = json.loads(Path(__file__).with_name("step_cost.json").read_text())["compact"]["rows"]
 HOURS = 2.5
 """Core-hours of a row; 0.4 of them are the shared pre-training's, a fifth an ablation's."""
-ADVERSARY, ALIGNED = 5e-5, 0.5
-"""The adversary's weight and the share of references shifted by whole cells, as the trials chose them."""
 ABLATIONS = ("e2ent2-ablation", "feature-vgg", "feature-presisr", "e2ent2-alpha-100", "e2ent2-alpha-010")
 ABLATIONS += ("e2ent2-alpha-001", "e2ent2-error-sum", "e2ent2-noresidual", "e2ent2-plain-gan")
 FIRST = 0.4
@@ -33,20 +30,18 @@ def plan(profile: Profile, bundle: Path, hours: float = HOURS) -> list[Training]
     pretrained = "sisr"
     for row, (share, priority) in ROWS.items():
         steps = 12 if smoke else round(3600 * hours * share / COST[row]["least"])
-        form = replace(profile, weight_adv=ADVERSARY) if row in ("e2ent2", "sisr-gan") else profile
         after = {"srgan": "srresnet", "srntt": "srgan"}.get(row)
         after = pretrained if row.startswith("e2ent2") or row == "sisr-gan" else after
         made.append(
             Training(
                 name=row,
                 model=row,
-                profile=form,
+                profile=profile,
                 steps=steps,
                 priority=priority,
                 after=after,
                 views=True,
                 keep_at=round(FIRST * steps) if row == "sisr" else None,
-                aligned=ALIGNED if row == "e2ent2" else 0.0,
                 budget=hours * share,
             )
         )
@@ -55,17 +50,15 @@ def plan(profile: Profile, bundle: Path, hours: float = HOURS) -> list[Training]
         for row in ABLATIONS:
             steps = 12 if smoke else round(3600 * hours / 5 / dearest)
             after = None if row == "feature-vgg" else pretrained
-            form = replace(profile, weight_adv=ADVERSARY)
             made.append(
                 Training(
                     name=f"{row}_seed{seed}",
                     model=row,
-                    profile=form,
+                    profile=profile,
                     steps=steps,
                     seed=seed,
                     priority=60 - seed,
                     after=after,
-                    aligned=ALIGNED,
                     views=True,
                     probes=5,
                     budget=hours / 5,

@@ -302,6 +302,6 @@ class Schedule:
             "provisional": False,
             "in_tables": plan.profile.name != "smoke",
             "started_from": {"model": run.recipe.start_from} if run.recipe.start_from else None,
-            "recipe": run.recipe.facts(run.loss) | {"aligned": plan.aligned, "ema": plan.ema},
+            "recipe": run.recipe.facts(run.loss) | {"ema": plan.ema},
             "vgg": run.vgg,
         }

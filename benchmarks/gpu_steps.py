@@ -59,13 +59,8 @@ class Photographs:
         return {"pixels": flat.to(self.device), "facts": facts.to(self.device), "sizes": sizes}
 
 
-def draw_boxes(
-    sizes: np.ndarray, profile: Profile, count: int, seed: int, views: dict[int, int], aligned: float
-) -> np.ndarray:
-    """(count, 6): image, y, x of the input, the same of the reference: ``CropTwice.boxes``, all at once.
-
-    ``aligned`` is the share of related references that are shifted by whole cells of the low-resolution grid.
-    """
+def draw_boxes(sizes: np.ndarray, profile: Profile, count: int, seed: int, views: dict[int, int]) -> np.ndarray:
+    """(count, 6): image, y, x of the input, the same of the reference: ``CropTwice.boxes``, all at once."""
     rng, crop, n = np.random.default_rng([seed, 77]), profile.crop, len(sizes)
 
     def between(low, high):
@@ -90,7 +85,7 @@ def draw_boxes(
         return free, np.stack(whole, 1)
 
     free, whole = near(first, room)
-    second = np.where(rng.random((count, 1)) < aligned, whole, free)
+    second = np.where(rng.random((count, 1)) < profile.aligned, whole, free)
     lot, j = rng.random(count), i.copy()
     other = (i + rng.integers(1, max(n, 2), size=count)) % n
     elsewhere = np.stack([between(np.zeros(count), sizes[other][:, k] - crop) for k in (0, 1)], 1)
@@ -247,7 +242,6 @@ class Training:
     profile: Profile
     steps: int
     seed: int = 0
-    aligned: float = 0.0
     start: str = "copy"
     """How ζ starts, where it starts from a SISR network: "copy" (``Synthesis.start_from``), "mixed": the same, but
     with F's weights drawn, "cold": all drawn."""
@@ -293,13 +287,13 @@ class Run:
         form = self.recipe.profile(profile)
         self.reference = self.net.references != "none"
         views, sizes = dict(photographs.manifest["next_views"]), photographs.train["sizes"]
-        boxes = draw_boxes(sizes, form, plan.steps * profile.batch, plan.seed, views, plan.aligned)
+        boxes = draw_boxes(sizes, form, plan.steps * profile.batch, plan.seed, views)
         self.table = torch.from_numpy(boxes).to(device, torch.int32).view(plan.steps, profile.batch, 6)
         epsilon = np.random.default_rng([plan.seed, 5]).random((plan.steps, profile.batch), dtype=np.float32)
         self.epsilon = torch.from_numpy(epsilon).to(device) if self.adversary and self.adversary.penalty else None
         # validation crops are drawn with the same seed for all, each as its recipe needs them
-        form = replace(form, unrelated=0.0, views=0.0)
-        boxes = draw_boxes(photographs.held["sizes"], form, 16, 1_000_003, {}, 0.0)
+        form = replace(form, unrelated=0.0, aligned=0.0, views=0.0)
+        boxes = draw_boxes(photographs.held["sizes"], form, 16, 1_000_003, {})
         self.validation = torch.from_numpy(boxes).to(device)
         self.step = torch.zeros((), dtype=torch.int64, device=device)
         self.total = torch.tensor(float(plan.steps), device=device)

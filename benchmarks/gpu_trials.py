@@ -5,7 +5,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from benchmarks.gpu_steps import Training
-from e2ent2lib.config import Profile
+from e2ent2lib.config import PAPER, Profile
 
 STEPS = 1500
 """Steps of a trial of the joint stage."""
@@ -25,8 +25,8 @@ MSE = {
     "mse": {},
     "mse, F drawn": {"start": "mixed"},
     "mse, all drawn": {"start": "cold"},
-    "mse, half aligned": {"aligned": 0.5},
-    "mse, all aligned": {"aligned": 1.0},
+    "mse, half aligned": {"profile": {"aligned": 0.5}},
+    "mse, all aligned": {"profile": {"aligned": 1.0}},
     "mse, 10 % unrelated": {"profile": {"unrelated": 0.1}},
     "mse, lr 5e-4": {"profile": {"lr": 5e-4}},
     "mse, lr 2e-3": {"profile": {"lr": 2e-3}},
@@ -39,16 +39,15 @@ GAN = {
     "gan, adversary x10": {"profile": {"weight_adv": 1e-4}},
     "gan, adversary x30": {"profile": {"weight_adv": 3e-4}},
     "gan, adversary x10, F drawn": {"profile": {"weight_adv": 1e-4}, "start": "mixed"},
-    "gan, adversary x10, half aligned": {"profile": {"weight_adv": 1e-4}, "aligned": 0.5},
+    "gan, adversary x10, half aligned": {"profile": {"weight_adv": 1e-4, "aligned": 0.5}},
     "gan, adversary x10, 10 % unrelated": {"profile": {"weight_adv": 1e-4, "unrelated": 0.1}},
     "gan, adversary x10, critic 32, 4 stages": {
         "profile": {"weight_adv": 1e-4, "critic_channels": 32, "critic_stages": 4}
     },
     "gan, adversary x10, critic lr x0.3": {"profile": {"weight_adv": 1e-4}, "critic_lr": 0.3},
     "gan, adversary x10, F drawn, half aligned, 10 % unrelated": {
-        "profile": {"weight_adv": 1e-4, "unrelated": 0.1},
+        "profile": {"weight_adv": 1e-4, "unrelated": 0.1, "aligned": 0.5},
         "start": "mixed",
-        "aligned": 0.5,
     },
     "gan, adversary x10, 3 times as long": {"profile": {"weight_adv": 1e-4}, "longer": 3},
 }
@@ -57,6 +56,7 @@ GAN = {
 def plan(profile: Profile, starts: Path, steps: int = STEPS) -> list[Training]:
     """All trials; the joint stage starts from the shipped pre-training, those of the size from their own."""
     made = []
+    profile = replace(profile, aligned=0.0, weight_adv=PAPER.weight_adv)  # `compact` before these trials
     smoke = profile.name == "smoke"
     steps = 12 if smoke else steps
 

@@ -45,7 +45,7 @@ def bundle(tmp_path, monkeypatch):
 
 def test_crops_and_their_reductions_are_those_of_the_trainer(bundle):
     photographs = gpu_steps.Photographs(bundle, CPU, 1)
-    boxes = gpu_steps.draw_boxes(photographs.train["sizes"], CONSTANT, 50, 0, {}, 0.0)
+    boxes = gpu_steps.draw_boxes(photographs.train["sizes"], replace(CONSTANT, aligned=0.0), 50, 0, {})
     batch = gpu_steps.crops_of(photographs.train, torch.from_numpy(boxes), CONSTANT, True)
     images = [photographs.images[n] for n in photographs.manifest["train"]]
     for k, (i, y, x, j, v, u) in enumerate(boxes):
@@ -58,8 +58,8 @@ def test_crops_and_their_reductions_are_those_of_the_trainer(bundle):
 
 def test_shares_of_the_boxes():
     sizes = np.array([[90, 100], [80, 120]])
-    form = replace(SMOKE, max_offset=16, unrelated=0.3)
-    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, form, 4000, 0, {}, 0.5).T
+    form = replace(SMOKE, max_offset=16, unrelated=0.3, aligned=0.5)
+    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, form, 4000, 0, {}).T
     same = i == j
     assert 0.67 < same.mean() < 0.73
     down, across = (v - y)[same], (u - x)[same]
@@ -67,7 +67,7 @@ def test_shares_of_the_boxes():
     whole = (down % 4 == 0) & (across % 4 == 0)
     assert 0.48 < whole.mean() < 0.6  # half of them on purpose, one in 16 of the others
     assert (y >= 0).all() and (y + 48 <= sizes[i, 0]).all() and (u + 48 <= sizes[j, 1]).all()
-    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, replace(form, stereo=True), 500, 0, {}, 0.0).T
+    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, replace(form, stereo=True), 500, 0, {}).T
     assert (i == j).all() and (y == v).all() and (u >= x).all()
 
 

@@ -9,6 +9,7 @@ what is under way is in ``--runs``. Run it in a checkout of its own, so that wor
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,6 +54,7 @@ def main(
     failed: set[str] = set()
     command = [sys.executable, "-m", "benchmarks.queue", "--data", data, "--out", str(out), "--runs", str(runs)]
     command += ["--profile", profile, "--hours", str(hours)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends the runs too, as Ctrl-C does
     try:
         while missing or running:
             for name in [name for name, process in running.items() if process.poll() is not None]:

@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import crop_beside, crop_near, crop_twice, overlap
 from e2ent2lib.data import DATASETS, CropTwice, dataset, embedded_photographs, fingerprint, photographs, training_images
+from e2ent2lib.data.degraded import Degraded
 from e2ent2lib.data.training import other_views
-from e2ent2lib.photos.images import downscale, read_image, write_image
+from e2ent2lib.photos.images import downscale, read_image, to_image, to_tensor, write_image
 
 few = settings(deadline=None, max_examples=30)
 
@@ -381,3 +382,17 @@ def test_what_is_at_column_x_of_the_first_crop_is_at_x_minus_d_of_the_second():
         _, (_, x), _, (_, u) = crops.boxes(i)
         d, sample = u - x, crops[i]
         assert torch.equal(sample.hr[:, :, d:], sample.ref[:, :, : 12 - d])
+
+
+def test_half_of_the_degraded_crops_are_clean_and_each_depends_on_its_number_alone():
+    crops = Degraded(PICTURES, replace(SMALL, unrelated=0.0), length=200)
+    clean = 0
+    for n in range(200):
+        hr, lr, ref, down = crops[n]
+        assert lr.shape == down.shape and hr.shape == ref.shape and lr.min() >= 0 and lr.max() <= 1
+        reduced = to_tensor(downscale(to_image(hr[None]), SMALL.scale))[0]
+        assert down.equal(to_tensor(downscale(to_image(ref[None]), SMALL.scale))[0])
+        clean += lr.equal(reduced)
+    assert 70 < clean < 130
+    later = Degraded(PICTURES, replace(SMALL, unrelated=0.0), length=200, start=150)
+    assert all(one.equal(other) for one, other in zip(later[7], crops[157]))

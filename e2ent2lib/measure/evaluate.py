@@ -256,7 +256,7 @@ def code_fingerprint(name: str) -> str:
     A stored score is stale when one of these changed, and not when training, reports, explorers, the command line or
     another system did.
     """
-    record, library = system_of(name), provenance.ROOT / "e2ent2lib"
+    record, library = system_of(name), provenance.LIBRARY
     sources = [p for part in SCORING for p in sorted((library / part).rglob("*.py")) or [library / part]]
     own = [record.network.partition(":")[0]]
     for module in own:  # and what it imports of ``systems``, which grows as it is read

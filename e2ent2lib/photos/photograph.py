@@ -1,19 +1,29 @@
 """Photographs in files and in memory: one way to read them, with all that a viewer needs, and one to write them.
 
-Transparency, colour profile and grey are kept; what could not be kept is among a photograph's ``warnings``.
+Range, depth, page and colours are settled once, on reading. Transparency, colour profile, grey, 16 bits and what the
+camera noted are kept; what could not be kept is among a photograph's ``warnings``.
 """
 
 import io
 import os
+import re
+import shutil
+import struct
+import sys
+import zlib
+from collections import Counter
 from contextlib import nullcontext, suppress
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from jaxtyping import Float, Real, UInt8, UInt16
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from scipy.ndimage import distance_transform_edt
 
-from e2ent2lib.runs.files import whole_file
+from e2ent2lib.runs.files import check_folder, whole_file
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 """Of the files that are written; Pillow reads more."""
@@ -23,20 +33,34 @@ LONGEST = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 """Pixels of the longer side that a format can hold, where that may be too few."""
 OPAQUE = (".jpg", ".jpeg", ".bmp")
 """Formats without transparency."""
+DEEP = (".png", ".tif", ".tiff")
+"""Formats that hold 16 bits."""
 QUALITY = {"quality": 95, "subsampling": 0}
 """What Pillow is told beside the picture, where a format knows it: no codec may blur what was made sharp."""
-Pixels = UInt8[np.ndarray, "h w 3"]
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes of a colour profile or text; more than 64 MB in all stay refused
+SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), (0.3127, 0.329))
+"""Red, green, blue and white of sRGB: x and y of CIE 1931."""
+P3 = ((0.68, 0.32), (0.265, 0.69), *SRGB[2:])
+ADOBE = (SRGB[0], (0.21, 0.71), *SRGB[2:])
+"""Of Adobe RGB (1998), whose gamma is 563/256."""
+CAMERA = [ExifTags.Base[name] for name in "ImageDescription Make Model Software DateTime Artist Copyright".split()]
+"""What is kept of EXIF's first part; of the second all but ``NOT_KEPT``: not the thumbnail, nor the old size."""
+NOT_KEPT = [ExifTags.Base[n] for n in ("MakerNote", "ColorSpace", "ExifImageWidth", "ExifImageHeight")] + [0xA005]
+RAW = (32803, 34892)
+"""TIFF's photometric kinds of a camera's raw pixels."""
+Pixels = Real[np.ndarray, "h w 3"]
+"""RGB as uint8; or as float32 from 0 to 255, where more than 8 bits are kept."""
 Picture = str | os.PathLike | io.IOBase | Image.Image | np.ndarray
 """A path, an open file, a PIL image, or an array: uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
 
 
 class Photograph(NamedTuple):
-    """A photograph, upright, in 8 bits."""
+    """A photograph, upright."""
 
-    pixels: Pixels
-    """RGB; a grey one three times the same."""
-    alpha: UInt8[np.ndarray, "h w"] | None = None
-    """255 is opaque; None if all of it is."""
+    pixels: UInt8[np.ndarray, "h w 3"]
+    """RGB; a grey one three times the same. Where all is transparent, the nearest colour that is not."""
+    alpha: Real[np.ndarray, "h w"] | None = None
+    """255 is opaque; None if all of it is. uint8, or float32 beside ``deep``."""
     profile: bytes | None = None
     """Its ICC colour profile, of a grey picture one for grey; None means sRGB."""
     grey: bool = False
@@ -44,26 +68,52 @@ class Photograph(NamedTuple):
     """Where it was read from; None if not from a path."""
     warnings: tuple[str, ...] = ()
     """What of the file could not be kept, for the user."""
+    deep: Float[np.ndarray, "h w 3"] | None = None
+    """``pixels`` before they were rounded to 8 bits, of a picture that has more."""
+    white: int = 65535
+    """What is 255 in ``deep`` in the file's own numbers."""
+    exif: Image.Exif | None = None
+    """What the camera noted, but not where."""
+    place: dict | None = None
+    """Where, as EXIF's GPS part."""
+    dpi: tuple[float, float] | None = None
 
-    def on_white(self) -> Pixels:
+    def on_white(self) -> UInt8[np.ndarray, "h w 3"]:
         """The pixels with white behind what is transparent."""
         if self.alpha is None:
             return self.pixels
-        image = Image.fromarray(np.dstack([self.pixels, self.alpha]))
+        image = Image.fromarray(np.dstack([self.pixels, np.rint(self.alpha).astype(np.uint8)]))
         return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
 
 
-def read_photograph(picture: Picture, name: str = "image") -> Photograph:
+class Decoded(NamedTuple):
+    """A picture as its file has it, upright."""
+
+    image: Image.Image
+    """As Pillow decodes it; its ``info`` counts beside ``values`` too."""
+    values: Real[np.ndarray, "h w bands"] | None
+    """Its numbers, if a band has more than 8 bits and all of them could be read."""
+    stated: int | None
+    """Which of them is white, if the file says so."""
+    colours: tuple[tuple, float | None] | None
+    """Primaries and gamma, if the file gives these and no profile; None is sRGB's curve."""
+    notes: list[str]
+
+
+def read_photograph(picture: Picture, name: str = "image", white: int | None = None) -> Photograph:
     """The photograph in a file of any format that Pillow reads, or in memory.
 
-    The camera's EXIF rotation is applied, CMYK and Lab are converted to sRGB, 16 bits divided by 257; of an animation
-    it is the first frame. Raises FileNotFoundError or ValueError, which give the path (else ``name``) and what to do.
+    The camera's EXIF rotation is applied; CMYK, Lab, and colours given without a profile are converted to sRGB; of an
+    animation it is the first frame, of a TIFF the largest page. ``white`` is the number that stands for white in a
+    picture of more than 8 bits. Without it a range that the file states counts, else 255, 4095 or 65535, the least that
+    holds all numbers. Raises FileNotFoundError, PermissionError or ValueError, which give the path (else ``name``) and
+    what to do.
     """
     path = Path(picture) if isinstance(picture, (str, os.PathLike)) else None
     if path and not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the name")
     if path or isinstance(picture, (io.IOBase, Image.Image)):
-        return _photograph(path or picture, str(path or name))._replace(path=path)
+        return _photograph(path or picture, str(path or name), white)._replace(path=path)
     array = np.asarray(picture)
     channels = array.shape[2:]
     if array.dtype != np.uint8 or array.ndim < 2 or 0 in array.shape or channels not in ((), (1,), (3,), (4,)):
@@ -73,61 +123,248 @@ def read_photograph(picture: Picture, name: str = "image") -> Photograph:
     return _photograph(Image.fromarray(array.squeeze(2) if channels == (1,) else array), name)
 
 
-def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> tuple[Image.Image, bytes | None, int]:
-    """The picture upright, its colour profile, and of how many it is the first. Raises ValueError with its ``name``."""
+@lru_cache(maxsize=1)
+def readable() -> tuple[list[str], set[str]]:
+    """(Pillow's formats that are opened, extensions of files in them); HEIC where pillow-heif is installed."""
     Image.init()
+    with suppress(ImportError):
+        import_module("pillow_heif").register_heif_opener()
     formats = [kind for kind in Image.ID if kind not in NEVER_OPENED]
+    return formats, {e for e, kind in Image.registered_extensions().items() if kind in formats}
+
+
+def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
+    """(the photographs of a folder, or those that fit, by name; what of it is no photograph, in words).
+
+    Hidden files and folders, and what a Mac or Windows puts beside photographs, are neither.
+    """
+    photographs, others = [], Counter()
+    for path in sorted(folder.glob(pattern)):
+        parts = path.relative_to(folder).parts
+        if any(p.startswith(".") or p in ("__MACOSX", "Thumbs.db", "desktop.ini") for p in parts) or path.is_dir():
+            continue
+        if path.suffix.lower() in readable()[1]:
+            photographs.append(path)
+        else:
+            others[path.suffix.lower() or "without extension"] += 1
+    hints = {".heic": ', for which pip install "pillow-heif"', ".heif": ', for which pip install "pillow-heif"'}
+    return photographs, [f"{count} {kind}{hints.get(kind, '')}" for kind, count in sorted(others.items())]
+
+
+def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
+    """Raises ValueError or PermissionError with its ``name``."""
+    head, values, stated, colours, notes = b"", None, None, None, []
     try:
         # Given its name, Pillow maps an uncompressed TIFF into memory, and garbles one that the camera turned.
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
-            image = file if isinstance(file, Image.Image) else Image.open(file, formats=formats)
-            frames = image.n_frames if getattr(image, "is_animated", False) else 1
-            return ImageOps.exif_transpose(image), image.info.get("icc_profile"), frames
+            if isinstance(file, Image.Image):
+                image, start = file, 0
+            else:
+                start = file.tell()
+                head = file.read(1 << 16)
+                file.seek(start)
+                image = Image.open(file, formats=readable()[0])
+            if image.format == "TIFF" and head:
+                stated = _turn_to_largest(image, file, head)
+            elif image.format == "PNG" and head:
+                colours = _png_colours(image, head, name, notes)
+            elif image.mode.startswith("I"):
+                stated = 65535  # for so Pillow scales what Netpbm and JPEG 2000 hold
+            elif bits := re.search(rb"ihdr.{10}([\x08-\x0f])|pixi.{5}([\x09-\x10])", head, re.DOTALL):
+                notes.append(f"{name}: {(bits[1] or bits[2])[0] + bool(bits[1])} bits are reduced to 8")
+            if getattr(image, "is_animated", False):
+                number = "first" if image.tell() == 0 else f"largest, number {image.tell() + 1},"
+                notes.append(f"{name}: the {number} of {image.n_frames} pictures is taken")
+            tiles, page = [tile._replace() for tile in getattr(image, "tile", ())], image.tell()
+            upright = ImageOps.exif_transpose(image)
+            if head and any(";16" in str(tile.args) for tile in tiles) and not image.mode.startswith("I"):
+                if image.mode in ("RGB", "RGBA"):
+                    file.seek(start)
+                    values = _deep(upright, Image.open(file, formats=[image.format]), page, tiles)
+                else:
+                    notes.append(f"{name}: 16 bits are reduced to 8")
     except UnidentifiedImageError as error:
+        if re.match(rb"ftyp(hei|hev|mif1|msf1)", head[4:16]):
+            raise ValueError(f'{name}: is a HEIC picture; pip install "pillow-heif", or save it as JPEG') from error
         known = ", ".join(extension[1:] for extension in EXTENSIONS)
         raise ValueError(f"{name}: not an image this project can read; expected one of {known}") from error
     except Image.DecompressionBombError as error:
         most = 2 * Image.MAX_IMAGE_PIXELS // 1_000_000
         raise ValueError(f"{name}: more than {most} megapixels, which may be a trap; save it smaller first") from error
+    except PermissionError as error:
+        raise PermissionError(f"{name}: may not be read; change its permissions") from error
+    except UnusedPageError as error:
+        raise ValueError(f"{name}: {error}") from error
     except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
         raise ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again") from error
+    if upright.mode.startswith(("I", "F")):
+        values = np.atleast_3d(np.asarray(upright))
+    return Decoded(upright, values, stated, colours, notes)
 
 
-def _photograph(source: Path | io.IOBase | Image.Image, name: str) -> Photograph:
+def _deep(high: Image.Image, low: Image.Image, page: int, tiles: list[NamedTuple]) -> UInt16[np.ndarray, "h w bands"]:
+    """The numbers of a picture of 16 bits in colour, of which Pillow gives ``high``, the first byte.
+
+    Read in the other order of bytes, ``low`` gives the second; of grey with alpha, read as RGBA, both.
+    """
+    low.seek(page)
+    other = "16B" if sys.byteorder == "little" else "16L"
+    orders = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": f"RGB;{other}"}
+    orders |= {f"RGBA{key[3:]}": f"RGBA{value[3:]}" for key, value in orders.items()} | {"LA;16B": "RGBA"}
+
+    def swapped(args: str | tuple) -> str | tuple:
+        return orders.get(args, args) if isinstance(args, str) else tuple(orders.get(a, a) for a in args)
+
+    low.tile = [tile._replace(args=swapped(tile.args)) for tile in tiles]
+    second = np.asarray(ImageOps.exif_transpose(low)).astype(np.uint16)
+    if tiles[0].args == "LA;16B":
+        return 256 * second[..., ::2] + second[..., 1::2]
+    return 256 * np.asarray(high).astype(np.uint16) + second
+
+
+class UnusedPageError(ValueError):
+    """A file holds a larger picture than the one that can be read."""
+
+
+def _turn_to_largest(image: Image.Image, file: io.IOBase, head: bytes) -> int | None:
+    """Turn a TIFF to its largest page; the number that is white there, if it says so.
+
+    Raises UnusedPageError for a camera's raw file, of which Pillow reads a small picture alone.
+    """
+    tags = TiffImagePlugin.ImageFileDirectory_v2(head[:16] if 43 in head[2:4] else head[:8])
+    pages, below = {}, []
+    while tags.next and tags.next not in pages:
+        place = tags.next
+        file.seek(place)
+        tags.load(file)
+        pages[place], after = (tags.get(256, 0) * tags.get(257, 0), tags.get(262)), tags.next
+        for offset in np.atleast_1d(tags.get(330, ())).astype(int):
+            file.seek(int(offset))
+            tags.load(file)
+            below.append((tags.get(256, 0) * tags.get(257, 0), tags.get(262)))
+        tags.next = after
+    sizes = [size for size, _ in pages.values()]
+    if any(size > max(sizes) or kind in RAW for size, kind in [*below, *pages.values()]):
+        raise UnusedPageError(
+            "holds a larger picture that cannot be read, as a camera's raw file; save it as TIFF first"
+        )
+    image.seek(sizes.index(max(sizes)))
+    white, bits = image.tag_v2.get(281, image.tag_v2.get(341)), image.tag_v2.get(258, (1,))[0]
+    return white[0] if isinstance(white, tuple) else white or (2**bits - 1 if bits in (10, 12, 14) else None)
+
+
+def _png_colours(image: Image.Image, head: bytes, name: str, notes: list[str]) -> tuple[tuple, float | None] | None:
+    """Primaries and gamma (None: sRGB's curve) that a PNG gives instead of a profile; None for sRGB's."""
+    described = re.search(rb"cICP(.)(.)", head.partition(b"IDAT")[0], re.DOTALL)
+    if described and (kind := (described[1][0], described[2][0])) != (1, 13):
+        if kind == (12, 13):
+            return P3, None
+        notes.append(f"{name}: its colour description (cICP {kind[0]}, {kind[1]}) is left out, and sRGB assumed")
+    if described or "icc_profile" in image.info or "srgb" in image.info:
+        return None
+    white, *primaries = np.reshape(image.info.get("chromaticity", (*SRGB[3], *SRGB[0], *SRGB[1], *SRGB[2])), (4, 2))
+    gamma = 1 / (image.info.get("gamma") or 1 / 2.2)
+    return (
+        None
+        if np.allclose([*primaries, white], SRGB, atol=0.01) and abs(gamma - 2.2) < 0.1
+        else ((*primaries, white), gamma)
+    )
+
+
+def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float | None = None) -> Photograph:
     """Decoded and converted. Raises ValueError that gives its ``name`` if that cannot be done."""
-    image, profile, frames = _decoded(source, name)
-    alpha, warnings = None, []
+    image, values, stated, colours, notes = _decoded(source, name)
+    info, alpha, deep = image.info, None, None
+    profile, exif, place = info.get("icc_profile"), *_noted(image)
+    adobe = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) == 2
+    if adobe or image.getexif().get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
+        colours = colours or (ADOBE, 563 / 256)
     if 0 in image.size:
         raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
-    if frames > 1:
-        warnings.append(f"{name}: the first of {frames} pictures is taken")
-    if image.mode == "F":
-        raise ValueError(f"{name}: a float image has no agreed range; save it as 8 or 16 bit first")
-    if image.mode.startswith("I"):
-        warnings.append(f"{name}: 16 bits are reduced to 8")
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
+    if values is not None:
+        if values.shape[2] in (2, 4):
+            alpha, values = values[..., -1] * np.float32(255 / np.iinfo(values.dtype).max), values[..., :-1]
+        elif "transparency" in info:
+            alpha = np.where((values == info["transparency"]).all(2), 0, np.float32(255))
+        white = white or stated or _range(values, name, notes)
+        if values.min() < 0 or values.max() > white:
             raise ValueError(
                 f"{name}: values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit"
             )
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        deep = (values * (255 / white)).astype(np.float32)
+        image = Image.fromarray(
+            np.rint(deep).astype(np.uint8).squeeze(2) if deep.shape[2] == 1 else np.rint(deep).astype(np.uint8)
+        )
+        deep = np.broadcast_to(deep, (*deep.shape[:2], 3))
+    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in info:
         image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
         alpha = np.array(image.getchannel("A"))
-        alpha = alpha if alpha.min() < 255 else None
         image = image.convert(image.mode[:-1])
     if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
-        warnings.append(f"{name}: {image.mode} is converted to RGB")
+        notes.append(f"{name}: {image.mode} is converted to RGB")
         image, profile = _to_srgb(image, profile), None
     grey = image.mode in ("1", "L")
     if profile and not _fits(profile, grey):
-        warnings.append(f"{name}: its colour profile is damaged or not for this picture, and left out")
+        notes.append(f"{name}: its colour profile is damaged or not for this picture, and left out")
         profile = None
     try:
         pixels = np.array(image.convert("RGB"))
     except ValueError as error:
         raise ValueError(f"{name}: cannot be converted from {image.mode} ({error}); save it as RGB first") from error
-    return Photograph(pixels, alpha, profile, grey, warnings=tuple(warnings))
+    if colours and not profile:
+        deep, hadnt = _from_colours(pixels if deep is None else deep, *colours), deep is None
+        pixels, deep = np.rint(deep).astype(np.uint8), None if hadnt else deep
+        notes.append(f"{name}: its colours, given without a profile, are converted to sRGB")
+    if alpha is not None and alpha.min() == 255:
+        alpha = None
+    if alpha is not None and (alpha == 0).any() and alpha.any():  # what is hidden is no picture
+        nearest = tuple(distance_transform_edt(alpha == 0, return_distances=False, return_indices=True))
+        pixels, deep = pixels[nearest], None if deep is None else deep[nearest]
+    if deep is not None and white <= 255 and values.dtype.kind in "iu":
+        deep, alpha = None, None if alpha is None else np.rint(alpha).astype(np.uint8)
+    whole = int(white) if deep is not None and values.dtype.kind in "iu" and white <= 65535 else 65535
+    return Photograph(pixels, alpha, profile, grey, None, tuple(notes), deep, whole, exif, place, info.get("dpi"))
+
+
+def _range(values: np.ndarray, name: str, notes: list[str]) -> int:
+    """The number that stands for white where nobody says which. Raises ValueError for floats."""
+    if values.dtype.kind == "f":
+        raise ValueError(
+            f"{name}: a float image has no agreed range; name its white with --range, or save it as 16 bit"
+        )
+    white = next((n for n in (255, 4095) if values.max() <= n), 65535)
+    if white < 65535:
+        notes.append(f"{name}: no number is over {values.max()}, so {white} is taken as white; --range takes another")
+    return white
+
+
+def _noted(image: Image.Image) -> tuple[Image.Exif | None, dict]:
+    """What the camera noted that holds for the result too, and where it was."""
+    given, kept = image.getexif(), Image.Exif()
+    kept.update({tag: given[tag] for tag in CAMERA if tag in given})
+    second = {tag: value for tag, value in given.get_ifd(ExifTags.IFD.Exif).items() if tag not in NOT_KEPT}
+    if second:
+        kept.get_ifd(ExifTags.IFD.Exif).update(second)
+    return (kept if second or len(kept) else None), dict(given.get_ifd(ExifTags.IFD.GPSInfo))
+
+
+def _from_colours(pixels: Pixels, primaries: tuple, gamma: float | None) -> Float[np.ndarray, "h w 3"]:
+    """From these primaries and gamma to sRGB, clipped."""
+    encoded = pixels.astype(np.float64) / 255
+    light = (
+        np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+        if gamma is None
+        else encoded**gamma
+    )
+    mix = np.linalg.solve(_to_xyz(*SRGB), _to_xyz(*primaries))
+    light = (light @ (mix / mix.sum(1, keepdims=True)).T).clip(0, 1)  # white stays white
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def _to_xyz(*points: tuple[float, float]) -> Float[np.ndarray, "3 3"]:
+    """Of red, green, blue and white, the matrix from light to XYZ."""
+    columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in points]).T
+    return columns[:, :3] * np.linalg.solve(columns[:, :3], columns[:, 3])
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -172,16 +409,20 @@ def check_output(path: str | os.PathLike, size: tuple[int, int]) -> None:
     path, extension = Path(path), Path(path).suffix.lower()
     if extension not in EXTENSIONS:
         raise ValueError(f"{path}: unknown extension {path.suffix!r}; use one of {', '.join(EXTENSIONS)}")
+    with suppress(FileNotFoundError):
+        os.lstat(path)  # raises for a name that is too long
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder; name a file such as {path / 'sharp.png'}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder; create it, then try again")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{path.parent}: cannot be written to; choose another folder for {path.name}")
+    check_folder(path.parent)
     height, width = size
     longest = LONGEST.get(extension, max(size))
     if max(size) > longest:
         raise ValueError(f"{path}: {extension} holds at most {longest} pixels a side, not {width}×{height}; use .png")
+    least = 3 * height * width // (1 if extension in (".bmp", ".tif", ".tiff") else 20)
+    if shutil.disk_usage(path.parent).free < least:
+        raise OSError(f"{path}: no room, it takes {least / 1e6:.0f} MB or more; delete something, or write elsewhere")
 
 
 def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
@@ -191,14 +432,65 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
     """
     path, extension = Path(path), Path(path).suffix.lower()
     check_output(path, photo.pixels.shape[:2])
-    opaque, warnings = extension in OPAQUE, []
-    image = Image.fromarray(photo.on_white() if opaque else photo.pixels)
+    warnings, exif, alpha = [], photo.exif, photo.alpha
+    if photo.deep is not None and extension not in DEEP:
+        warnings.append(f"{path}: {extension} holds 8 of the picture's 16 bits; .png and .tif hold all")
+    if alpha is not None and extension in OPAQUE:
+        warnings.append(f"{path}: {extension} has no transparency, so white is behind the picture; .png keeps it")
+        photo, alpha = photo._replace(pixels=photo.on_white()), None
+    if photo.profile and extension == ".bmp":
+        warnings.append(f"{path}: {extension} has no colour profile, so the colours are converted to sRGB")
+        photo = photo._replace(pixels=in_colours_of(photo, Photograph(photo.pixels)), profile=None)
+    image = Image.fromarray(photo.pixels)
     if photo.grey:
         image = image.convert("L")
-    if photo.alpha is not None and opaque:
-        warnings.append(f"{path}: {extension} has no transparency, so white is behind the picture; .png keeps it")
-    elif photo.alpha is not None:
-        image.putalpha(Image.fromarray(photo.alpha))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(np.rint(alpha).astype(np.uint8)))
+    if photo.place:
+        exif = exif or Image.Exif()
+        exif.get_ifd(ExifTags.IFD.GPSInfo).update(photo.place)
+    options = {"icc_profile": photo.profile, "dpi": photo.dpi, "exif": exif}
+    options = QUALITY | {key: value for key, value in options.items() if value}
+    if photo.deep is not None and extension in DEEP:
+        bands = np.rint(photo.deep[..., : 1 if photo.grey else 3] * (photo.white / 255))
+        bands = (bands if alpha is None else np.dstack([bands, np.rint(alpha * 257.0)])).astype("<u2")
+        if extension != ".png":
+            doubled = bands.view(np.uint8).reshape(len(bands), -1, bands.shape[2])
+            image = Image.fromarray(doubled.squeeze(2) if doubled.shape[2] == 1 else doubled)
     with whole_file(path) as temporary:
-        image.save(temporary, **QUALITY, icc_profile=photo.profile)
+        image.save(temporary, **options)
+        if photo.deep is not None and extension == ".png":
+            temporary.write_bytes(_png_in_16_bits(temporary.read_bytes(), bands))
+        elif photo.deep is not None and extension in DEEP:
+            temporary.write_bytes(_tiff_in_16_bits(temporary.read_bytes(), bands.shape[1]))
     return warnings
+
+
+def _png_in_16_bits(png: bytes, bands: UInt16[np.ndarray, "h w bands"]) -> bytes:
+    """The PNG with these numbers instead of its own. Of what is installed nothing writes 16 bits in colour."""
+    rows = bands.astype(">u2").reshape(len(bands), -1).view(np.uint8)
+    lines = np.insert(
+        np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1])), 0, 2, axis=1
+    )  # filter 2, less the row above
+    deep, at, content = io.BytesIO(), 8, zlib.compress(lines.tobytes())
+    deep.write(png[:8])
+    while at < len(png):
+        size, kind = int.from_bytes(png[at : at + 4]), png[at + 4 : at + 8]
+        body, at = png[at + 8 : at + 8 + size], at + 12 + size
+        if kind == b"IDAT":
+            body, content = content, b""
+        if kind != b"IDAT" or body:
+            PngImagePlugin.putchunk(deep, kind, body[:8] + b"\x10" + body[9:] if kind == b"IHDR" else body)
+    return deep.getvalue()
+
+
+def _tiff_in_16_bits(tiff: bytes, width: int) -> bytes:
+    """A TIFF of 8 bits and twice the width, whose bytes are those of 16 bits, with the tags of these."""
+    deep, at = bytearray(tiff), int.from_bytes(tiff[4:8], "little")
+    for entry in range(at + 2, at + 2 + 12 * int.from_bytes(tiff[at : at + 2], "little"), 12):
+        tag, _, count, value = struct.unpack_from("<HHLL", tiff, entry)
+        if tag == 256:
+            struct.pack_into("<L", deep, entry + 8, width)
+        if tag == 258:
+            struct.pack_into(f"<{count}H", deep, entry + 8 if count <= 2 else value, *[16] * count)
+    return bytes(deep)

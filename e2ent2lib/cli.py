@@ -178,12 +178,11 @@ def report(profile: ProfileName = None, results: Results = None, out: Path = TAB
     from e2ent2lib.measure.results import read_results, results_folder
     from e2ent2lib.report import tables
     from e2ent2lib.report.reproduce import QUICK
-    from e2ent2lib.report.studies import save_effect
 
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
     renewed = tables.renew(ROOT, profile) if renew else []
-    print(*tables.save_tables(stored, profile, out, QUICK), save_effect(stored, out), *renewed, sep="\n")
+    print(*tables.save_tables(stored, profile, out, QUICK), *renewed, sep="\n")
 
 
 def claims(

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from e2ent2lib.explore import explorer
 from e2ent2lib.explore.alpha import PAPER, AlphaExplorer
 from e2ent2lib.explore.comparer import Comparer
 from e2ent2lib.explore.distance import APART, FORMS, DistanceExplorer
 from e2ent2lib.explore.explorer import OWN, Explorer, Job
+from e2ent2lib.explore.explorer import part as engine
 from e2ent2lib.explore.match import MatchExplorer
 from e2ent2lib.explore.study import StudyPage, read_answers
 from e2ent2lib.explore.view import bars, curves, strip
@@ -103,6 +105,18 @@ def test_an_own_input_is_matched_and_what_is_refused_changes_nothing():
     assert match.matched.lr.shape == (188, 152, 3) and "reduced from 400×500" in match.status.value
     match.pair.value = "motorcycle, a part"
     assert match.matched.lr.shape == (60, 80, 3)
+
+
+def test_the_list_has_a_few_pairs_of_each_set_and_finds_the_others_by_name(monkeypatch):
+    titles = ["motorcycle", *(f"ViewPairs {level} place-{n}_0" for level in (1, 2) for n in range(30))]
+    monkeypatch.setattr(explorer, "available_pairs", lambda: dict.fromkeys(titles, engine))
+    match, few = MatchExplorer(place=(50, 70)), [*titles[:4], *titles[31:34]]
+    assert list(match.pair.options) == [*few, OWN]
+    match.find.value = "2 PLACE-2"
+    assert list(match.pair.options) == [titles[0], titles[33], *titles[51:61], OWN] and match.pair.value == titles[0]
+    match.pair.value = titles[60]
+    match.find.value = ""
+    assert list(match.pair.options) == [*few, titles[60], OWN] and match.pair.value == titles[60]
 
 
 @pytest.mark.parametrize("name", ["distance", "comparer"])

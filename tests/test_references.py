@@ -9,7 +9,7 @@ from score_rows import row, stored
 from e2ent2lib.data.scenes import view_pairs
 from e2ent2lib.measure.results import result_file
 from e2ent2lib.report import studies
-from e2ent2lib.report.studies import draw_effect, effect, effect_figure, effect_tables, levels
+from e2ent2lib.report.studies import draw_effect, effect, effect_figure, effect_tables, gains
 from e2ent2lib.report.tables import table
 
 
@@ -38,11 +38,6 @@ def test_each_image_stands_in_one_line_with_its_four_scores(results):
     found = effect(results)
     assert list(found.index) == [("toys", "bear")]  # the doll was not measured with an unrelated reference
     assert found.loc[("toys", "bear")].to_dict() == {"bicubic": 20.0, "sisr": 21.0, "unrelated": 20.9, "related": 22.5}
-
-
-def test_levels_are_means_over_images_of_the_systems_that_take_references(results):
-    found = levels(results)
-    assert found.to_dict("index") == {"e2ent2": {"level 1": 25.0, "level 2": 24.0}}
 
 
 def test_other_references_have_files_of_their_own(tmp_path):
@@ -81,7 +76,7 @@ def test_the_figure_is_written_for_the_networks_that_were_measured(results, tmp_
 
 def test_without_results_nothing_is_compared():
     empty = pd.DataFrame(columns=["model", "dataset", "image", "psnr", "reference"])
-    assert effect(empty).empty and levels(empty).empty
+    assert effect(empty).empty and all(gain.empty for gain in gains(empty).values())
 
 
 def test_gains_against_the_overlap_of_the_pairs(tmp_path):

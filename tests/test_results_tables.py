@@ -17,7 +17,7 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import differences, read_results, read_rows, result_file, write_rows
 from e2ent2lib.report.printed import PRINTED, TITLES
 from e2ent2lib.report.studies import ablations
-from e2ent2lib.report.tables import conditions, layout, notes, parts, save_tables, table
+from e2ent2lib.report.tables import conditions, groups, layout, markdown, notes, parts, save_tables, short_table, table
 
 # Typed from the paper's pages, table by table
 TYPED = """
@@ -131,7 +131,7 @@ def test_the_layout_keeps_the_papers_numbers_and_the_measured_ones_apart(store):
     assert shown.loc["E2ENT² (ours)", "CUFED5, measured"] == "25.01 / 0.700"
     assert shown.loc["E2ENT² (ours)", "CUFED5, difference"] == "1.00 / -0.005"
     assert shown.loc["Bicubic", "CUFED5, paper"] == "22.64 / 0.646"
-    assert set(shown["CUFED5, measured"]) == {"–", "25.01 / 0.700", "11.11 / 0.111"}
+    assert set(shown["CUFED5, measured"]) == {"–", "not measured yet", "25.01 / 0.700", "11.11 / 0.111"}
     assert shown.loc["E2ENT² (ours)", "motorcycle, measured"] == "26.00 / 0.800"
     assert shown.loc["SRNTT", "motorcycle, measured"] == "–" and "motorcycle, paper" not in shown
 
@@ -141,10 +141,40 @@ def test_the_parts_of_a_table_hold_every_number_once(store, number):
     ours = "e2ent2-ablation" if number > 2 else "e2ent2"
     results = store(row(ours, psnr=31.0), row(ours, "motorcycle", psnr=32.0))
     long = table(number, results, "compact")
-    cells = [cell for part in parts(number, long) for cell in part.to_numpy().ravel() if cell != "–"]
-    whole = [c for g in {p.index.name.split(",")[0] for p in parts(number, long)} for c in layout(long, g).stack()]
+    cells = [cell for _, part in parts(number, long) for cell in part.to_numpy().ravel() if cell != "–"]
+    whole = [cell for group in groups(number) for cell in layout(long, group).stack()]
     assert sorted(cells) == sorted(cell for cell in whole if cell != "–")
-    assert max(len(part.columns) for part in parts(number, long)) <= 6
+
+
+@pytest.mark.parametrize("number", TITLES)
+def test_each_part_of_a_table_answers_one_question_and_fits_a_page(store, number):
+    ours = "e2ent2-ablation" if number > 2 else "e2ent2"
+    sets = {"motorcycle": "motorcycle", "cufed": "CUFED (10 of 11871)", "middlebury": "Middlebury (6 of 13)"}
+    sets |= {f"viewpairs-{level}": f"ViewPairs {level}" for level in (3, 1, 2)}
+    rows = [row(ours, name, label=label) for name, label in sets.items()] + [
+        row(ours),
+        stereo_row(ours, left=24, both=25),
+    ]
+    other = [row(ours, f"viewpairs-{n}", label=f"ViewPairs {n}, unrelated", reference="unrelated") for n in (1, 2, 3)]
+    found = [
+        (q.split(":")[0], list(part.columns))
+        for q, part in parts(number, table(number, store(*rows, *other), "compact"))
+    ]
+    levels, paper = ["ViewPairs 1", "ViewPairs 2", "ViewPairs 3"], ["paper", "measured", "difference"]
+    expected = {"Stereo pairs": ["motorcycle", "Middlebury (6 of 13)"], "ViewPairs": levels}
+    expected |= {"Photographs": ["CUFED (10 of 11871)"]}
+    if number == 1:
+        expected |= {"Sun Hays 80": paper[:2], "The same inputs with an unrelated reference": levels}
+    if number == 2:
+        expected |= {"Flickr1024": paper[:2], LEFT: ["measured", "published"], BOTH: ["measured", "published"]}
+        expected["Photographs"] = ["CUFED5", *expected["Photographs"]]
+    else:
+        expected["CUFED5"] = paper
+    assert {question: columns for question, columns in found} == expected
+    assert len(found) == len(expected) * len(groups(number))
+    assert (
+        max(len(line) for line in markdown(number, table(number, store(*rows, *other), "compact")).split("\n")) <= 120
+    )
 
 
 def test_other_data_sets_that_were_measured_follow_the_papers(store):
@@ -204,16 +234,34 @@ def test_viewpairs_have_a_column_a_level_and_in_table_1_one_with_unrelated_refer
     for number in (3, 4):
         assert line(table(number, results, "compact"), "e2ent2-ablation", usual)["measured psnr"] == 24.5
         assert other not in set(table(number, results, "compact")["data set"])
-    assert usual not in set(table(2, results, "compact")["data set"])
+    assert line(table(2, results, "compact"), "stereosr", usual)["why empty"] == "stereo pairs only"
+    assert other not in set(table(2, results, "compact")["data set"])
 
 
 def test_what_waits_for_the_next_training_says_so(store):
     results = store(row("sisr", "viewpairs-1", label="ViewPairs 1"), row("sisr", "motorcycle"))
     long = table(1, results, "compact")
     assert line(long, "drcn", "ViewPairs 1")["why empty"] == "to be retrained"
-    assert line(long, "landmark", "ViewPairs 1")["why empty"].startswith("not measured on it yet")
+    assert line(long, "landmark", "ViewPairs 1")["why empty"].startswith("not measured yet")
     assert line(long, "drcn", "motorcycle")["why empty"] != "to be retrained"
     assert not can_measure("drcn", DATASETS["viewpairs-1"]) and can_measure("sisr", DATASETS["viewpairs-1"])
+
+
+def test_readmes_table_parts_pictures_by_what_the_reference_shows_and_says_what_waits(store):
+    systems = {"bicubic": 20.0, "sisr": 21.0, "e2ent2-mse": 22.0, "e2ent2-mse-subcell": 23.0, "landmark": 24.0}
+    places = ("motorcycle", "kitti2012", "cufed", "viewpairs-1", "viewpairs-3")
+    rows = [
+        row(m, data, psnr=x + n)
+        for m, x in systems.items()
+        for n, data in enumerate(places)
+        if m[-7:] != "subcell" or n != 1
+    ]
+    waiting = [r for r in rows if r["dataset"].startswith("viewpairs") and r["model"] == "e2ent2-mse-subcell"]
+    text = short_table(store(*(r for r in rows if r not in waiting)))
+    lines = [[cell.strip() for cell in text_line.split("|")[2:-1]] for text_line in text.split("\n")]
+    heads = ["the other view, stereo (1)", "the same thing (2)", "another moment (1)", "something else (5)"]
+    assert lines[0] == heads and lines[2] == ["20.00", "23.50", "22.00", "22.00"]
+    assert lines[5] == ["23.00", "to be retrained", "25.00", "to be retrained"]
 
 
 def test_a_tables_conditions_name_the_pictures_that_were_left_out(store):
@@ -252,10 +300,10 @@ def test_no_row_of_tables_1_and_2_is_an_ablation_and_all_of_tables_3_and_4_are(s
 @pytest.mark.parametrize(
     ("number", "model", "title", "reason"),
     [
-        (2, "passrnet", "CUFED5 (1 of 126)", "takes rectified stereo pairs only"),
+        (2, "passrnet", "CUFED5 (1 of 126)", "stereo pairs only"),
         (2, "passrnet", "motorcycle", "e2ent2 train passrnet"),
         (1, "srntt", "motorcycle", "no checkpoint of this profile yet: e2ent2 train srntt"),
-        (1, "e2ent2", "motorcycle", "not measured on it yet: e2ent2 evaluate --models e2ent2"),  # but elsewhere
+        (1, "e2ent2", "motorcycle", "not measured yet: e2ent2 evaluate --models e2ent2"),  # but elsewhere
         (1, "e2ent2", "Sun Hays 80", "Sun Hays 80 is missing"),
         (1, "e2ent2", "CUFED5", "data/CUFED5"),
     ],
@@ -285,7 +333,9 @@ def test_each_table_is_written_as_csv_markdown_and_tex_and_always_alike(store, t
     paths = save_tables(results, "compact", tmp_path / "new" / "tables")
     assert [p.name for p in paths] == [f"table{n}.csv" for n in TITLES]
     written = {p.name: p.read_bytes() for p in (tmp_path / "new" / "tables").iterdir()}
-    assert written.keys() == {f"table{n}.{suffix}" for n in TITLES for suffix in ("csv", "md", "tex")}
+    assert written.keys() == {f"table{n}.{suffix}" for n in TITLES for suffix in ("csv", "md", "tex")} | {
+        "reference_effect.md"
+    }
     save_tables(results, "compact", tmp_path / "again")
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()}
     for number, path in enumerate(paths, 1):

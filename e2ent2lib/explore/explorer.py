@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import ipywidgets as w
@@ -24,6 +25,8 @@ from e2ent2lib.report.plots import Pixels, cut
 OWN = "photographs of your own"
 LONGEST = 760
 """Pixels of the longer side of what is shown; larger photographs are reduced."""
+FEW = 3
+"""Pairs of each data set that are listed until one is searched for."""
 SMALLEST = 48
 """Pixels of the shorter side: twelve cells, with room for a few patches."""
 PART = (208, 172, 320, 240)
@@ -164,10 +167,20 @@ class PairExplorer(Explorer):
     def __init__(self, title: str, what: str, pair: str, controls: list[w.Widget], children: list[w.Widget]):
         self._pairs, self._own = available_pairs(), {}
         self.pair = choice("photographs", [*self._pairs, OWN], pair)
+        self.find = w.Text(description="find", placeholder="part of a name", continuous_update=False)
+        self.list_pairs()
+        self.on(self.list_pairs, self.find)
         self.uploads = [File(label=f"your {part}") for part, _ in self.parts]
         for control, (part, longest) in zip(self.uploads, self.parts):
             control.on_file(lambda *file, to=(control, part, longest): self.guarded(self._take, *to, *file))
-        super().__init__(title, what, [w.VBox([row(self.pair, *controls), row(*self.uploads)]), *children])
+        super().__init__(title, what, [w.VBox([row(self.pair, self.find, *controls), row(*self.uploads)]), *children])
+
+    def list_pairs(self) -> None:
+        """Offer the pair that is shown, and those whose titles hold what is typed, else the first ``FEW`` of a set."""
+        text, shown = self.find.value.casefold(), self.pair.value
+        found = groupby((t for t in self._pairs if text in t.casefold()), lambda title: title.rsplit(" ", 1)[0])
+        titles = {shown, *(title for _, group in found for title in islice(group, None if text else FEW))}
+        self.pair.options, self.pair.value = [*(title for title in self._pairs if title in titles), OWN], shown
 
     def chosen(self) -> Photos:
         """The photographs of the list. Raises ValueError for one's own while one is missing."""

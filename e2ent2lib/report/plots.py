@@ -164,7 +164,7 @@ def finish(figure: Figure, number: int, title: str, caption: str) -> Figure:
     return figure
 
 
-# ---- curves and bars ----
+# ---- curves ----
 
 
 def curves(history: Sequence[dict], *, title: str) -> Figure:
@@ -179,31 +179,4 @@ def curves(history: Sequence[dict], *, title: str) -> Figure:
     looks = {"marker": ".", "title": title, "xlabel": "training step"}
     frame[losses].plot(ax=left, ylabel="L_rec (Eq. 8)" if paper else "loss, unweighted", logy=True, **looks)
     frame.filter(like="val_").plot(ax=right, ylabel="validation PSNR / dB", **looks)
-    return figure
-
-
-def beside(long: pd.DataFrame, metric: str = "psnr") -> Figure:
-    """A panel a data set: the paper's number and the measured one of each method, as bars; an empty cell says so."""
-    unit = {"psnr": "PSNR / dB", "ssim": "SSIM", "feature_distance": "feature distance (own scale)"}[metric]
-    panels = list(long.groupby("data set", sort=False))
-    names = [name.replace(" (not", "\n(not").replace(" (a", "\n(a") for name in long["method"].unique()]
-    size = (min(14, 2.5 + 2.8 * len(panels)), 0.42 * len(names) + 1.4)
-    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
-    for axis, (title, part) in zip(axes[0], panels):
-        both = part[[f"paper {metric}", f"measured {metric}"]].astype(float)
-        low, high = both.min(axis=None), both.max(axis=None)
-        low, high = (low, high) if high == high else (0, 1)  # no number at all
-        room = (high - low) or 1
-        start = 0 if metric == "feature_distance" else low - 0.4 * room  # decibels need no zero
-        looks = ((-0.2, "paper", "#BBBBBB", ""), (0.2, "measured", COLOURS[0], "not measured"))
-        for (_, values), (shift, who, colour, missing) in zip(both.items(), looks):
-            rows, ends = np.arange(len(values)) + shift, (values - start).fillna(0)
-            bars = axis.barh(rows, ends, height=0.38, left=start, color=colour, label=who)
-            words = values.map(f"{{:.{3 if metric == 'ssim' else 2}f}}".format).replace("nan", missing)
-            for label, value in zip(axis.bar_label(bars, words, padding=2, fontsize=8), values):
-                label.set(**({} if value == value else {"fontsize": 7, "color": "#777777"}))
-        axis.set(title=title.replace(" (", "\n("), xlabel=unit, xlim=(start, high + 0.5 * room))
-    axes[0, 0].set_yticks(range(len(names)), names)
-    axes[0, 0].invert_yaxis()
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

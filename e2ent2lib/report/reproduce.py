@@ -5,13 +5,11 @@
 
 import hashlib
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
@@ -20,7 +18,7 @@ from e2ent2lib.measure import verdicts
 from e2ent2lib.measure.everything import available_data, costs, measure_all
 from e2ent2lib.measure.results import differences, read_results, read_rows
 from e2ent2lib.report import claims_report, figures, studies
-from e2ent2lib.report.tables import save_tables, table
+from e2ent2lib.report.tables import save_tables, short_table
 from e2ent2lib.runs.files import file_sha256, whole_file
 from e2ent2lib.runs.provenance import ROOT
 
@@ -47,7 +45,6 @@ def reproduce(
         run_all_notebooks(build / "notebooks", folder, progress=progress)
     results = read_results(folder, profile)
     tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
-    studies.save_effect(results, build / "tables")
     scores, source = verdicts.scores_for_claims(folder, profile)
     findings = verdicts.judge_all(scores, profile, source)
     claims_report.save(findings, scores, profile, build / "tables")
@@ -56,8 +53,7 @@ def reproduce(
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         drawn += studies.draw_effect(results, pictures) + claims_report.draw(findings, pictures)
     lines = [costs(rows)] if all_data and not quick else []
-    lines += [f"profile {profile}; {QUICK}" if quick else f"profile {profile}; scores in {folder}"]
-    lines += [_summary(number, table(number, results, profile)) for number in range(1, 5)]
+    lines += [f"profile {profile}; {QUICK if quick else f'scores in {folder}'}", short_table(results), ""]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")
     lines.append("figures  " + " ".join(str(p) for p in drawn if p.suffix == ".png") + " (.pdf beside them)")
     lines += [f"         Fig. {number} is not drawn: {why}" for number, why in figures.MISSING.items()]
@@ -73,16 +69,6 @@ def moved_cells(measured: Path, stored: Path, profile: str) -> list[str]:
         if (stored / file).is_file():
             wrong += differences(read_rows(path), read_rows(stored / file), file.as_posix())
     return wrong
-
-
-def _summary(number: int, long: pd.DataFrame) -> str:
-    """One line a measured system of a table, best columns only, so that a screen holds all four."""
-    measured, width = long[long["images"] > 0], shutil.get_terminal_size().columns
-    lines = [f"Table {number}: {len(measured)} of {len(long)} cells measured"]
-    for row in measured.head(8).to_dict("records"):
-        score = f"{row['measured psnr']:.2f} / {row['measured ssim']:.3f}"
-        lines.append(f"  {row['method']} on {row['data set']}: {score}"[:width])
-    return "\n".join(lines)
 
 
 def run_all_notebooks(target: Path, results: Path, *, progress: bool = True) -> None:

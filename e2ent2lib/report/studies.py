@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from e2ent2lib.config import PAPER, get_profile
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.data.scenes import view_pairs
 from e2ent2lib.measure.metrics import Protocol, psnr
-from e2ent2lib.measure.results import cards, write_text
+from e2ent2lib.measure.results import cards
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report import figures
@@ -26,6 +27,11 @@ from e2ent2lib.systems import SYSTEMS, recipe_of, system_of
 from e2ent2lib.systems.vgg import VGG19
 
 USUAL = Protocol().reference
+KINDS = tomllib.loads(Path(__file__).with_name("kinds.toml").read_text(encoding="utf-8"))
+"""What a reference shows, by ``kind``, with an unrelated one last."""
+TO_RIGHT = {"disable_numparse": True, "stralign": "right", "colalign": ("left",)}
+"""How a table of texts is set in Markdown: all but its first column flush right."""
+SETS = {name: data.title for name, data in DATASETS.items()}
 EFFECT = "What the reference is worth: the same network with a related and with an unrelated one"
 OVERLAP = "Gain over SISR against the overlap of the pair: how much of the picture its reference shows"
 OVERLAP_SYSTEMS = ("e2ent2-mse", "e2ent2", "srntt", "landmark")
@@ -90,88 +96,98 @@ def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile:
 # ---- what the reference is worth, image by image, and how that falls with its similarity ----
 
 
-def networks() -> dict[str, str]:
-    """The RefSR networks that are trained for PSNR, by what they are called among each other."""
-    return {name: s.short for name, s in SYSTEMS.items() if s.recipe and s.recipe.rec == "mse"}
+def kind(name: str) -> str:
+    """Which of ``KINDS`` the references of a data set are of."""
+    data = DATASETS.get(name)
+    return "stereo" if data and data.stereo else "views" if data and data.views else "moment"
+
+
+def in_order(names: pd.Index) -> pd.Index:
+    """The key that sorts data sets by ``kind``, and as sets.toml lists them."""
+    order = sorted(DATASETS, key=lambda name: list(KINDS).index(kind(name)))
+    return names.map(lambda name: order.index(name) if name in order else len(order))
 
 
 def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr") -> pd.DataFrame:
     """A line an image: bicubic, SISR, and ``model`` with an unrelated and with the related reference.
 
-    Images of which one of the four has not been measured are left out.
+    Images of which one of the four has not been measured are left out; data sets ``in_order``.
     """
     parts = {"bicubic": ("bicubic", USUAL), "sisr": ("sisr", USUAL)}
     parts |= {UNRELATED: (model, UNRELATED), "related": (model, USUAL)}
     rows = results.set_index(["model", "reference", "dataset", "image"])[metric].sort_index()
     columns = {name: rows[key] if key in rows.index else rows[:0].droplevel([0, 1]) for name, key in parts.items()}
-    return pd.DataFrame(columns).dropna()
+    return pd.DataFrame(columns).dropna().sort_index(level="dataset", key=in_order, sort_remaining=False)
 
 
-def levels(results: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
-    """A line a RefSR system, a column a reference level of CUFED5 and the unrelated reference; means over images."""
-    group = results[results["dataset"] == "cufed5"]
-    several = group.loc[group["reference"] != USUAL, "model"].unique()
-    return group.pivot_table(index="model", columns="reference", values=metric, aggfunc="mean").reindex(several)
+def effects(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """``effect`` of each RefSR network that is trained for PSNR and was measured with both, by its short name."""
+    networks = {s.short: name for name, s in SYSTEMS.items() if s.recipe and s.recipe.rec == "mse"}
+    tables = {title: effect(results, model) for title, model in networks.items()}
+    return {title: table for title, table in tables.items() if len(table)}
+
+
+def gains(results: pd.DataFrame) -> dict[str, pd.Series]:
+    """What E2ENT²-MSE gains over SISR in dB, image by image, by what the reference shows, in words."""
+    worth = effect(results)
+    gain = worth.sub(worth["sisr"], axis=0)
+    cases = [KINDS[kind(data)]["gain"].format(SETS.get(data, data)) for data in gain.index.get_level_values("dataset")]
+    return dict(list(gain["related"].groupby(cases, sort=False))) | {KINDS[UNRELATED]["gain"]: gain[UNRELATED]}
 
 
 def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure:
     """``effect`` as a picture: what each of the four gains over SISR; a line an image, a panel a RefSR network.
 
-    ``tables`` holds them by the network's name; the images stand in the order of the first one's gain.
+    ``tables`` holds them by the network's name; the images of each data set stand in the order of the first one's gain.
     """
     gains = {name: table.sub(table["sisr"], axis=0) for name, table in tables.items()}
-    order = next(iter(gains.values()))["related"].sort_values().index
-    rows, size = np.arange(len(order)), (3.6 + 2.7 * len(gains), 0.27 * len(order) + 2.3)
+    order = next(iter(gains.values()))["related"].sort_values(ascending=False)
+    order = order.sort_index(level="dataset", key=in_order, sort_remaining=False)
+    data = order.index.get_level_values("dataset")
+    rows = np.arange(len(order)) + 4 * pd.factorize(data)[0]  # room between two data sets
+    blocks = pd.Series(rows).groupby(data, sort=False).agg(["mean", "size"])
+    size = (3.6 + 2.7 * len(gains), 0.05 * (rows[-1] + 8) + 2.3)
     figure, axes = plt.subplots(1, len(gains), figsize=size, sharex=True, sharey=True, squeeze=False)
-    looks = {
-        "bicubic": ("bicubic", "#999999"),
-        "sisr": ("SISR", "#222222"),
-        UNRELATED: ("unrelated reference", COLOURS[1]),
-        "related": ("related reference", COLOURS[0]),
-    }
+    looks = {"bicubic": ("bicubic", "#999999"), "sisr": ("SISR", "#222222")}
+    looks |= {UNRELATED: ("unrelated reference", COLOURS[1]), "related": ("related reference", COLOURS[0])}
     for axis, (network, gain) in zip(axes[0], gains.items()):
-        gain = gain.reindex(order)
-        axis.hlines(rows, gain[UNRELATED], gain["related"], color="#CCCCCC", lw=3, zorder=1)
+        gain = gain.reindex(order.index)
+        axis.hlines(rows, gain[UNRELATED], gain["related"], color="#DDDDDD", lw=1.5, zorder=1)
         for name, (label, colour) in looks.items():
             mean = "" if name == "sisr" else f": mean {gain[name].mean():+.2f} {unit}"
-            axis.scatter(gain[name], rows, color=colour, s=30, zorder=2, label=label + mean)
+            axis.scatter(gain[name], rows, color=colour, s=9, lw=0, zorder=2, label=label + mean)
         axis.axvline(0, color="#222222", lw=0.8, zorder=0)
         axis.set(xlabel=f"gain over SISR / {unit}")
-        axis.set_title(network, fontsize=10)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -1.0 / size[1]), fontsize=8)
-    axes[0, 0].set_yticks(rows, [f"{image} ({data})" for data, image in order], fontsize=8)
+        axis.set_title(f"{network}, {gain['sisr'].count()} pictures", fontsize=10)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=6, fontsize=8)
+    names = [f"{SETS.get(name, name)} ({count})" for name, count in blocks["size"].items()]
+    axes[0, 0].set_yticks(blocks["mean"], names, fontsize=9)
+    axes[0, 0].invert_yaxis()
     figure.suptitle(title)
     return figure
 
 
 def effect_tables(results: pd.DataFrame) -> str:
-    """``effect`` of each of ``networks`` as means over the images of a data set, and over all, in Markdown.
+    """``effects`` as means over the images of a data set, and over all, in Markdown.
 
-    Gains in dB with related and unrelated references, a line a network, and the first one's PSNR; a column a data set.
+    Gains in dB with related and unrelated references, a column a network, and the first one's PSNR; a line a data set.
     "" if nothing was measured with both references.
     """
-    means, titles = {}, {name: data.title for name, data in DATASETS.items()}
-    for model, network in networks().items():
-        table = effect(results, model)
-        for data, part in [*table.groupby("dataset"), ("all", table)] if len(table) else []:
-            means[network, f"{titles.get(data, data)} ({len(part)})"] = part.mean()
+    means = {
+        (network, f"{SETS.get(data, data)} ({len(part)})"): part.mean()
+        for network, table in effects(results).items()
+        for data, part in [*table.groupby("dataset", sort=False), ("all", table)]
+    }
     if not means:
         return ""
-    psnr = pd.DataFrame(means)
-    text, names = [], {"bicubic": "bicubic", "sisr": "SISR"}
-    for kind in ("related", UNRELATED):
-        wide = (psnr.loc[kind] - psnr.loc["sisr"]).unstack(sort=False)
-        text.append(wide.rename_axis(f"{kind} reference, gain over SISR / dB").to_markdown(floatfmt="+.2f"))
-    first = psnr.columns[0][0]
-    names |= {kind: f"{first}, {kind} reference" for kind in (UNRELATED, "related")}
-    text.append(psnr[first].rename(index=names).rename_axis("PSNR / dB").to_markdown(floatfmt=".2f"))
-    return "\n\n".join(text)
-
-
-def save_effect(results: pd.DataFrame, folder: Path) -> Path:
-    """Write ``reference_effect.md``, whole or not at all; returns its path."""
-    write_text(path := folder / "reference_effect.md", effect_tables(results) + "\n")
-    return path
+    psnr, first = pd.DataFrame(means).T, next(iter(means))[0]
+    gain = psnr[["related", UNRELATED]].sub(psnr["sisr"], axis=0).map("{:+.2f}".format)
+    frames = {f"Gain over SISR in dB, {which} reference": gain[which].unstack(0, "–", sort=False) for which in gain}
+    names = {"sisr": "SISR", UNRELATED: "unrelated reference", "related": "related reference"}
+    frames[f"PSNR in dB, references to {first}"] = psnr.loc[first].rename(columns=names).map("{:.2f}".format)
+    return "\n\n".join(
+        f"**{what}**\n\n{part.rename_axis('pictures of').to_markdown(**TO_RIGHT)}" for what, part in frames.items()
+    )
 
 
 def by_overlap(results: pd.DataFrame, model: str, reference: str = USUAL) -> pd.DataFrame:
@@ -226,9 +242,9 @@ def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
 
     The first is of the networks that were measured with both references. Nothing is written of what was not measured.
     """
-    tables = {title: effect(results, model) for model, title in networks().items()}
-    tables = {title: table for title, table in tables.items() if len(table)}
-    drawn = figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder) if tables else []
+    drawn = []
+    if tables := effects(results):
+        drawn += figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder)
     if any(len(by_overlap(results, model)) for model in OVERLAP_SYSTEMS):
         drawn += figures.draw(partial(overlap_figure, results), "overlap", folder)
     return drawn

@@ -6,19 +6,20 @@ stored scores and cards.
 
 import re
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.measure.everything import to_be_retrained
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_results, read_seeds, write_text
-from e2ent2lib.measure.verdicts import STEREO, judge_all, overall
-from e2ent2lib.report import claims_report
+from e2ent2lib.measure.verdicts import judge_all, overall
+from e2ent2lib.report import claims_report, studies
 from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, PUBLISHED, TITLES
-from e2ent2lib.report.studies import USUAL, budget, effect, effect_tables, minutes_of_training
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.systems import SYSTEMS, system_of
 
@@ -29,6 +30,8 @@ PROVENANCE = ["protocol", "data_fingerprint", "left_out", "checkpoint_sha256", "
 _LATEX = str.maketrans(
     {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
 )
+IN_CELLS = ("to be retrained", "stereo pairs only", "not measured yet")
+"""Reasons that are short enough to stand in their empty cells."""
 ROWS = ("bicubic", "sisr", "e2ent2-mse", "e2ent2-mse-subcell", "landmark")
 """README's systems; the fourth gains most from a reference."""
 
@@ -37,17 +40,18 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Table ``number`` in long form: a line a method and data set, the paper's sets first, then what was measured.
 
     Measured numbers are means over images, of ``shown_in``. A difference stands only where both are of the same whole
-    data set. Numbers that others published stand beside a data set's own columns, and are subtracted from none.
+    data set. Numbers that others published stand beside a data set's own columns, and are subtracted from none. Each
+    data set belongs to one ``part``, the question that it answers.
     """
     metrics = [metric for group in groups(number) for metric in GROUPS[group]]
     results = shown_in(number, results)
-    results = results.reindex(columns=["label", "dataset", "model", *metrics, *PROVENANCE])
+    results = results.reindex(columns=["part", "label", "dataset", "model", *metrics, *PROVENANCE])
     printed = pd.DataFrame(p for p in PRINTED if p.table == number)
     printed["label"] = printed["dataset"].map(DATASET_TITLES)
-    measured = sorted(set(zip(results["label"], results["dataset"])), key=lambda x: (x[1] != "motorcycle", *x))
-    titles = dict.fromkeys([*printed["label"], *(label for label, _ in measured)])
-    keys = [(method, model, title) for title in titles for method, model in systems_of(number)]
-    long = pd.DataFrame(keys, columns=["method", "model", "data set"])
+    columns = {title: f"{title}: the paper's numbers and ours" for title in printed["label"]}
+    columns |= {label: part for label, part in zip(results["label"], results["part"]) if label not in columns}
+    keys = [(method, model, *column) for column in columns.items() for method, model in systems_of(number)]
+    long = pd.DataFrame(keys, columns=["method", "model", "data set", "part"])
     cells, images = pd.MultiIndex.from_frame(long[["data set", "model"]]), results.groupby(["label", "model"])
     long["images"] = images.size().reindex(cells, fill_value=0).to_numpy()
     paper = printed.set_index(["label", "model"]).reindex(index=cells, columns=metrics).astype(float)
@@ -67,53 +71,52 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
 
 
 def shown_in(number: int, results: pd.DataFrame) -> pd.DataFrame:
-    """The stored rows that Table ``number`` shows, ``label`` being the title of their column.
+    """The stored rows that Table ``number`` shows, ``label`` being the title of their column, and ``part`` its part.
 
     They are those with the usual reference; of a data set with ``columns`` the scores under their protocols, which the
-    title names; and of ViewPairs, in Table 1, those with an unrelated reference too: what any is to a system without.
+    title names, each a part of its own; and of ViewPairs, in Table 1, those with an unrelated reference too: what any
+    is to a system without.
     """
-    usual = results[results["reference"] == USUAL]
-    sets = {name: DATASETS.get(name) for name in usual["dataset"].unique()}
-    shown = {name: data for name, data in sets.items() if not data or number in data.tables}
-    own = {name: data.columns for name, data in shown.items() if data and data.columns}
-    parts = [usual[usual["dataset"].isin(shown.keys() - own.keys())]]
-    parts += [_own_column(usual[usual["dataset"] == name], column) for name in own for column in own[name]]
+    usual = results[results["reference"] == studies.USUAL]
+    usual = usual.assign(part=[studies.KINDS[studies.kind(name)]["question"] for name in usual["dataset"]])
+    parts = [usual[:0]]
+    for name, rows in usual.groupby("dataset"):
+        data = DATASETS.get(name)
+        if not data or number in data.tables:
+            parts += [_own_column(rows, column) for column in (data.columns if data else ())] or [rows]
     if number == 1:
-        graded = results[results["dataset"].isin([name for name, data in shown.items() if data and data.views])]
+        graded = results[results["dataset"].map(studies.kind) == "views"]
+        graded = graded.assign(part=studies.KINDS[UNRELATED]["question"])
+        titles = graded["dataset"].map(studies.SETS)
+        same = [label.replace(title, f"{title}, {UNRELATED}") for label, title in zip(graded["label"], titles)]
         ignores = [system_of(model).references == "none" for model in graded["model"]]
-        titles = [f"{DATASETS[name].title}, {UNRELATED}" for name in graded["dataset"]]
-        same = [x.replace(t.removesuffix(f", {UNRELATED}"), t) for x, t in zip(graded["label"], titles)]
         parts += [graded[graded["reference"] == UNRELATED], graded.assign(label=same)[ignores]]
-    return pd.concat([part for part in parts if len(part)] or parts[:1])
+    rows = pd.concat([part for part in parts if len(part)] or parts[:1])
+    return rows.sort_values("dataset", key=studies.in_order, kind="stable")
 
 
 def _own_column(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Rows with the scores and the protocol of a data set's own column in place of the usual ones."""
+    """Rows with the scores and the protocol of a data set's own column in place of the usual ones; titles name it."""
     scores = pd.DataFrame([row[column] for row in rows["columns"]], index=rows.index)
-    titles = [f"{label}, {_named(Protocol(**p))}" for label, p in zip(rows["label"], scores["protocol"])]
-    return rows.assign(**scores, label=titles)
-
-
-def _named(protocol: Protocol) -> str:
-    """A protocol of a data set's own column as its header says it."""
-    window = protocol.ssim_window.replace("uniform", "uniform 7×7")
-    return f"{protocol.stereo}, {protocol.channel.upper()}, SSIM {window}"
+    protocols = [Protocol(**protocol) for protocol in scores["protocol"]]
+    named = [f"{p.stereo}, {p.channel.upper()}, SSIM {p.ssim_window}" for p in protocols]
+    titles = [f"{x}, {name.replace('uniform', 'uniform 7×7')}" for x, name in zip(rows["label"], named)]
+    return rows.assign(**scores, label=titles, part=titles)
 
 
 def _with_published(long: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """The table with what others published for a data set's own columns; a line for each system that is not ours."""
     lines = []
-    for _, row in results.drop_duplicates("label").iterrows():
-        title, protocol, data = row["label"], Protocol(**row["protocol"]), DATASETS.get(row["dataset"])
-        if not data or title != f"{data.title}, {_named(protocol)}":  # not a whole data set's own column
+    own = results[results["part"] == results["label"]].drop_duplicates("label")
+    for title, p in product(own["label"], PUBLISHED):
+        if not title.startswith(f"{p.dataset}, "):  # nor is a part of the set's, "KITTI 2012 (1 of 20), …"
             continue
-        for p in (p for p in PUBLISHED if p.dataset == f"{data.title}, {protocol.stereo}"):
-            mine = (long["data set"] == title) & (long["model"].map(lambda m: system_of(m).title) == p.method)
-            long.loc[mine, ["published psnr", "published ssim"]] = p.psnr, p.ssim
-            if not mine.any():
-                only = "published only, not a system of this project"
-                lines.append({"method": f"{p.method} (published)", "data set": title, "images": 0, "why empty": only})
-                lines[-1] |= {"model": "", "published psnr": p.psnr, "published ssim": p.ssim}
+        mine = (long["data set"] == title) & (long["model"].map(lambda m: system_of(m).title) == p.method)
+        long.loc[mine, ["published psnr", "published ssim"]] = p.psnr, p.ssim
+        if not mine.any():
+            only = "published only, not a system of this project"
+            lines.append({"method": f"{p.method} (published)", "model": "", "data set": title, "part": title})
+            lines[-1] |= {"images": 0, "why empty": only, "published psnr": p.psnr, "published ssim": p.ssim}
     return pd.concat([long, pd.DataFrame(lines)], ignore_index=True) if lines else long
 
 
@@ -134,43 +137,56 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
         return f"{title} is missing or incomplete" + (f": {known.steps}" if known else "; no loader yet")
     data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
     if system_of(model).references == "stereo" and data and not data.stereo:
-        return "takes rectified stereo pairs only"
+        return "stereo pairs only"
     if data and to_be_retrained(model, data.name):
         return "to be retrained"
     if system_of(model).card or model in set(results["model"]):
-        return f"not measured on it yet: e2ent2 evaluate --models {model}"
+        return f"not measured yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"
 
 
 def layout(long: pd.DataFrame, group: str = "PSNR / SSIM") -> pd.DataFrame:
-    """The table to be read: a line a method, a column a data set and source, the metrics of a group in one cell."""
+    """The table to be read: a line a method, a column a data set and source, the metrics of a group in one cell.
+
+    An empty one has its reason if that is ``IN_CELLS``, else a dash.
+    """
     columns = {}
     for title, part in long.set_index("method").groupby("data set", sort=False):
         for source in ("paper", "measured", "difference", "published"):
             scores = part.reindex(columns=[f"{source} {m}" for m in GROUPS[group]]).astype(float)
             shown = [scores[f"{source} {m}"].map(f"{{:.{DIGITS[m]}f}}".format) for m in GROUPS[group]]
             cells = shown[0].str.cat(shown[1:], " / ").str.replace("nan", "–").replace("– / –", "–")
+            if source == "measured":
+                why = part["why empty"].str.partition(":")[0]
+                cells = cells.where(~why.isin(IN_CELLS), why)
             if source == "measured" or (cells != "–").any():
                 columns[f"{title}, {source}"] = cells
     return pd.DataFrame(columns, index=pd.Index(long["method"].unique(), name=group)).fillna("–")
 
 
-def parts(number: int, long: pd.DataFrame) -> list[pd.DataFrame]:
-    """``layout`` in parts that fit a page: the paper's data sets, then those that are here, group by group.
+def parts(number: int, long: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """``layout`` in parts that fit a page, each with the question that it answers, group by group.
 
-    A row that has no number in a part is left out of it.
+    A row that has no cell in a part is left out of it.
     """
-    of_paper = long["data set"].isin({DATASET_TITLES[p.dataset] for p in PRINTED if p.table == number})
-    tables = [layout(long[of_paper], group) for group in groups(number)]
-    for group in groups(number) if not of_paper.all() else ():
-        part = layout(long[~of_paper], group).rename(columns=lambda name: name.removesuffix(", measured"))
-        tables.append(part.rename_axis(f"{group}, measured"))
-    return [part[(part != "–").any(axis=1)] for part in tables]
+    tables = []
+    for question, part in long.groupby("part", sort=False):
+        title = part["data set"].iloc[0]
+        for group in groups(number):
+            shown = layout(part, group)
+            shown = shown[(shown != "–").any(axis=1)]
+            if question.startswith(title):  # the only one, and named above
+                shown.columns = shown.columns.str.removeprefix(f"{title}, ")
+            else:
+                shown.columns = shown.columns.str.removesuffix(", measured").str.replace(f", {UNRELATED}", "")
+                shown = shown.rename_axis(f"{group}, measured")
+            tables.append((question, shown))
+    return tables
 
 
 def markdown(number: int, long: pd.DataFrame) -> str:
     """``parts`` in Markdown."""
-    return "\n\n".join(part.to_markdown(disable_numparse=True) for part in parts(number, long))
+    return "\n\n".join(f"**{q}**\n\n{part.to_markdown(disable_numparse=True)}" for q, part in parts(number, long))
 
 
 def notes(long: pd.DataFrame) -> list[str]:
@@ -178,7 +194,7 @@ def notes(long: pd.DataFrame) -> list[str]:
     profile, measured, empty = long["profile"].iloc[0], long[long["images"] > 0], long[long["images"] == 0]
     lines = [f"Profile {profile}; 'paper' columns are the paper's; 'measured' columns are ours, as means over images."]
     if any(system_of(model).ablation for model in measured["model"]):
-        lines.append(budget(profile))
+        lines.append(studies.budget(profile))
     for why, part in empty.groupby("why empty", sort=False):
         methods = list(dict.fromkeys(part["method"]))
         cells = "all" if len(methods) == long["method"].nunique() else ", ".join(methods)
@@ -200,15 +216,17 @@ def conditions(long: pd.DataFrame) -> list[str]:
 def _latex(number: int, long: pd.DataFrame, footnotes: list[str]) -> str:
     """``parts`` in plain LaTeX, the notes below the last one; needs the package booktabs."""
     text = "\n".join(
-        part.reset_index().to_latex(index=False, escape=True, caption=TITLES[number]) for part in parts(number, long)
-    )
+        part.reset_index().to_latex(index=False, escape=True, caption=f"{TITLES[number]}. {question}")
+        for question, part in parts(number, long)
+    ).replace(r"\begin{tabular}", "\\footnotesize\n\\begin{tabular}")
     escaped = "\n".join(r"\par " + n.replace("_", r"\_").replace("%", r"\%") for n in footnotes)
     text = text.removesuffix("\\end{table}\n") + f"{{\\footnotesize\n{escaped}\n}}\n\\end{{table}}\n"
     return text.translate(_LATEX)
 
 
 def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str = "") -> list[Path]:
-    """Write table1 … table4 as CSV (long form), Markdown and LaTeX; returns the CSVs."""
+    """Write table1 … table4 as CSV (long form), Markdown and LaTeX, and reference_effect.md; returns the CSVs."""
+    write_text(folder / "reference_effect.md", studies.effect_tables(results) + "\n")
     for number in TITLES:
         long = table(number, results, profile)
         footnotes = [*([remark] if remark else []), *notes(long), *conditions(long)]
@@ -225,20 +243,22 @@ def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str =
 
 def short_table(results: pd.DataFrame) -> str:
     """README's table in Markdown: mean PSNR in dB of five systems, by what the reference shows."""
-    usual, stereo = results["reference"] == USUAL, results["dataset"].isin(STEREO)
+    kinds, usual = results["dataset"].map(studies.kind), results["reference"] == studies.USUAL
     ignores = results["model"].isin(["bicubic", "sisr"])  # for them any reference is an unrelated one
-    columns = {
-        "another view, {} stereo pairs": usual & stereo,
-        "another moment, {} pictures": usual & ~stereo,
-        "something else, {} pictures": (results["reference"] == UNRELATED) | (usual & ignores),
-    }
+    chosen = {name: usual & (kinds == name) for name in studies.KINDS}
+    chosen[UNRELATED] = (results["reference"] == UNRELATED) | (usual & ignores)
     frame = pd.DataFrame(index=ROWS)
-    for title, chosen in columns.items():
-        psnr = results[chosen & results["model"].isin(ROWS)].set_index(["dataset", "image", "model"])["psnr"].unstack()
-        psnr = psnr.dropna()  # the pictures that all were measured on
-        frame[title.format(len(psnr))] = psnr.mean()
+    for name, rows in chosen.items():
+        rows = results[rows & results["model"].isin(ROWS)]
+        psnr = rows.set_index(["dataset", "image", "model"])["psnr"].unstack()
+        psnr = psnr.dropna()  # the pictures that all were measured on, of those that were measured there at all
+        if len(psnr):
+            waits = [any(to_be_retrained(model, data) for data in set(rows["dataset"])) for model in ROWS]
+            cells = psnr.mean().reindex(ROWS).map("{:.2f}".format)
+            empty = np.where(waits, "to be retrained", "not measured yet")
+            frame[studies.KINDS[name]["shows"].format(len(psnr))] = cells.where(cells != "nan", empty)
     frame.index = [f"{SYSTEMS[name].title} (`{name}`)" for name in ROWS]
-    return frame.rename_axis("PSNR / dB, the reference shows").to_markdown(floatfmt=".2f")
+    return frame.rename_axis("PSNR / dB (pictures); the reference shows").to_markdown(**studies.TO_RIGHT)
 
 
 def results_page(folder: Path, profile: str) -> str:
@@ -246,21 +266,21 @@ def results_page(folder: Path, profile: str) -> str:
     results = read_results(folder, profile)
     findings = judge_all(read_seeds(folder, profile), profile, folder)
     long = {number: table(number, results, profile) for number in TITLES}
-    worth = effect(results)
-    gain, stereo = worth.sub(worth["sisr"], axis=0), worth.index.get_level_values("dataset").isin(STEREO)
     text = Path(__file__).with_name("results.md.jinja").read_text(encoding="utf-8")
     options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
     return jinja2.Template(text, **options).render(
-        {"profile": profile, "minutes": minutes_of_training, "titles": TITLES, "markdown": markdown, "notes": notes},
-        short_table=short_table(results),
-        effect_tables=effect_tables(results),
-        gains={
-            "the other view of a stereo pair": gain["related"][stereo],
-            "another photograph of the same event": gain["related"][~stereo],
-            "an unrelated photograph": gain[UNRELATED],
+        {
+            "results": results,
+            "profile": profile,
+            "titles": TITLES,
+            "markdown": markdown,
+            "notes": notes,
+            "tables": long,
         },
-        tables=long,
+        studies=studies,
         claims=claims_report,
+        short_table=short_table(results),
+        graded="views" in set(results["dataset"].map(studies.kind)),
         findings=findings,
         verdicts=Counter(map(overall, findings.values())).most_common(),
         conditions=conditions(pd.concat(long.values())),
@@ -271,18 +291,12 @@ def weights_table(profile: str) -> str:
     """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
     shipped = {n: shipped_card(n, profile) for n in available_models(profile) if not SYSTEMS[n].card}
     rows = [
-        {
-            "model": f"`{name}`",
-            "what it is": SYSTEMS[name].title,
-            "steps": card["steps"],
-            "minutes": card["seconds"] / 60,
-            "cores": card["threads"],
-            "started from": (card["started_from"] or {}).get("model", "–"),
-            "SHA-256": card["sha256"][:12],
-        }
+        (f"`{name}`", SYSTEMS[name].title, card["steps"], card["seconds"] / 60, card["threads"],
+         (card["started_from"] or {}).get("model", "–"), card["sha256"][:12])
         for name, card in shipped.items()
-    ]
-    return pd.DataFrame(rows).to_markdown(index=False, floatfmt=".0f")
+    ]  # fmt: skip
+    heads = ["model", "what it is", "steps", "minutes", "cores", "started from", "SHA-256"]
+    return pd.DataFrame(rows, columns=heads).to_markdown(index=False, floatfmt=".0f")
 
 
 def filled(page: str, marker: str, text: str) -> str:
@@ -306,7 +320,6 @@ def pages(root: Path, profile: str) -> dict[str, str]:
 
 def renew(root: Path, profile: str) -> list[Path]:
     """Write ``pages``; returns their paths."""
-    made = pages(root, profile)
-    for name, text in made.items():
+    for name, text in (made := pages(root, profile)).items():
         write_text(root / name, text)
     return [root / name for name in made]

@@ -9,8 +9,10 @@ from torch import nn
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.matching import match, swap
+from e2ent2lib.photos.coarse import Places
+from e2ent2lib.photos.refined import REACH, dense_features, look_up, refine, swap_at
 from e2ent2lib.systems.parts import shrink
-from e2ent2lib.systems.photo import REACH, PhotoE2ENT2, Places, dense_features, look_up, refine, swap_at
+from e2ent2lib.systems.photo import PhotoE2ENT2
 
 R = 4
 
@@ -43,21 +45,21 @@ def test_a_refined_match_is_the_best_of_those_tried_and_finds_the_true_shift(sce
     places = refine(query, dense, matches, R)
     y, x = torch.meshgrid(R * torch.arange(10) + 5, R * torch.arange(12) + 2, indexing="ij")
     inside = (..., slice(1, -1), slice(1, -1))
-    assert ((places.y == y) & (places.x == x) & (places.source == 0))[inside].float().mean() > 0.95
+    assert ((places.row == y) & (places.column == x) & (places.source == 0))[inside].float().mean() > 0.95
     padded = F.pad(query, (1, 1, 1, 1), mode="replicate").double()
     for b, i, j in ((0, 0, 0), (1, 3, 7), (0, 9, 11), (1, 5, 5)):
         own = padded[b, :, i : i + 3, j : j + 3]
         at = lambda s, y, x: dense[s][b, :, y - R : y + R + 1 : R, x - R : x + R + 1 : R].double()  # noqa: B023, E731
         cosine = lambda key: float((own * key).sum() / own.norm() / key.norm())  # noqa: B023, E731
         s, py, px = (int(part[b, i, j]) for part in places[:3])
-        assert float(places.confidence[b, i, j]) == pytest.approx(cosine(at(s, py, px)), abs=1e-5)
+        assert float(places.score[b, i, j]) == pytest.approx(cosine(at(s, py, px)), abs=1e-5)
         s, wide = int(matches.source[b, i, j]), dense[int(matches.source[b, i, j])].shape[3] // R - 2
         v, u = divmod(int(matches.index[b, i, j]), wide)
         for dy in range(-REACH, REACH + 1):
             for dx in range(-REACH, REACH + 1):
                 y = min(max(R * (v + 1) + dy, R), dense[s].shape[2] - 2 * R)
                 x = min(max(R * (u + 1) + dx, R), dense[s].shape[3] - 2 * R)
-                assert cosine(at(s, y, x)) <= float(places.confidence[b, i, j]) + 1e-5
+                assert cosine(at(s, y, x)) <= float(places.score[b, i, j]) + 1e-5
 
 
 def test_swapped_from_whole_cells_it_is_the_swap_of_eq_4(scene):

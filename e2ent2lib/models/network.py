@@ -40,9 +40,11 @@ class Network(nn.Module):
     """What use it makes of references; "stereo" is the right view of a rectified pair, of the input's size ×scale."""
     encodes: ClassVar[bool] = False
     """Whether it has an ``encoder`` φ, whose features can be matched and compared (Table 3)."""
-    whole_cells: ClassVar[bool] = False
-    """Whether it matches and swaps by whole cells, as in Eq. 4: ``encoder``, ``compose`` and ``synthesis`` then are all
-    of it, and a picture can be made in tiles."""
+    swaps: ClassVar[Literal["", "cells", "pixels"]] = ""
+    """How it matches and swaps: by whole cells as in Eq. 4, or refined to the pixel. A picture can then be made in
+    tiles, of ``encoder``, ``of_input``, ``compose`` and ``synthesis``; else it is made as a whole."""
+    for_photographs: ClassVar[bool] = False
+    """Whether references are also laid over the input, and the result is corrected to give the input when reduced."""
     profile: Profile
     card: dict | None = None
     """How it was trained; None if it was not."""
@@ -51,6 +53,10 @@ class Network(nn.Module):
     def single_image(self) -> "Network | None":
         """What it is without a reference: itself, or its SISR branch; None if it needs one."""
         return self if self.references == "none" else None
+
+    def of_input(self, lr: Images) -> Float[Tensor, "b c h w"]:
+        """What ``compose`` takes of I_in: φ(I_in), and perhaps more channels after it. Of those with an encoder."""
+        return self.encoder(lr)
 
     @property
     def branches(self) -> tuple[str, ...]:

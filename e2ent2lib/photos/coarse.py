@@ -1,10 +1,14 @@
-"""Near matches, much faster than Eq. 4's: an option, off by default; notebook 14 shows what it loses.
+"""Matches found by looking around a place, and around those of the neighbours.
 
-Maps of half the size are matched first, a sixteenth of the pairs. Their matches, doubled, are where each patch of the
-full maps begins to look: among the patches around that place, and around the places of its neighbours.
+``match_coarse`` is much faster than Eq. 4 and off by default; notebook 14 shows what it loses. Maps of half the size
+are matched first, a sixteenth of the pairs. Their matches, doubled, are where each patch begins to look.
+
+``systems.photo`` looks between the cells: its keys have a cell at every pixel, and the cells of a patch lie ``step``
+pixels apart.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -26,7 +30,7 @@ CHUNK = 1 << 13
 
 
 class Places(NamedTuple):
-    """For each query cell a patch of a key: which key, row and column of its top-left cell; and its score."""
+    """For each query cell a patch of a key: which key, row and column where its top-left cell begins; and its score."""
 
     source: Int[Tensor, "h w"]
     row: Int[Tensor, "h w"]
@@ -47,10 +51,8 @@ def match_coarse(
     if min(min(key.shape[2:]) for key in small[1:]) < 3:
         return first(query, keys, norm)
     look = Lookup(query, keys, norm)
-    places = look.best(_doubled(first(small[0], small[1:], norm), small[1:], query.shape[2:]), AROUND)
-    for axis, step in bar(ROUNDS * [(0, 1), (0, -1), (1, 1), (1, -1)]):
-        other = look.best(_from_neighbour(places, axis, step), NEAR)
-        places = Places(*(torch.where(other.score > places.score, *pair) for pair in zip(other, places)))
+    places = _doubled(first(small[0], small[1:], norm), small[1:], query.shape[2:])
+    places = look.around(places, AROUND, bar)
     index = places.row * (look.widths[places.source] - 2) + places.column
     return Matches(index[None], places.score[None], places.source[None], look.query_norm[None])
 
@@ -66,28 +68,39 @@ def _doubled(matches: Matches, small: Sequence[Map], size: tuple[int, int]) -> P
     return Places(source, row, column, torch.full(size, -torch.inf, device=index.device))
 
 
-def _from_neighbour(places: Places, axis: int, step: int) -> Places:
+def _from_neighbour(places: Places, axis: int, way: int, step: int) -> Places:
     """Each cell gets the place beside that of its neighbour; at the border its own, moved."""
     length = places.row.shape[axis]
-    at = torch.arange(-step, length - step, device=places.row.device).clamp(0, length - 1)
+    at = torch.arange(-way, length - way, device=places.row.device).clamp(0, length - 1)
     source, row, column, score = (field.index_select(axis, at) for field in places)
-    return Places(source, row + step * (axis == 0), column + step * (axis == 1), score)
+    return Places(source, row + way * step * (axis == 0), column + way * step * (axis == 1), score)
 
 
 class Lookup:
-    """Scores of Eq. 3 at given places, of a batch of one."""
+    """Scores of Eq. 3 at given places, of a batch of one; the cells of a key's patch lie ``step`` apart."""
 
-    def __init__(self, query: Map, keys: Sequence[Map], norm: Norm):
+    def __init__(self, query: Map, keys: Sequence[Map], norm: Norm = "l2", step: int = 1):
         padded = F.pad(query.float(), (1, 1, 1, 1), mode="replicate")
         self.query, self.query_norm = padded[0].permute(1, 2, 0).contiguous(), patch_norm(padded)[0]
         self.heights, self.widths = torch.tensor([key.shape[2:] for key in keys], device=query.device).T
         # All keys one behind another, each in a corner of a map as large as the largest.
         size = len(keys), int(self.heights.max()), int(self.widths.max())
-        self.keys, self.inverse = padded.new_zeros(*size, query.shape[1]), padded.new_zeros(size)
+        self.keys, self.inverse = keys[0].new_zeros(*size, query.shape[1]), padded.new_zeros(size)
+        self.step = step
         for s, key in enumerate(keys):
-            length = patch_norm(key.float(), norm)[0]
             self.keys[s, : key.shape[2], : key.shape[3]] = key[0].permute(1, 2, 0)
-            self.inverse[s, : key.shape[2] - 2, : key.shape[3] - 2] = torch.where(length > 0, 1 / length, 0)
+            for y, x in product(range(step), repeat=2):  # cells of one grid
+                length = patch_norm(key[..., y::step, x::step].float(), norm)[0]
+                inverse = self.inverse[s, y : key.shape[2] : step, x : key.shape[3] : step]
+                inverse[: length.shape[0], : length.shape[1]] = torch.where(length > 0, 1 / length, 0)
+
+    def around(self, places: Places, reach: int, bar: Callable = iter) -> Places:
+        """The best places up to ``reach`` from these, then near those of the neighbours, ``ROUNDS`` times."""
+        places = self.best(places, reach)
+        for axis, way in bar(ROUNDS * [(0, 1), (0, -1), (1, 1), (1, -1)]):
+            other = self.best(_from_neighbour(places, axis, way, self.step), NEAR)
+            places = Places(*(torch.where(other.score > places.score, *pair) for pair in zip(other, places)))
+        return places
 
     def best(self, places: Places, around: int) -> Places:
         """The best patch of those up to ``around`` rows and columns from each place; −∞ if none is in the key."""
@@ -99,16 +112,18 @@ class Lookup:
     def _best(self, y: Tensor, x: Tensor, source: Tensor, row: Tensor, column: Tensor, around: int) -> tuple:
         three = torch.arange(3, device=row.device)
         patch = self.query[y[:, None, None] + three[:, None], x[:, None, None] + three]  # (n, 3, 3, C)
-        side = torch.arange(-around, around + 3, device=row.device)  # of the cells of all patches; these start at k
-        k = len(side) - 2
+        last, k = 2 * self.step, 2 * around + 1  # from a patch's first cell to its last; places on a side
+        side = torch.arange(-around, around + last + 1, device=row.device)  # of the cells of all patches
         source = source[:, None, None]
         wanted = row[:, None, None] + side[:, None], column[:, None, None] + side
         sizes = self.heights[source], self.widths[source]
-        cells = self.keys[source, *(at.clamp(min=0).minimum(n - 1) for at, n in zip(wanted, sizes))]
-        products = torch.einsum("nabc,nijc->nijab", cells, patch)
-        total = sum(products[:, i, j, i : i + k, j : j + k] for i in range(3) for j in range(3))
+        cells = self.keys[source, *(at.clamp(min=0).minimum(n - 1) for at, n in zip(wanted, sizes))].float()
+        products = torch.bmm(patch.flatten(1, 2), cells.flatten(1, 2).transpose(1, 2))
+        products = products.unflatten(1, (3, 3)).unflatten(3, (len(side), len(side)))
+        starts = range(0, last + 1, self.step)
+        total = sum(products[:, i, j, y : y + k, x : x + k] for i, y in enumerate(starts) for j, x in enumerate(starts))
         wanted = wanted[0][:, :k], wanted[1][..., :k]
-        rows, columns = (at.clamp(min=0).minimum(n - 3) for at, n in zip(wanted, sizes))
+        rows, columns = (at.clamp(min=0).minimum(n - 1 - last) for at, n in zip(wanted, sizes))
         inside = (rows == wanted[0]) & (columns == wanted[1])
         score = torch.where(inside, total * self.inverse[source, rows, columns], -torch.inf)
         best, which = score.flatten(1).max(1)

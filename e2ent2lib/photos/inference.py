@@ -16,8 +16,13 @@ from e2ent2lib.photos import tiles
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.photos.photograph import Picture, Pixels
+from e2ent2lib.photos.registered import laid_over
 from e2ent2lib.photos.tiles import Enlarged, autocast
 from e2ent2lib.runs.checkpoints import load_model, shipped_folder
+from e2ent2lib.systems.landmark import back_project
+
+CORRECTIONS = 3
+"""Back-projections of a result; more change it by less than a grey level."""
 
 
 def super_resolve(
@@ -57,9 +62,14 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
     used = [] if model.references == "none" else refs
     refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(used, 1)]
-    if tiles.can_tile(model, bool(refs)):
-        return tiles.enlarge(model, lr, refs, options)
-    return _as_a_whole(model, lr, refs, options)
+    if model.for_photographs:
+        refs += laid_over(lr, refs, model.profile.scale)
+    make = tiles.enlarge if tiles.can_tile(model, bool(refs)) else _as_a_whole
+    result = make(model, lr, refs, options)
+    if model.for_photographs and options.consistent:
+        image = back_project(result.image.astype(np.float32), lr, CORRECTIONS)
+        result = result._replace(image=image.round().astype(np.uint8) if options.rounded else image)
+    return result
 
 
 @torch.inference_mode()

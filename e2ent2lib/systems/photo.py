@@ -14,29 +14,17 @@ Notebook 14 shows what each of these gives.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, product
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
-from e2ent2lib.matching import Map, Matches, as_list, match, query_patches
+from e2ent2lib.matching import Map, as_list, match
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks
-from e2ent2lib.models.e2ent2 import features
 from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.models.sisr import FeatureEncoder, bilinear
-from e2ent2lib.systems.parts import shrink
-
-REACH = 3
-"""Pixels by which a match is refined at most before its neighbours are asked; half a cell is 2."""
-ROUNDS = 2
-"""How often each cell tries its neighbours' displacements."""
-AT_ONCE = 1 << 14
-"""Cells of the reference compared at a time: 2 MiB of features with 32 channels, which a processor’s cache holds."""
+from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_at
 
 
 class PhotoBase(Network):
@@ -54,21 +42,25 @@ class PhotoBase(Network):
         self.up = nn.Sequential(conv3(wide, r * r * c), nn.PixelShuffle(r), nn.ReLU(inplace=True))
         self.last = output_conv(c)
 
-    def details(self, phi_in: Map) -> Float[Tensor, "b c r*h r*w"]:
-        """Features at high resolution from φ(I_in), of which the last convolution makes the image."""
+    def of_input(self, lr: Images) -> Float[Tensor, "b 3*c h w"]:
+        """φ(I_in), and what the body makes of it."""
+        phi_in = self.encoder(lr)
         x = self.head(phi_in)
-        return self.up(x + self.body(x))
+        return torch.cat([phi_in, x + self.body(x)], dim=1)
 
     def forward(self, lr: Images, *references: Images) -> Outputs:
         """The super-resolved image; lr in [0, 1]."""
-        return Outputs(self.last(self.details(self.encoder(lr))) + bilinear(lr, self.profile.scale))
+        return Outputs(
+            self.last(self.up(self.of_input(lr)[:, self.profile.channels :])) + bilinear(lr, self.profile.scale)
+        )
 
 
 class PhotoE2ENT2(Network):
     """The SISR branch, refined match, swap and gate, and a synthesis that adds what F tells to the branch's image."""
 
     references = "any"
-    encodes = True
+    encodes = for_photographs = True
+    swaps = "pixels"
     norm = "l2"
 
     def __init__(self, profile: Profile):
@@ -92,152 +84,28 @@ class PhotoE2ENT2(Network):
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """I_sr and the SISR branch's image, from images in [0, 1]; lists for several references."""
         r, refs = self.profile.scale, as_list(ref)
-        phi_in, downs, fulls = features(self.encoder, lr, ref_down, refs)
+        inputs = self.of_input(lr)
+        phi_in, downs = inputs[:, : self.profile.channels], [self.encoder(down) for down in as_list(ref_down)]
         with torch.no_grad():
             dense = [dense_features(self.encoder, image, r) for image in refs]
             places = refine(phi_in, dense, match(phi_in, downs, self.norm), r)
             found = look_up(dense, places)
-        swapped = swap_at(fulls, places, r)  # F
-        return self.compose(swapped, phi_in, lr, torch.cat([found, places.confidence[:, None]], dim=1))
+        swapped = swap_at([self.encoder(image) for image in refs], places, r)  # F
+        return self.compose(swapped, inputs, lr, torch.cat([found, places.score[:, None]], dim=1))
 
-    def compose(self, swapped: Map, phi_in: Map, lr: Images, found: Float[Tensor, "b c+1 h w"]) -> Outputs:
-        """What comes after the swap; ``found`` are the low-resolution features at the matched places and the cosine."""
-        details = self.base.details(phi_in)
+    def of_input(self, lr: Images) -> Map:
+        """As the SISR branch's."""
+        return self.base.of_input(lr)
+
+    def compose(self, swapped: Map, inputs: Map, lr: Images, found: Float[Tensor, "b c+1 h w"]) -> Outputs:
+        """What comes after the swap; ``inputs`` are of ``of_input``, ``found`` the features φ(I_ref↓) and the cosine at
+        the matched places.
+        """
+        phi_in, deep = inputs.split([self.profile.channels, inputs.shape[1] - self.profile.channels], dim=1)
+        details = self.base.up(deep)
         sisr = self.base.last(details) + bilinear(lr, self.profile.scale)
         gate = bilinear(
             torch.sigmoid(self.gate(torch.cat([phi_in, found.to(phi_in.dtype)], dim=1))), self.profile.scale
         )
         sr = sisr + self.synthesis(torch.cat([gate * swapped, details], dim=1))
         return Outputs(sr, sisr, swapped, found[:, -1])
-
-
-# ---- A match refined to the pixel ----
-
-
-class Places(NamedTuple):
-    """Where each cell of I_in was found, to the pixel."""
-
-    source: Int[Tensor, "b h w"]
-    """In which reference."""
-    y: Int[Tensor, "b h w"]
-    """The row of the reference's first pixel in that cell."""
-    x: Int[Tensor, "b h w"]
-    confidence: Float[Tensor, "b h w"]
-    """The cosine between the 3×3 cells around the cell and those around the place; float32."""
-
-
-def dense_features(encoder: nn.Module, ref: Images, scale: int) -> Map:
-    """φ(I_ref↓) of the cell that begins at each pixel: I_ref shifted by each part of a cell, reduced, encoded.
-
-    ref (B, 3, H, W) with sides that ``scale`` divides, its last rows and columns repeated; returns (B, C, H, W).
-    """
-    wide, out = F.pad(ref, (0, scale - 1, 0, scale - 1), mode="replicate"), None
-    for dy, dx in product(range(scale), repeat=2):
-        shifted = wide[..., dy : dy + ref.shape[2], dx : dx + ref.shape[3]]
-        phi = encoder(torch.round(255 * shrink(shifted, scale).clamp(0, 1)) / 255)
-        if out is None:
-            out = phi.new_empty(*phi.shape[:2], *ref.shape[2:])
-        out[..., dy::scale, dx::scale] = phi
-    return out
-
-
-@torch.no_grad()
-def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Places:
-    """The matches of Eq. 3, each moved to the pixel where the 3×3 cells around it have the largest cosine.
-
-    query φ(I_in) (B, C, h, w); dense of ``dense_features``, one map (B, C, H, W) a reference; matches of these.
-    Tried are the shifts by up to ``REACH`` pixels, then ``ROUNDS`` times the displacements of the four neighbours,
-    ±1 pixel. A tie goes to the one tried first: the match itself, then its neighbourhood row by row.
-    """
-    look = _Look(query, dense, scale)
-    widths = torch.tensor([d.shape[3] // scale - 2 for d in dense], device=query.device)[matches.source]
-    y, x = (scale * (part + 1) for part in (matches.index // widths, matches.index % widths))
-    near = list(product(range(-REACH, REACH + 1), repeat=2))
-    places = look.best([(matches.source, y, x)] + [(matches.source, y + dy, x + dx) for dy, dx in near])
-    for _ in range(ROUNDS):
-        tried = [places[:3]]
-        for oy, ox in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-            source, y, x = (_shifted(part, oy, ox) for part in places[:3])
-            tried += [(source, y - scale * oy + dy, x - scale * ox + dx) for dy, dx in product((0, -1, 1), repeat=2)]
-        places = look.best(tried)
-    return places
-
-
-def _shifted(values: Int[Tensor, "b h w"], oy: int, ox: int) -> Int[Tensor, "b h w"]:
-    """At (y, x) the value of (y + oy, x + ox); at the border the cell's own, whose displacement is wrong but valid."""
-    padded = F.pad(values.float()[:, None], (1, 1, 1, 1), mode="replicate")[:, 0].long()
-    h, w = values.shape[1:]
-    return padded[:, 1 + oy : 1 + oy + h, 1 + ox : 1 + ox + w]
-
-
-class _Look:
-    """Compares 3×3 cells of the query with those at given pixels of the references."""
-
-    def __init__(self, query: Map, dense: Sequence[Map], scale: int):
-        self.scale, self.shape = scale, (len(query), *query.shape[2:])
-        self.rows = torch.cat([d.permute(0, 2, 3, 1).flatten(1, 2) for d in dense], dim=1).flatten(0, 1)
-        patches = query_patches(query).float()  # (B, 9C, h·w), a channel's nine cells one after another
-        self.query = patches.unflatten(1, (-1, 9)).permute(0, 3, 2, 1).flatten(0, 1)  # (B·h·w, 9, C)
-        self.query = self.query / self.query.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1)
-        squares = [d.float().square().sum(1, keepdim=True) for d in dense]
-        ones = self.query.new_ones(1, 1, 3, 3)
-        lengths = [F.conv2d(s, ones, padding=scale, dilation=scale).clamp_min(1e-24).sqrt() for s in squares]
-        self.lengths = torch.cat([one.flatten(1) for one in lengths], dim=1).flatten()
-        sizes = torch.tensor([d.shape[2:] for d in dense], device=query.device)
-        self.heights, self.widths = sizes.T
-        counts = sizes.prod(1)
-        self.starts, self.total = counts.cumsum(0) - counts, int(counts.sum())
-
-    def best(self, tried: list[tuple[Tensor, Tensor, Tensor]]) -> Places:
-        """Of the (source, y, x) tried, each (B, h, w), the best for each cell; moved inside where a patch leaves it."""
-        r = self.scale
-        source, y, x = (torch.stack(parts, dim=-1).flatten(0, 2) for parts in zip(*tried))  # (B·h·w, K)
-        y = torch.minimum(y.clamp_min(r), self.heights[source] - 2 * r)
-        x = torch.minimum(x.clamp_min(r), self.widths[source] - 2 * r)
-        samples = torch.arange(len(source), device=source.device) // (self.shape[1] * self.shape[2])
-        at = (self.total * samples)[:, None] + self.starts[source] + y * self.widths[source] + x
-        around = product((-r, 0, r), repeat=2)
-        steps, wide = torch.tensor([(oy, ox) for oy, ox in around], device=at.device).T, self.widths[source][..., None]
-        cells, cosines = at[..., None] + steps[0] * wide + steps[1], []  # (B·h·w, K, 9)
-        for part, query in zip(*(t.split(max(1, AT_ONCE // (9 * len(tried)))) for t in (cells, self.query))):
-            keys = self.rows.index_select(0, part.flatten()).float().view(*part.shape[:2], -1)
-            cosines.append(torch.bmm(keys, query.flatten(1)[..., None])[..., 0])
-        cosine, chosen = (torch.cat(cosines) / self.lengths[at]).max(dim=1)
-        pick = (part.gather(1, chosen[:, None]).view(self.shape) for part in (source, y, x))
-        return Places(*pick, cosine.view(self.shape))
-
-
-def look_up(dense: Sequence[Map], places: Places) -> Map:
-    """The features of ``dense_features`` at the places, (B, C, h, w)."""
-    rows, cells, _ = _rows_and_cells(dense, places)
-    return rows[cells.flatten()].view(*cells.shape, -1).permute(0, 3, 1, 2)
-
-
-def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:
-    """F of Eq. 4 from patches that may begin at any pixel; the mean where they overlap. Differentiable in ``values``.
-
-    values φ(I_ref) (B, C, H, W), a map each reference. Returns (B, C, r·h, r·w) in their dtype.
-    """
-    rows, first, width = _rows_and_cells(values, places)
-    # the 9 pixels that each pixel of F averages, one from the patch of each neighbour: (B, h, r, w, r, 9)
-    corner, width = of_neighbours(first), of_neighbours(width)
-    oy, ox = torch.tensor(SHIFTS, device=rows.device).T
-    cell = corner + scale * (oy * width + ox)
-    inside = torch.arange(scale, device=rows.device)
-    pixels = cell[:, :, None, :, None] + inside[:, None, None, None] * width[:, :, None, :, None] + inside[:, None]
-    weights = overlap_weights(places.y)[:, :, None, :, None].expand_as(pixels)
-    pixels = pixels.clamp_(0, len(rows) - 1)  # beyond the map of cells: the weight is 0, but the pixel must exist
-    bags, weights = pixels.flatten(0, 4), weights.flatten(0, 4).to(torch.float32)
-    out = F.embedding_bag(bags, rows.float(), mode="sum", per_sample_weights=weights)
-    b, h, w = places.y.shape
-    return out.view(b, scale * h, scale * w, -1).permute(0, 3, 1, 2).to(values[0].dtype)
-
-
-def _rows_and_cells(maps: Sequence[Map], places: Places) -> tuple[Tensor, Int[Tensor, "b h w"], Int[Tensor, "b h w"]]:
-    """All pixels of all maps as rows, sample by sample; which row each place is; how wide its map is."""
-    rows = torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], dim=1)
-    widths = torch.tensor([m.shape[3] for m in maps], device=rows.device)[places.source]
-    starts = [0, *accumulate(m[0, 0].numel() for m in maps)][:-1]
-    starts = torch.tensor(starts, device=rows.device)[places.source]
-    samples = rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
-    return rows.flatten(0, 1), samples + starts + places.y * widths + places.x, widths

@@ -18,12 +18,13 @@ from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.photos.photograph import Picture, Pixels
 from e2ent2lib.photos.tiles import Enlarged, autocast
 from e2ent2lib.runs.checkpoints import load_model, shipped_folder
+from e2ent2lib.systems import DEFAULT
 
 
 def super_resolve(
     lr: Picture,
     ref: Picture | Sequence[Picture] | None = None,
-    model: str | Network = "e2ent2",
+    model: str | Network = DEFAULT,
     profile: str | None = None,
     *,
     precision: Precision = "float32",

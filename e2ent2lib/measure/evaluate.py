@@ -259,10 +259,12 @@ def code_fingerprint(name: str) -> str:
     record, library = system_of(name), provenance.LIBRARY
     sources = [p for part in SCORING for p in sorted((library / part).rglob("*.py")) or [library / part]]
     own = [record.network.partition(":")[0]]
-    for module in own:  # and what it imports of ``systems``, which grows as it is read
+    for module in own:  # and what it imports of these folders, which grows as it is read
         path = library.parent / (module.replace(".", "/") + ".py")
-        if module.startswith("e2ent2lib.systems.") and path not in sources:
+        if module.startswith(("e2ent2lib.systems.", "e2ent2lib.photos.")) and path not in sources:
             sources.append(path)
-            own += re.findall(r"^from (e2ent2lib\.systems\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
+            own += re.findall(
+                r"^from (e2ent2lib\.(?:systems|photos)\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE
+            )
     options = repr(sorted(record.options.items())).encode()
     return hashlib.sha256(b"".join(p.read_bytes() for p in sources) + options).hexdigest()

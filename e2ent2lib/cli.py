@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.measure.metrics import Protocol
+from e2ent2lib.photos import FileOptions
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs import RunOptions
 from e2ent2lib.runs.provenance import ROOT
@@ -27,44 +29,48 @@ def upscale(
     low: Positional[Path],
     /,
     output: Annotated[Path, arg(aliases=["-o"])],
-    ref: UseAppendAction[tuple[Path, ...]] = (),
+    ref: UseAppendAction[tuple[tuple[Path, ...], ...]] = (),
     model: str = DEFAULT,
     profile: ProfileName = None,
     weights: Weights = None,
     precision: Precision = "float32",
     matching: Matching = "exact",
-    report: Path | None = None,
-    again: bool = False,
+    files: OmitArgPrefixes[FileOptions] = FileOptions(),
 ) -> None:
     """Enlarge a photograph ×4, or a folder of them, with textures from one or more reference photographs.
 
     Args:
         low: the low-resolution photograph, or a folder of them.
         output: the file to write, whose extension chooses the format; for a folder, the folder to write to.
-        ref: a high-resolution reference; repeat for several. Without any, the SISR branch works alone.
+        ref: high-resolution references: one or more files, a pattern or a folder. Without any, the SISR branch works
+            alone.
         model: a name of the models that ship.
         precision: of the convolutions; bfloat16 is faster where the processor or GPU supports it.
         matching: exact, or coarse: much faster for large pictures, and a little less exact.
-        report: a folder for a report: matches used, confidence, where the reference mattered, pictures side by side.
-        again: in a folder, also enlarge photographs whose result exists.
     """
     from e2ent2lib.photos.inference import shipped
     from e2ent2lib.photos.report import save_report
     from e2ent2lib.photos.upscale import Upscaled, upscale_all
     from e2ent2lib.runs.checkpoints import load_model
 
-    if report and report.exists() and not report.is_dir():
-        raise ValueError(f"{report}: is a file; --report is a folder")
+    if files.report and files.report.exists() and not files.report.is_dir():
+        raise ValueError(f"{files.report}: is a file; --report is a folder")
     system = load_model(model, profile, weights) if weights else shipped(model, profile)
-    options, failed = Options(precision=precision, matching=matching, progress=True), 0
-    for done in upscale_all(low, ref, output, system, options, again=again):
-        failed += isinstance(done, Exception)
-        if isinstance(done, Upscaled):
-            print(done.output)
+    options, counts = Options(precision=precision, matching=matching, progress=True), Counter()
+    for done in upscale_all(low, [path for paths in ref for path in paths], output, system, options, files):
+        try:
+            if isinstance(done, Upscaled):
+                print(done.output)
+            if isinstance(done, Upscaled) and done.files.report:
+                print(*save_report(done.files.report, done), sep="\n")
+        except OSError as error:
+            done = error
+        counts[type(done) if isinstance(done, Upscaled) else isinstance(done, Exception)] += 1
         for note in done.notes if isinstance(done, Upscaled) else [done]:
             print(f"note: {note}", file=sys.stderr)
-        if report and isinstance(done, Upscaled):
-            print(*save_report(report / done.photo.path.name if low.is_dir() else report, done), sep="\n")
+    failed = counts[True]
+    if low.is_dir():
+        print(f"{low}: {counts[Upscaled]} enlarged, {failed} failed", file=sys.stderr)
     if failed:
         raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
 

@@ -11,7 +11,7 @@ from data_files import left
 from PIL import Image
 from tiny import interrupt_third_band, network, picture
 
-from e2ent2lib.photos import confidence, photograph, report, tiles
+from e2ent2lib.photos import FileOptions, confidence, photograph, report, tiles
 from e2ent2lib.photos.images import read_image, upscale_bicubic
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.upscale import Upscaled, upscale_all, upscale_file
@@ -35,14 +35,15 @@ def photos(tmp_path):
 
 
 def upscaled(folder, model, refs=("a.jpg",), low="low.png", output="out.png"):
-    return upscale_file(folder / low, [folder / ref for ref in refs], folder / output, model, Options())
+    files = FileOptions(again=True)
+    return upscale_file(folder / low, [folder / ref for ref in refs], folder / output, model, Options(), files)
 
 
 def test_a_file_and_its_references_become_a_file(photos, model):
     before = {name: (photos / name).read_bytes() for name in left(photos)}
     done = upscaled(photos, model, ["a.jpg", "b.tif"])
     refs = [read_image(photos / "a.jpg")[:48, :64], read_image(photos / "b.tif")[:28, :40]]
-    expected = tiles.enlarge(model, picture(14, 18), refs)
+    expected = tiles.enlarge(model, photograph.read_photograph(photos / "low.png").pixels, refs)
     with Image.open(photos / "out.png") as written:
         assert written.size == (72, 56) and written.mode == "RGBA"
         np.testing.assert_array_equal(np.asarray(written)[..., :3], expected.image)
@@ -63,7 +64,9 @@ def test_without_a_reference_it_is_the_single_image_branch_of_the_whole_input_an
 def test_a_system_without_use_for_a_reference_says_so(photos):
     done = upscaled(photos, load_model("bicubic", "smoke"))
     assert len(done.notes) == 1 and "no use of a reference" in done.notes[0]
-    np.testing.assert_array_equal(done.result.image, upscale_bicubic(picture(14, 18)))
+    np.testing.assert_array_equal(
+        done.result.image, upscale_bicubic(photograph.read_photograph(photos / "low.png").pixels)
+    )
 
 
 @pytest.mark.parametrize("name", ["low.png", "../{}/low.png", "a.jpg", "link.png", "hard.png"])
@@ -125,15 +128,16 @@ def folder(tmp_path):
 def test_a_folder_is_done_file_by_file_and_one_that_fails_does_not_hold_up_the_rest(folder, tmp_path, model, capsys):
     out = tmp_path / "out"
     done = list(upscale_all(folder, [], out, model))
-    assert [type(x).__name__ for x in done] == ["Upscaled", "Upscaled", "Upscaled", "ValueError"]
+    assert [type(x).__name__ for x in done] == ["str", "Upscaled", "Upscaled", "Upscaled", "ValueError"]
     assert left(out) == ["1.png", "2.JPG", "3.gif.png"]
-    assert "broken.png" in str(done[3]) and "4 of 4: broken.png" in capsys.readouterr().err
+    assert done[0] == "skipped: 1 .eps; 1 .txt; 1 .wmf"
+    assert "broken.png" in str(done[4]) and "4 of 4: broken.png" in capsys.readouterr().err
     assert read_image(out / "3.gif.png").shape == (32, 36, 3)
     (out / "1.png").write_bytes(b"the user's own")
     done = list(upscale_all(folder, [], out, model))
-    assert str(out / "1.png") in done[0] and "--again" in done[0]
+    assert str(out / "1.png") in done[1] and "--again" in done[1]
     assert (out / "1.png").read_bytes() == b"the user's own"
-    list(upscale_all(folder, [], out, model, again=True))
+    list(upscale_all(folder, [], out, model, files=FileOptions(again=True)))
     assert read_image(out / "1.png").shape == (32, 36, 3)
 
 

@@ -29,7 +29,7 @@ from jaxtyping import UInt8
 from tabulate import tabulate
 
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, read_image, resize
-from e2ent2lib.photos.photograph import EXTENSIONS, Picture
+from e2ent2lib.photos.photograph import EXTENSIONS, Picture, listed
 from e2ent2lib.runs.provenance import ROOT
 
 _LISTED = tomllib.loads(Path(__file__).with_name("sets.toml").read_text(encoding="utf-8"))
@@ -187,7 +187,7 @@ def photographs(folder: str | os.PathLike) -> list[Path]:
 
 def image_files(folder: Path, pattern: str = "**/*") -> list[Path]:
     """The image files of a folder and its sub-folders, or those that fit, sorted; none if there is no such folder."""
-    return sorted(p for p in folder.glob(pattern) if p.suffix.lower() in EXTENSIONS and p.is_file())
+    return [path for path in listed(folder, pattern)[0] if path.suffix.lower() in EXTENSIONS]
 
 
 # ---- loaders ----

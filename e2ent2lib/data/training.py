@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -18,6 +19,9 @@ from e2ent2lib.config import Profile
 from e2ent2lib.crops import Box, Crops, crop_beside, crop_near, crop_twice
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.photos.images import as_rgb, downscale, read_image, to_tensor
+
+CACHE = 4 << 30
+"""Bytes of decoded photographs that are kept in memory at most; the others are decoded again for each crop."""
 
 
 class CropTwice(Dataset):
@@ -129,12 +133,15 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
     for name, image in tqdm(named.items(), desc="reading photographs", disable=not progress, leave=False):
         pixels = as_rgb(image, name)
         if min(pixels.shape[:2]) >= profile.crop:
-            usable[name] = pixels if profile.cache else image
             pixel_count += pixels.size // 3
+            usable[name] = pixels if profile.cache and 3 * pixel_count < CACHE else image
             marks.append(mark(pixels))
     if leaked := leaks(zip(usable, marks), evaluation_marks(progress=progress)):
         shown = "\n  ".join(leaked[:10] + [f"and {len(leaked) - 10} more"] * (len(leaked) > 10))
         raise ValueError(f"a model trained on these could not be measured; move them elsewhere:\n  {shown}")
+    if progress and (small := [name for name in named if name not in usable]):
+        shown = ", ".join(small[:3]) + ", …" * (len(small) > 3)
+        tqdm.write(f"left out, with a side under {profile.crop} pixels: {len(small)} photographs ({shown})", sys.stderr)
     held = held_out(list(usable))
     names = [name for name in usable if name not in held]
     train = [usable[name] for name in names]

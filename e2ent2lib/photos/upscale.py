@@ -4,27 +4,33 @@ A photograph walks one way: read (``photograph``), enlarge (``inference``, ``til
 (``photograph``), report (``report``).
 """
 
+import copy
+import glob
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count as count_from
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 
 from e2ent2lib.models.network import Network
-from e2ent2lib.photos import photograph
+from e2ent2lib.photos import FileOptions, photograph
 from e2ent2lib.photos.confidence import Verdict, agreement, judge
-from e2ent2lib.photos.images import upscale_bicubic
+from e2ent2lib.photos.images import resize, upscale_bicubic
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.tiles import Enlarged
+from e2ent2lib.runs.files import check_folder, check_free
+from e2ent2lib.systems.bicubic import Bicubic
 
 SCALE = 4
+REPORT = ("report.json", "side_by_side.png", "maps.png")
+"""The files of a report."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Upscaled:
     output: Path
     system: Network
     options: Options
+    files: FileOptions
     result: Enlarged
     agreement: Float[np.ndarray, "h w"] | None
     """``confidence.agreement``; None where nothing was matched, as ``verdict`` is."""
@@ -48,26 +55,35 @@ class Upscaled:
 
 
 def upscale_file(
-    low: Path, refs: Sequence[Path], output: Path, system: Network, options: Options = Options(progress=True)
+    low: Path,
+    refs: Sequence[Path],
+    output: Path,
+    system: Network,
+    options: Options = Options(progress=True),
+    files: FileOptions = FileOptions(),
 ) -> Upscaled:
-    """Enlarge a photograph ×4 and write it; transparency, colour profile and grey are kept where the format can.
+    """Enlarge a photograph ×4 and write it; what ``Photograph`` holds beside the pixels is kept where the format can.
 
     What was matched before an interruption is kept beside ``output`` and used by the next call of the same.
     Raises FileNotFoundError or ValueError, which name the file; if only writing fails, OSError that says where the
     finished picture is.
     """
-    for path in (low, *refs):
-        if output.exists() and path.exists() and os.path.samefile(output, path):
-            raise ValueError(f"{output}: is one of the inputs and would be overwritten; choose another name for -o")
-    photo, references = photograph.read_photograph(low), []
+    reports = [files.report / name for name in REPORT] if files.report else []
+    check_free([output, *reports], (low, *refs), files.again)
+    photo, references = photograph.read_photograph(low, white=files.range), []
     photograph.check_output(output, tuple(SCALE * n for n in photo.pixels.shape[:2]))
     for ref in map(photograph.read_photograph, refs):
         pixels = usable_reference(photograph.in_colours_of(ref, photo), SCALE, str(ref.path))
         references.append(ref._replace(pixels=pixels))
     notes = [warning for one in (photo, *references) for warning in one.warnings]
-    options, start = replace(options, saved=output.parent / f".{output.name}.matches"), time.perf_counter()
+    deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
+    options = replace(options, saved=output.parent / f".{output.name[:40]}.matches", rounded=not deep)
+    if deep and isinstance(system, Bicubic):
+        system = copy.copy(system)
+        system.rounded = False
+    start = time.perf_counter()
     try:
-        result = enlarge(system, photo.pixels, [ref.pixels for ref in references], options)
+        result = enlarge(system, photo.deep if deep else photo.pixels, [ref.pixels for ref in references], options)
     except KeyboardInterrupt:
         kept = "; what was matched is kept, the same command resumes from there" if options.saved.is_file() else ""
         raise KeyboardInterrupt(f"interrupted, {output} was not written{kept}") from None
@@ -78,10 +94,23 @@ def upscale_file(
         widths = [ref.shape[1] // SCALE for ref in result.references]
         agreeing = agreement(result.matches, widths)[0].cpu().numpy()
         verdict = judge(system, float(agreeing.mean()), options.matching)
-    alpha = None if photo.alpha is None else upscale_bicubic(photo.alpha, SCALE)  # what is opaque stays so
-    notes += _write(output, photo._replace(pixels=result.image, alpha=alpha))
+    sharp = result.image
+    if not np.ptp(photo.pixels, axis=2).any():  # black and white stays so, in RGB too
+        sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)
+    result = result._replace(image=np.rint(sharp).astype(np.uint8))
+    alpha = photo.alpha
+    if alpha is not None:  # what is opaque stays so
+        height, width = result.image.shape[:2]
+        alpha = (
+            upscale_bicubic(alpha, SCALE)
+            if alpha.dtype == np.uint8
+            else resize(alpha[..., None], height, width)[..., 0]
+        )
+    place = photo.place if files.keep_location else None
+    made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp, place=place)
+    notes += _write(output, made)
     notes += [verdict.text] if verdict else []
-    return Upscaled(photo, references, output, system, options, result, agreeing, verdict, seconds, notes)
+    return Upscaled(photo, references, output, system, options, files, result, agreeing, verdict, seconds, notes)
 
 
 def _write(output: Path, photo: photograph.Photograph) -> list[str]:
@@ -89,7 +118,7 @@ def _write(output: Path, photo: photograph.Photograph) -> list[str]:
     try:
         return photograph.write_photograph(output, photo)
     except (OSError, ValueError) as error:
-        elsewhere = Path(tempfile.mkdtemp(prefix="e2ent2-")) / f"{output.stem}.png"
+        elsewhere = Path(tempfile.mkdtemp(prefix="e2ent2-")) / f"{output.stem[:40]}.png"
         try:
             photograph.write_photograph(elsewhere, photo)
         except (OSError, ValueError):
@@ -104,47 +133,72 @@ def upscale_all(
     output: Path,
     system: Network,
     options: Options = Options(progress=True),
-    *,
-    again: bool = False,
+    files: FileOptions = FileOptions(),
 ) -> Iterator[Upscaled | str | Exception]:
     """``upscale_file`` of a file, or of all photographs in a folder into another folder, by the same names.
 
     One of a folder that fails does not hold up the rest: its error is yielded. Results that exist are left, unless
-    ``again``, so that an interrupted call resumes; what is yielded says so.
-    Raises as ``upscale_file`` of a file; of a folder as ``photographs_in``, and ValueError or FileNotFoundError for a
-    reference or an ``output`` that cannot be used.
+    ``files.again``, so that an interrupted call resumes; what is yielded says so, and what of the folder was skipped.
+    Raises as ``upscale_file`` of a file, and as ``references_of``; of a folder ValueError or FileNotFoundError if it
+    holds no photographs, or for a reference or an ``output`` that cannot be used.
     """
+    refs = references_of(refs, files.max_refs)
     if not low.is_dir():
-        yield upscale_file(low, refs, output, system, options)
+        yield upscale_file(low, refs, output, system, options, files)
         return
-    photographs = photographs_in(low)
     if output.exists() and os.path.samefile(low, output):
         raise ValueError(f"{output}: is the folder of the inputs; choose another for -o")
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output}: is a file; for a folder of photographs -o is a folder")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output.parent}: no such folder; create it, then try again")
+    photographs, skipped = photograph.listed(low, "**/*" if files.recursive else "*")
+    made, known = [p.resolve() for p in (output, files.report) if p], {ref.resolve() for ref in refs}
+    photographs = [p for p in photographs if not any(p.resolve().is_relative_to(m) for m in made)]
+    inside = [p for p in photographs if p.resolve() in known]
+    skipped += [f"{p.relative_to(low)}, which is a reference" for p in inside]
+    if not files.recursive and (count := sum(p.is_dir() and not p.name.startswith((".", "__")) for p in low.iterdir())):
+        skipped.append(f"{count} sub-folders, which --recursive takes")
+    photographs = [p for p in photographs if p not in inside]
+    if not photographs:
+        raise ValueError(f"{low}: holds no photographs to enlarge{'; skipped: ' * bool(skipped)}{'; '.join(skipped)}")
     for ref in refs:
         usable_reference(photograph.read_photograph(ref).pixels, SCALE, str(ref))
-    output.mkdir(exist_ok=True)
+    check_folder(output)
+    if skipped:
+        yield f"skipped: {'; '.join(skipped)}"
+    targets = {p: p.relative_to(low) for p in photographs if p.suffix.lower() in photograph.EXTENSIONS}
+    for path in (p for p in photographs if p not in targets):
+        name = path.relative_to(low)
+        names = (name.with_name(f"{name.name}{f'-{i}' * (i > 1)}.png") for i in count_from(1))
+        targets[path] = next(name for name in names if name not in targets.values())
     for number, path in enumerate(photographs, 1):
-        target = output / (path.name if path.suffix.lower() in photograph.EXTENSIONS else f"{path.name}.png")
-        print(f"{number} of {len(photographs)}: {path.name}", file=sys.stderr)
-        if target.exists() and not again:
+        target, name = output / targets[path], path.relative_to(low)
+        print(f"{number} of {len(photographs)}: {name}", file=sys.stderr)
+        if target.exists() and not files.again:
             yield f"{target} exists and was left; --again replaces it"
             continue
         try:
-            yield upscale_file(path, refs, target, system, options)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            own = replace(files, report=files.report and files.report / name)
+            yield upscale_file(path, refs, target, system, options, own)
         except (ValueError, OSError, RuntimeError) as error:
             yield error
 
 
-def photographs_in(folder: Path) -> list[Path]:
-    """The files of a folder that Pillow may read, by name. Raises ValueError if there are none."""
-    Image.init()
-    kinds = Image.registered_extensions()
-    readable = {e for e, kind in kinds.items() if kind in Image.OPEN and kind not in photograph.NEVER_OPENED}
-    paths = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in readable]
-    if not paths:
-        raise ValueError(f"{folder}: holds no photographs; put the low-resolution ones into it")
-    return sorted(paths)
+def references_of(given: Sequence[Path], most: int) -> list[Path]:
+    """The files that are given themselves, by a pattern or by their folder, each once.
+
+    Raises ValueError if there are more than ``most``, or none in a folder.
+    """
+    paths = []
+    for one in given:
+        inside = photograph.listed(one)[0] if one.is_dir() else []
+        if one.is_dir() and not inside:
+            raise ValueError(f"{one}: holds no photographs; --ref is a photograph, several, or a folder of them")
+        found = inside or ([] if one.exists() else [Path(p) for p in sorted(glob.glob(str(one)))])
+        paths += found or [one]
+    paths = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+    if len(paths) > most:
+        raise ValueError(f"{len(paths)} references, all matched jointly, take long; --max-refs {len(paths)} allows it")
+    return paths

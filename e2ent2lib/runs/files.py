@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,22 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_free(paths: Sequence[Path], inputs: Iterable[Path] = (), again: bool = False) -> None:
+    """Raise ValueError for a path that is an input, comes twice, or, unless ``again``, is a file already.
+
+    So nothing of the user's is overwritten; every command that writes beside the user's files asks here first.
+    """
+    taken = list(inputs)
+    for path in paths:
+        if any(path == other or (path.exists() and other.exists() and path.samefile(other)) for other in taken):
+            raise ValueError(
+                f"{path}: is one of the inputs or another output, and would be overwritten; name another place"
+            )
+        if os.path.lexists(path) and not again:
+            raise ValueError(f"{path}: exists already; --again replaces it, or name another place")
+        taken.append(path)
 
 
 def check_folder(folder: Path) -> None:

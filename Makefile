@@ -13,7 +13,7 @@ BUNDLE ?= runs/gpu-bundle
 MINUTES ?= 9
 # notebooks/voila.json binds to the loopback only and leaves out what is for readers of the notebook. Threads that wait without spinning
 # keep a page quick while the next one is made ready.
-VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
+VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser --Voila.port_retries=0
 # JOBS files of tests, or notebooks, at a time, each on one core; conftest.py has their order
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval --nbval-sanitize-with tests/nbval.cfg --nbval-current-env --nbval-cell-timeout=300
@@ -44,7 +44,7 @@ results: $(READY)  ## write RESULTS.md, the tables in README.md and MODEL_CARD.m
 	$(BIN)/e2ent2 report --renew
 
 figures: $(READY)  ## draw the committed figures/ again, from the committed scores
-	$(BIN)/e2ent2 reproduce --quick --figures figures
+	$(BIN)/e2ent2 reproduce --quick --figures figures --again
 
 test: $(READY) lint  ## unit tests, and every notebook once (nbval; strict for the table notebooks)
 	$(PYTEST) $(NBVAL) tests $(NOTEBOOKS)

@@ -1,5 +1,6 @@
 """The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
 
+import codecs
 import os
 import sys
 import warnings
@@ -16,7 +17,8 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos import FileOptions
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs import RunOptions
-from e2ent2lib.runs.provenance import ROOT
+from e2ent2lib.runs.files import check_folder, check_free
+from e2ent2lib.runs.provenance import ROOT, need_checkout
 from e2ent2lib.systems import DEFAULT, SYSTEMS, recipe_of
 
 ProfileName = Annotated[str | None, arg(help="smoke, compact or paper")]
@@ -123,8 +125,11 @@ def train(
     given = {recipe_of(model).steps: steps, "views": views}
     given |= {"checkpoint_every": checkpoint_every, "probe_every": checkpoint_every}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
-    if chosen.checkpoint_every < 1:
-        raise ValueError(f"--checkpoint-every {chosen.checkpoint_every}: expected 1 or more")
+    for option, value, least in (("steps", steps, 1), ("checkpoint-every", checkpoint_every, 1), ("seed", run.seed, 0)):
+        if value is not None and value < least:
+            raise ValueError(f"--{option} {value}: expected {least} or more")
+    if not 0 <= chosen.views <= 1 or not 0 < (run.lr or 1) < float("inf"):
+        raise ValueError(f"--views {chosen.views} --lr {run.lr}: expected views from 0 to 1 and a rate above 0")
     run = replace(run, out=run.out or Path(f"runs/{model}-{chosen.name}"))
     train_system(model, chosen, run)
     print(run.out / f"{model}.safetensors")
@@ -154,7 +159,6 @@ def evaluate(
     from e2ent2lib.measure.everything import available_data, can_measure, costs, measure_all
     from e2ent2lib.measure.results import check_whose, result_file, results_folder, write_rows
     from e2ent2lib.runs.checkpoints import available_models
-    from e2ent2lib.runs.files import check_folder
 
     if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
         raise ValueError("numbers of another protocol are kept apart from the others; name a folder with --results")
@@ -185,17 +189,23 @@ def evaluate(
         raise ValueError(f"{len(failed)} could not be measured; the others are:\n  " + "\n  ".join(failed))
 
 
-def report(profile: ProfileName = None, results: Results = None, out: Path = TABLES, renew: bool = False) -> None:
+def report(
+    profile: ProfileName = None, results: Results = None, out: Path = TABLES, renew: bool = False, again: bool = False
+) -> None:
     """Tables 1 to 4 from stored result files, as CSV, Markdown and LaTeX; what the reference is worth, as Markdown.
 
     Args:
         out: folder of the tables.
         renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
+        again: replace tables that exist in a folder of your own.
     """
     from e2ent2lib.measure.results import read_results, results_folder
     from e2ent2lib.report import tables
     from e2ent2lib.report.reproduce import QUICK
 
+    check_free([out / name for name in tables.FILES], again=again or out == TABLES)
+    if renew:
+        need_checkout("--renew")
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
     renewed = tables.renew(ROOT, profile) if renew else []
@@ -209,6 +219,7 @@ def claims(
     profile: ProfileName = None,
     results: Results = None,
     out: Path = TABLES,
+    again: bool = False,
 ) -> None:
     """The paper's claims, each with effect, interval over scenes, spread over seeds, and verdict.
 
@@ -216,6 +227,7 @@ def claims(
         names: of claims, such as alpha or residual; all if none is given.
         measure: first measure again the shipped checkpoints that they compare, on the available data sets.
         out: folder for claims.csv and claims.md.
+        again: replace them if they exist in a folder of your own.
     """
     from e2ent2lib.measure import verdicts
     from e2ent2lib.measure.everything import available_data, measured_again
@@ -223,8 +235,13 @@ def claims(
     from e2ent2lib.report import claims_report
     from e2ent2lib.report.printed import oddities
 
+    check_free([out / name for name in claims_report.FILES], again=again or out == TABLES)
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)
+    if stored.empty:
+        need_checkout(
+            f"{folder / profile} holds no scores; --results names a folder that does, and without it the command"
+        )
     judged = verdicts.judge_all(stored, profile, folder, names)
     if measure:
         available = available_data()
@@ -239,7 +256,11 @@ def claims(
 
 
 def reproduce(
-    quick: bool = False, all_data: bool = False, build: Path = ROOT / "build", figures: Path | None = None
+    quick: bool = False,
+    all_data: bool = False,
+    build: Path = ROOT / "build",
+    figures: Path | None = None,
+    again: bool = False,
 ) -> None:
     """Measure everything again, compare with the committed results, run the notebooks, draw tables and figures.
 
@@ -248,14 +269,27 @@ def reproduce(
         all_data: measure on every available data set, not only on the embedded pair.
         build: folder for the scores, tables, notebooks and figures.
         figures: another folder for the figures.
+        again: replace figures that exist there.
     """
     from e2ent2lib.report import reproduce as reproduction
+
+    need_checkout("reproduce")
+    if figures:
+        check_free([figures / name for name in reproduction.PICTURES], again=again)
 
     summary, wrong = reproduction.reproduce(build, pictures=figures, quick=quick, all_data=all_data)
     print(summary)
     if wrong:
         raise ValueError("measured now, differs from the committed results:\n  " + "\n  ".join(wrong))
     print("no cell differs from the committed results" if not quick else "")
+
+
+def _as_it_came(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stdout's encoding lacks: bytes of a file's name on Unix go out as they came in, other signs as numbers."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def main() -> None:
@@ -265,11 +299,17 @@ def main() -> None:
     """
     commands = {c.__name__: c for c in (upscale, data, train, evaluate, report, claims, reproduce)}
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our own errors
+    codecs.register_error("as it came", _as_it_came)
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes on Unix, and go out as they came in
+        sys.stdout.reconfigure(errors="as it came")
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
+        if sys.stdout:
+            sys.stdout.flush()
         return
+    except BrokenPipeError:  # who reads has enough, as in ``e2ent2 data list | head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (ValueError, OSError, RuntimeError) as error:
         message, code = error, 2
     except MemoryError:

@@ -1,7 +1,11 @@
 """Photographs in and out (photograph.py): what a file carries is kept, or a warning says that it could not be."""
 
 import os
+import shutil
 import stat
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from e2ent2lib.photos.photograph import (
     Photograph,
     check_output,
     in_colours_of,
+    listed,
     read_photograph,
     write_photograph,
 )
@@ -332,3 +337,281 @@ def test_a_write_that_fails_or_is_interrupted_leaves_the_old_file_or_none(tmp_pa
     if old:
         np.testing.assert_array_equal(read_image(tmp_path / "out.png"), noise())
         assert os.name != "posix" or stat.S_IMODE((tmp_path / "out.png").stat().st_mode) == 0o644
+
+
+# ---- range, depth, page, colours ----
+
+
+def deep(height=12, width=17, bands=3, most=65535, seed=0):
+    return np.random.default_rng(seed).integers(0, most + 1, (height, width, bands), np.uint16)
+
+
+@pytest.mark.parametrize("extension", [".png", ".tif"])
+@pytest.mark.parametrize(("grey", "transparent"), [(False, False), (False, True), (True, False), (True, True)])
+def test_16_bits_a_channel_are_read_and_written_to_the_last_bit(tmp_path, extension, grey, transparent):
+    values = deep(bands=1 if grey else 3).astype(np.float32)
+    colours = np.repeat(values, 3, 2) if grey else values
+    alpha = deep(bands=1, seed=1)[..., 0].clip(1).astype(np.float32) / 257 if transparent else None
+    photo = Photograph(
+        np.rint(colours / 257).astype(np.uint8), alpha, None if grey else SRGB, grey, deep=colours / 257, exif=camera()
+    )
+    assert write_photograph(tmp_path / f"a{extension}", photo) == []
+    found = read_photograph(tmp_path / f"a{extension}")
+    np.testing.assert_allclose(found.deep * 257, colours, atol=0.01)
+    assert found.white == 65535 and found.warnings == () and found.exif[0x0110] == "a camera"
+    assert (found.alpha is None) != transparent
+    if transparent:
+        np.testing.assert_allclose(found.alpha, alpha, atol=1e-4)
+    assert (found.grey, found.profile) == (
+        grey and not (transparent and extension == ".tif"),
+        SRGB if not grey else None,
+    )
+
+
+@pytest.mark.parametrize("kind", ["png", "big endian.tif", "packed.tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
+def test_16_bit_colour_of_other_programs_is_read_upright(tmp_path, kind, orientation):
+    """Written by hand, for Pillow doesn't: a PNG of filter 0, TIFFs of either order of bytes."""
+    values, path = deep(6, 4), tmp_path / kind.replace("png", "a.png")
+    if kind == "png":
+        path.write_bytes(png(values, turned(orientation).tobytes()[6:]))
+    else:
+        order = ">" if kind.startswith("big") else "<"
+        compression = "adobe_deflate" if kind.startswith("packed") else None
+        path.write_bytes(
+            tiff(values, order, orientation) if compression is None else tiff(values, order, orientation, 8)
+        )
+    turn = {1: values, 3: values[::-1, ::-1], 5: values.swapaxes(0, 1), 6: np.rot90(values, -1), 8: np.rot90(values)}
+    np.testing.assert_allclose(read_photograph(path).deep * 257, turn[orientation], atol=0.01)
+
+
+def chunk(kind, body):
+    return struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
+
+
+def png(values, exif=b"", **chunks):
+    """A PNG of 8 or 16 bits in RGB, with further chunks before its pixels."""
+    height, width, bands = values.shape
+    bits = 8 * values.dtype.itemsize
+    rows = b"".join(b"\0" + row.astype(f">u{bits // 8}").tobytes() for row in values)
+    head = struct.pack(">LLBBBBB", width, height, bits, {3: 2, 1: 0, 2: 4, 4: 6}[bands], 0, 0, 0)
+    parts = [chunk(b"IHDR", head), *(chunk(k.encode(), v) for k, v in chunks.items())]
+    parts += [chunk(b"eXIf", exif)] * bool(exif) + [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff(values, order, orientation=1, compression=1, bits=16, more=()):
+    """A TIFF of one strip; ``more`` are further tags (number, value) of type LONG."""
+    height, width, bands = values.shape
+    data = values.astype(f"{order}u{values.dtype.itemsize}").tobytes()
+    data = zlib.compress(data) if compression == 8 else data
+    tags = [
+        (256, 4, width),
+        (257, 4, height),
+        (259, 3, compression),
+        (262, 3, 2 if bands == 3 else 1),
+        (274, 3, orientation),
+    ]
+    tags += [(277, 3, bands), (278, 4, height), (279, 4, len(data)), *((n, 4, v) for n, v in more)]
+    count = len(tags) + 2
+    after = 8 + 2 + 12 * count + 4
+    tags += [(273, 4, after + 2 * bands), (258, 3, None)]
+    entries = b""
+    for number, kind, value in sorted(tags):
+        if value is None:
+            entries += struct.pack(order + "HHL", 258, 3, bands)
+            entries += struct.pack(order + "L", after) if bands > 2 else struct.pack(order + "HH", bits, 0)
+        else:
+            entries += struct.pack(order + "HHL", number, kind, 1)
+            entries += struct.pack(order + ("L" if kind == 4 else "HH"), *((value,) if kind == 4 else (value, 0)))
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "L", 8)
+    return (
+        head
+        + struct.pack(order + "H", count)
+        + entries
+        + bytes(4)
+        + struct.pack(order + f"{bands}H", *[bits] * bands)
+        + data
+    )
+
+
+def camera(**gps):
+    exif = Image.Exif()
+    exif[0x0110], exif[0x0112] = "a camera", 1
+    exif.get_ifd(0x8769)[0x9003] = "2026:01:02 03:04:05"
+    if gps:
+        exif.get_ifd(0x8825)[1] = "N"
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("values", "white", "given", "told"),
+    [
+        (np.int32([[37, 200]]), 255, None, "255 is taken as white"),
+        (np.uint16([[37, 4000]]), 4095, None, "4095 is taken as white"),
+        (np.uint16([[37, 4096]]), 65535, None, None),
+        (np.uint16([[37, 1000]]), 1023, 1023, None),
+        (np.float32([[0.25, 1]]), 1, 1, None),
+    ],
+)
+def test_white_is_the_least_range_that_holds_all_numbers_or_what_is_named(tmp_path, values, white, given, told):
+    photo = read_photograph(saved(tmp_path, values, "a.tif"), white=given)
+    np.testing.assert_array_equal(photo.pixels[..., 0], np.rint(values * (255.0 / white)))
+    assert told in photo.warnings[0] if told else not photo.warnings
+    assert (photo.deep is None) == (white == 255)
+    if photo.deep is not None and values.dtype == np.uint16:  # goes out in the range it came in
+        write_photograph(tmp_path / "b.tif", photo)
+        with Image.open(tmp_path / "b.tif") as written:
+            np.testing.assert_array_equal(np.asarray(written), values)
+
+
+def test_a_range_that_the_file_states_comes_first(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(np.uint16([[[0], [1000]]]), "<", more=[(281, 1000)]))
+    assert read_photograph(tmp_path / "a.tif").pixels[0, 1, 0] == 255
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 1 1000\n" + struct.pack(">2H", 0, 500))
+    assert read_photograph(tmp_path / "a.pgm").pixels[0, 1, 0] == 128
+
+
+def test_a_transparent_value_of_16_bits_is_transparent(tmp_path):
+    values = np.uint16([[[300], [301], [40000]]])
+    (tmp_path / "a.png").write_bytes(png(values, tRNS=struct.pack(">H", 301)))
+    np.testing.assert_array_equal(read_photograph(tmp_path / "a.png").alpha, [[255, 0, 255]])
+    values = np.uint16([[[300, 1, 2], [300, 1, 3]]])
+    (tmp_path / "b.png").write_bytes(png(values, tRNS=struct.pack(">3H", 300, 1, 3)))
+    np.testing.assert_array_equal(read_photograph(tmp_path / "b.png").alpha, [[255, 0]])
+
+
+def test_what_is_reduced_to_8_bits_says_so(tmp_path):
+    inks = tiff(deep(2, 2, 3), "<")
+    (tmp_path / "a.tif").write_bytes(inks)
+    photo = read_photograph(tmp_path / "a.tif")
+    (told,) = write_photograph(tmp_path / "a.jpg", photo)
+    assert "8 of the picture's 16 bits" in told
+
+
+def test_the_largest_page_is_taken_and_a_raw_files_thumbnail_refused(tmp_path):
+    pages = [Image.new("RGB", size, colour) for size, colour in (((8, 6), "red"), ((40, 30), "lime"), ((9, 9), "blue"))]
+    photo = read_photograph(saved(tmp_path, pages[0], "a.tif", save_all=True, append_images=pages[1:]))
+    assert photo.pixels.shape == (30, 40, 3) and "largest, number 2, of 3" in photo.warnings[0]
+    small = np.zeros((6, 8, 3), np.uint8)
+    for more in ([(330, 8)], [(330, 4000)]):  # a page below, as large or of which nothing can be said
+        whole = tiff(small, "<", bits=8, more=more) + bytes(4000)
+        inner = bytearray(tiff(np.zeros((60, 80, 3), np.uint8), "<", bits=8))
+        content = bytearray(whole[:4000]) + inner[8:] if more == [(330, 4000)] else bytearray(whole)
+        (tmp_path / "a.nef").write_bytes(content)
+        if more == [(330, 4000)]:
+            with pytest.raises(ValueError, match=r"a\.nef: holds a larger picture"):
+                read_photograph(tmp_path / "a.nef")
+        else:
+            assert read_photograph(tmp_path / "a.nef").pixels.shape == (6, 8, 3)
+
+
+def test_a_text_or_profile_of_over_1_mb_is_no_damage(tmp_path):
+    content = png(noise(), zTXt=b"a\0\0" + zlib.compress(bytes(3_000_000)))
+    (tmp_path / "a.png").write_bytes(content)
+    np.testing.assert_array_equal(read_photograph(tmp_path / "a.png").pixels, noise())
+
+
+def srgb(light):
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def test_colours_given_by_gamma_primaries_or_exif_alone_are_converted_to_srgb(tmp_path):
+    values = np.uint8([[[0, 64, 255], [128, 128, 128]]])
+    (tmp_path / "a.png").write_bytes(png(values, gAMA=struct.pack(">L", 100000)))
+    photo = read_photograph(tmp_path / "a.png")
+    np.testing.assert_allclose(photo.pixels, srgb(values / 255), atol=0.51)
+    assert "converted to sRGB" in photo.warnings[0]
+    usual = struct.pack(">8L", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    (tmp_path / "b.png").write_bytes(png(values, gAMA=struct.pack(">L", 45455), cHRM=usual))
+    assert read_photograph(tmp_path / "b.png").warnings == ()
+    (tmp_path / "c.png").write_bytes(png(values, cICP=bytes((12, 13, 0, 1))))
+    blue, grey = read_photograph(tmp_path / "c.png").pixels[0].astype(int)
+    assert (grey == 128).all() and blue[2] == 255 and blue[1] != 64
+    (tmp_path / "d.png").write_bytes(png(values, cICP=bytes((9, 16, 0, 1))))
+    assert "cICP 9, 16" in read_photograph(tmp_path / "d.png").warnings[0]
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA001] = 2
+    green, grey = read_photograph(
+        saved(tmp_path, np.uint8([[[100, 200, 100], [99, 99, 99]]]), "e.png", exif=exif.tobytes())
+    ).pixels[0]
+    # Adobe RGB (100, 200, 100) is sRGB (0, 201, 88) by its published matrix; greys hardly change
+    assert np.abs(green.astype(int) - (0, 201, 88)).max() <= 4 and np.abs(grey.astype(int) - 99).max() <= 1
+
+
+def test_a_profile_is_converted_where_the_format_has_none(tmp_path):
+    photo = Photograph(noise(), profile=wide_gamut())
+    (told,) = write_photograph(tmp_path / "a.bmp", photo)
+    assert "converted to sRGB" in told
+    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp"), in_colours_of(photo, Photograph(noise())))
+
+
+def test_the_colour_of_what_is_hidden_is_that_of_the_nearest_that_is_shown(tmp_path):
+    rgba = np.zeros((9, 9, 4), np.uint8)
+    rgba[3:6, 3:6] = (200, 100, 50, 255)
+    rgba[4, 6] = (10, 20, 30, 1)  # hardly to be seen, but its own
+    photo = read_photograph(saved(tmp_path, rgba))
+    assert (photo.pixels[4, 6:] == (10, 20, 30)).all() and (photo.pixels[:, :5] == (200, 100, 50)).all()
+    np.testing.assert_array_equal(photo.alpha, rgba[..., 3])
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".tif", ".webp"])
+def test_what_the_camera_noted_and_the_resolution_are_carried_over_the_place_apart(tmp_path, extension):
+    photo = read_photograph(saved(tmp_path, noise(), f"a{extension}", exif=camera(gps=1).tobytes(), dpi=(240, 240)))
+    assert photo.place == {1: "N"} and 0x8825 not in photo.exif
+    for kept, name in ((photo._replace(place=None), "b"), (photo, "c")):
+        write_photograph(tmp_path / f"{name}{extension}", kept)
+        with Image.open(tmp_path / f"{name}{extension}") as written:
+            exif = written.getexif()
+            assert exif[0x0110] == "a camera" and exif.get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
+            assert exif.get_ifd(0x8825) == (photo.place if name == "c" else {})
+            if extension != ".webp":
+                assert written.info["dpi"] == pytest.approx((240, 240), abs=0.1)
+
+
+def test_a_file_that_may_not_be_read_and_a_heic_are_called_so(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(ValueError, match=r"a\.jpg: is a HEIC picture.*pillow-heif"):
+        read_photograph(tmp_path / "a.jpg")
+
+    def refuses(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuses)
+    with pytest.raises(PermissionError, match=r"a\.jpg: may not be read"):
+        read_photograph(tmp_path / "a.jpg")
+
+
+def test_no_room_and_a_name_that_is_too_long_are_told_beforehand_and_a_name_that_is_not_is_written(
+    tmp_path, monkeypatch
+):
+    longest = tmp_path / f"{'n' * 251}.png"
+    write_image(longest, noise())
+    np.testing.assert_array_equal(read_image(longest), noise())
+    with pytest.raises(OSError, match="too long"):
+        check_output(tmp_path / f"{'n' * 252}.png", (8, 8))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 100))
+    with pytest.raises(OSError, match=r"a\.bmp: no room"):
+        check_output(tmp_path / "a.bmp", (8, 8))
+
+
+def test_a_folder_lists_photographs_without_what_is_hidden_and_counts_the_rest(tmp_path):
+    for name in (
+        "b.png",
+        "a.JPG",
+        "._a.png",
+        "__MACOSX/c.png",
+        "sub/d.tif",
+        ".x/e.png",
+        "f.heic",
+        "g.nef",
+        "h.nef",
+        "i",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    paths, others = listed(tmp_path)
+    assert [p.name for p in paths] == ["a.JPG", "b.png"]
+    assert [part.split(",")[0] for part in others if "heic" not in part] == ["2 .nef", "1 without extension"]
+    assert "1 .heic" in others[0] and "pillow-heif" in others[0]
+    assert [p.name for p in listed(tmp_path, "**/*")[0]] == ["a.JPG", "b.png", "d.tif"]

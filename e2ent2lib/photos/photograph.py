@@ -41,8 +41,8 @@ PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes of a colour profile or text; m
 SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), (0.3127, 0.329))
 """Red, green, blue and white of sRGB: x and y of CIE 1931."""
 P3 = ((0.68, 0.32), (0.265, 0.69), *SRGB[2:])
-ADOBE = (SRGB[0], (0.21, 0.71), *SRGB[2:])
-"""Of Adobe RGB (1998), whose gamma is 563/256."""
+ADOBE = (SRGB[0], (0.21, 0.71), *SRGB[2:]), 563 / 256
+"""Those of Adobe RGB (1998), and its gamma."""
 CAMERA = [ExifTags.Base[name] for name in "ImageDescription Make Model Software DateTime Artist Copyright".split()]
 """What is kept of EXIF's first part; of the second all but ``NOT_KEPT``: not the thumbnail, nor the old size."""
 NOT_KEPT = [ExifTags.Base[n] for n in ("MakerNote", "ColorSpace", "ExifImageWidth", "ExifImageHeight")] + [0xA005]
@@ -97,6 +97,10 @@ class Decoded(NamedTuple):
     """Which of them is white, if the file says so."""
     colours: tuple[tuple, float | None] | None
     """Primaries and gamma, if the file gives these and no profile; None is sRGB's curve."""
+    exif: Image.Exif | None
+    """What the camera noted that holds for the result too."""
+    place: dict
+    """Where it was, as EXIF's GPS part."""
     notes: list[str]
 
 
@@ -176,6 +180,8 @@ def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
                 number = "first" if image.tell() == 0 else f"largest, number {image.tell() + 1},"
                 notes.append(f"{name}: the {number} of {image.n_frames} pictures is taken")
             tiles, page = [tile._replace() for tile in getattr(image, "tile", ())], image.tell()
+            exif, place, adobe = _noted(image)
+            colours = colours or (ADOBE if adobe and "icc_profile" not in image.info else None)
             upright = ImageOps.exif_transpose(image)
             if head and any(";16" in str(tile.args) for tile in tiles) and not image.mode.startswith("I"):
                 if image.mode in ("RGB", "RGBA"):
@@ -199,7 +205,7 @@ def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
         raise ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again") from error
     if upright.mode.startswith(("I", "F")):
         values = np.atleast_3d(np.asarray(upright))
-    return Decoded(upright, values, stated, colours, notes)
+    return Decoded(upright, values, stated, colours, exif, place, notes)
 
 
 def _deep(high: Image.Image, low: Image.Image, page: int, tiles: list[NamedTuple]) -> UInt16[np.ndarray, "h w bands"]:
@@ -273,12 +279,9 @@ def _png_colours(image: Image.Image, head: bytes, name: str, notes: list[str]) -
 
 def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float | None = None) -> Photograph:
     """Decoded and converted. Raises ValueError that gives its ``name`` if that cannot be done."""
-    image, values, stated, colours, notes = _decoded(source, name)
+    image, values, stated, colours, exif, place, notes = _decoded(source, name)
     info, alpha, deep = image.info, None, None
-    profile, exif, place = info.get("icc_profile"), *_noted(image)
-    adobe = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) == 2
-    if adobe or image.getexif().get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
-        colours = colours or (ADOBE, 563 / 256)
+    profile = info.get("icc_profile")
     if 0 in image.size:
         raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
     if values is not None:
@@ -338,14 +341,16 @@ def _range(values: np.ndarray, name: str, notes: list[str]) -> int:
     return white
 
 
-def _noted(image: Image.Image) -> tuple[Image.Exif | None, dict]:
-    """What the camera noted that holds for the result too, and where it was."""
+def _noted(image: Image.Image) -> tuple[Image.Exif | None, dict, bool]:
+    """What the camera noted that holds for the result too; where it was; whether its colours are Adobe RGB."""
     given, kept = image.getexif(), Image.Exif()
     kept.update({tag: given[tag] for tag in CAMERA if tag in given})
-    second = {tag: value for tag, value in given.get_ifd(ExifTags.IFD.Exif).items() if tag not in NOT_KEPT}
+    all_of_it = given.get_ifd(ExifTags.IFD.Exif)
+    second = {tag: value for tag, value in all_of_it.items() if tag not in NOT_KEPT}
+    adobe = all_of_it.get(ExifTags.Base.ColorSpace) == 2 or given.get_ifd(ExifTags.IFD.Interop).get(1) == "R03"
     if second:
         kept.get_ifd(ExifTags.IFD.Exif).update(second)
-    return (kept if second or len(kept) else None), dict(given.get_ifd(ExifTags.IFD.GPSInfo))
+    return (kept if second or len(kept) else None), dict(given.get_ifd(ExifTags.IFD.GPSInfo)), adobe
 
 
 def _from_colours(pixels: Pixels, primaries: tuple, gamma: float | None) -> Float[np.ndarray, "h w 3"]:
@@ -447,12 +452,13 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
     if alpha is not None:
         image.putalpha(Image.fromarray(np.rint(alpha).astype(np.uint8)))
     if photo.place:
-        exif = exif or Image.Exif()
+        exif = exif if exif is not None else Image.Exif()
         exif.get_ifd(ExifTags.IFD.GPSInfo).update(photo.place)
-    options = {"icc_profile": photo.profile, "dpi": photo.dpi, "exif": exif}
+    options = {"icc_profile": photo.profile, "dpi": photo.dpi, "exif": exif.tobytes() if exif is not None else None}
     options = QUALITY | {key: value for key, value in options.items() if value}
     if photo.deep is not None and extension in DEEP:
-        bands = np.rint(photo.deep[..., : 1 if photo.grey else 3] * (photo.white / 255))
+        grey = photo.grey and (alpha is None or extension == ".png")  # Pillow reads no TIFF of grey with alpha
+        bands = np.rint(photo.deep[..., : 1 if grey else 3] * (photo.white / 255))
         bands = (bands if alpha is None else np.dstack([bands, np.rint(alpha * 257.0)])).astype("<u2")
         if extension != ".png":
             doubled = bands.view(np.uint8).reshape(len(bands), -1, bands.shape[2])

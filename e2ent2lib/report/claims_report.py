@@ -105,6 +105,10 @@ def overview(findings: Findings) -> str:
     return pd.DataFrame(rows).to_markdown(index=False)
 
 
+FILES = ("claims.csv", "claims.md", "claims_by_image.csv")
+"""What ``save`` writes."""
+
+
 def save(findings: Findings, results: pd.DataFrame, profile: str, folder: Path) -> list[Path]:
     """Write ``claims.csv``, ``claims.md`` and ``claims_by_image.csv``, each whole or not at all; returns their paths.
 
@@ -125,14 +129,10 @@ def save(findings: Findings, results: pd.DataFrame, profile: str, folder: Path) 
         if isinstance(part, Comparison)
         for (data, image, seed), effect in verdicts.paired(part, results).stack().items()
     )
-    files = {
-        "claims.csv": summary.to_csv(index=False),
-        "claims.md": f"{RULE}\n\n{details(findings, profile)}\n",
-        "claims_by_image.csv": by_image.to_csv(index=False),
-    }
-    for name, content in files.items():
+    contents = summary.to_csv(index=False), f"{RULE}\n\n{details(findings, profile)}\n", by_image.to_csv(index=False)
+    for name, content in zip(FILES, contents):
         write_text(folder / name, content)
-    return [folder / name for name in files]
+    return [folder / name for name in FILES]
 
 
 def forest(findings: Findings) -> Figure:

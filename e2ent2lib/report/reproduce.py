@@ -22,6 +22,9 @@ from e2ent2lib.report.tables import save_tables, short_table
 from e2ent2lib.runs.files import file_sha256, whole_file
 from e2ent2lib.runs.provenance import ROOT
 
+NAMES = (*(f"fig{number}" for number in figures.FIGURES), "reference_effect", "overlap", "claims")
+PICTURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "pdf")]
+"""The files of the figures."""
 QUICK = "Re-rendered from the stored results; nothing was measured in this run."
 
 

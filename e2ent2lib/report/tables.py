@@ -224,6 +224,10 @@ def _latex(number: int, long: pd.DataFrame, footnotes: list[str]) -> str:
     return text.translate(_LATEX)
 
 
+FILES = ["reference_effect.md", *(f"table{n}.{kind}" for n in TITLES for kind in ("md", "tex", "csv"))]
+"""What ``save_tables`` writes."""
+
+
 def save_tables(results: pd.DataFrame, profile: str, folder: Path, remark: str = "") -> list[Path]:
     """Write table1 … table4 as CSV (long form), Markdown and LaTeX, and reference_effect.md; returns the CSVs."""
     write_text(folder / "reference_effect.md", studies.effect_tables(results) + "\n")

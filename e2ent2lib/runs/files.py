@@ -18,7 +18,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    temporary = path.with_name(f".{secrets.token_hex(6)}{path.suffix}")  # short, for names may be as long as they can
+    temporary = path.with_name(
+        f".part-{secrets.token_hex(4)}{path.suffix}"
+    )  # short, for names may be as long as they can
     temporary.touch(exist_ok=False)
     try:
         yield temporary

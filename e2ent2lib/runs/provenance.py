@@ -13,6 +13,14 @@ ROOT = LIBRARY.parent if (LIBRARY.parent / "pyproject.toml").is_file() else Path
 PACKAGES = ("torch", "numpy", "scikit-image", "pillow")
 
 
+def need_checkout(what: str) -> None:
+    """Raise FileNotFoundError unless this is a checkout, whose scores, notebooks and pages ``what`` is made of."""
+    if ROOT != LIBRARY.parent:
+        raise FileNotFoundError(
+            f"{what} needs the repository, which the package does not hold; clone it and call it there"
+        )
+
+
 def commit() -> str:
     """The commit of the checkout, "+changes" behind it where the library or weights differ from it, else "unknown"."""
     if ROOT != LIBRARY.parent:

@@ -20,6 +20,7 @@ from e2ent2lib.models.network import Network, trained_images
 from e2ent2lib.photos.images import to_image
 from e2ent2lib.runs import RunOptions
 from e2ent2lib.runs.checkpoints import build_model, load_model, save_model
+from e2ent2lib.runs.files import check_folder, check_free
 from e2ent2lib.runs.probes import probe
 from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, copy_weights, stop_signal
 from e2ent2lib.systems import Recipe, recipe_of, system_of
@@ -45,6 +46,9 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
         profile = replace(profile, lr=options.lr)
     if (out / "state.pt").is_file() and not options.resume:
         raise FileExistsError(f"{out} holds a run already; add --resume to continue it, or choose another --out")
+    weights = [out / f"{made}{suffix}" for made in (name, recipe.keeps) if made for suffix in (".safetensors", ".json")]
+    check_free(weights, again=(out / "state.pt").is_file())
+    check_folder(out)
     fabric = make_fabric(profile, options.accelerator, options.devices)
     torch.manual_seed(options.seed)
     model = build_model(name, profile)
@@ -57,6 +61,8 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
     state = RunState(data=images.facts, made=made)
     if (out / "state.pt").is_file():
         state = state.resumed(out / "state.pt", players)
+        if state.step > getattr(profile, recipe.steps):
+            raise ValueError(f"{out}: {state.step} steps are done; give --steps {state.step} or more, or another --out")
     run = Run(fabric, players, recipe, profile, state, out, facts)
     with alone_in(out, fabric.is_global_zero):
         plan = run.plan(images, progress)
@@ -77,8 +83,11 @@ def make_fabric(profile: Profile, accelerator: str = "auto", devices: int | str 
     if "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=profile.precision)
-    fabric.launch()
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=profile.precision)
+        fabric.launch()
+    except Exception as error:  # Fabric raises what its parts do
+        raise ValueError(f"devices {devices!r} of accelerator {accelerator!r} cannot be used: {error}") from error
     if profile.batch % fabric.world_size:
         raise ValueError(f"a batch of {profile.batch} does not split over {fabric.world_size} processes")
     return fabric

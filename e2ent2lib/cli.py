@@ -128,7 +128,7 @@ def train(
     for option, value, least in (("steps", steps, 1), ("checkpoint-every", checkpoint_every, 1), ("seed", run.seed, 0)):
         if value is not None and value < least:
             raise ValueError(f"--{option} {value}: expected {least} or more")
-    if not 0 <= chosen.views <= 1 or not 0 < (run.lr or 1) < float("inf"):
+    if not 0 <= chosen.views <= 1 or not 0 < (1 if run.lr is None else run.lr) < float("inf"):
         raise ValueError(f"--views {chosen.views} --lr {run.lr}: expected views from 0 to 1 and a rate above 0")
     run = replace(run, out=run.out or Path(f"runs/{model}-{chosen.name}"))
     train_system(model, chosen, run)

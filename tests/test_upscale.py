@@ -14,7 +14,7 @@ from tiny import interrupt_third_band, network, picture
 from e2ent2lib.photos import FileOptions, confidence, photograph, report, tiles
 from e2ent2lib.photos.images import read_image, upscale_bicubic
 from e2ent2lib.photos.options import Options
-from e2ent2lib.photos.upscale import Upscaled, upscale_all, upscale_file
+from e2ent2lib.photos.upscale import Upscaled, references_of, upscale_all, upscale_file
 from e2ent2lib.runs.checkpoints import load_model
 
 
@@ -214,3 +214,141 @@ def test_one_who_upscales_gets_the_verdict(photos, model, monkeypatch):
         done = upscaled(photos, model)
         assert done.verdict.helps is helps and done.notes[-1] == done.verdict.text
         assert "8 of 9" in done.notes[-1] and "7 of 9" in done.notes[-1]
+
+
+# ---- nothing is overwritten ----
+
+
+@pytest.mark.parametrize("name", ["report.json", "side_by_side.png", "maps.png"])
+def test_a_report_replaces_no_input_no_result_and_no_file_that_was_there(photos, model, name):
+    inside = photos / "report" / name
+    inside.parent.mkdir()
+    files = FileOptions(report=inside.parent)
+    for low, output in ((photos / "low.png", inside), (inside, photos / "out.png")):
+        if output == inside and name == "report.json":
+            continue  # no picture
+        (photos / "a.jpg").rename(inside) if low == inside else None
+        with pytest.raises(ValueError, match=f"{name}: is one of the inputs or another output"):
+            upscale_file(low, [], output, model, Options(), replace(files, again=True))
+    inside.write_bytes(b"mine")
+    with pytest.raises(ValueError, match=f"{name}: exists already; --again"):
+        upscale_file(photos / "low.png", [], photos / "out.png", model, Options(), files)
+    assert inside.read_bytes() == b"mine" and not (photos / "out.png").exists()
+
+
+def test_a_result_that_exists_is_left_unless_again(photos, model):
+    (photos / "out.png").write_bytes(b"mine")
+    paths = photos / "low.png", [], photos / "out.png"
+    with pytest.raises(ValueError, match="exists already"):
+        upscale_file(*paths, model, Options())
+    assert (photos / "out.png").read_bytes() == b"mine"
+    upscale_file(*paths, model, Options(), FileOptions(again=True))
+    assert read_image(photos / "out.png").shape == (56, 72, 3)
+
+
+def test_the_longest_name_is_written_and_resumed(photos, model, monkeypatch):
+    monkeypatch.setattr(tiles, "BAND", 10_000)
+    interrupt_third_band(monkeypatch)
+    name = f"{'n' * 251}.png"
+    with pytest.raises(KeyboardInterrupt, match="resumes"):
+        upscaled(photos, model, output=name)
+    assert upscaled(photos, model, output=name).output.is_file() and not list(photos.glob(".*"))
+
+
+# ---- what goes in comes out ----
+
+
+def test_16_bits_and_their_range_go_in_and_come_out(photos, model):
+    values = np.linspace(300, 4000, 14 * 18).reshape(14, 18).astype(np.uint16)
+    Image.fromarray(values).save(photos / "low.tif")
+    done = upscaled(photos, load_model("bicubic", "smoke"), [], "low.tif", "out.tif")
+    with Image.open(photos / "out.tif") as written:
+        found = np.asarray(written)
+    expected = Image.fromarray(values.astype(np.float32)).resize((72, 56), Image.Resampling.BICUBIC)
+    assert found.dtype == np.uint16 and np.abs(found - np.asarray(expected)).max() < 1
+    assert len(np.unique(found)) > 1000 and "4095 is taken as white" in done.notes[0]
+    upscaled(photos, model, ["a.jpg"], "low.tif", "sharp.png")
+    with Image.open(photos / "sharp.png") as written:
+        assert written.mode == "I;16" and len(np.unique(np.asarray(written))) > 300
+
+
+def test_black_and_white_stays_so_in_rgb_too(photos, model):
+    Image.fromarray(picture(14, 18)).convert("L").convert("RGB").save(photos / "low.png")
+    upscaled(photos, model)
+    found = read_image(photos / "out.png")
+    assert np.ptp(found, axis=2).max() == 0 and found.std() > 5
+    with Image.open(photos / "out.png") as written:
+        assert written.mode == "RGB"
+
+
+def test_what_is_hidden_gives_the_cut_out_no_outline(photos, model):
+    rgba = np.zeros((14, 18, 4), np.uint8)
+    rgba[3:11, 4:14] = (200, 150, 100, 255)
+    Image.fromarray(rgba).save(photos / "low.png")
+    upscaled(photos, load_model("bicubic", "smoke"), [])
+    with Image.open(photos / "out.png") as written:
+        found = np.asarray(written).astype(int)
+    seen = found[..., 3] > 0
+    assert (np.abs(found[seen][:, :3] - (200, 150, 100)).max() <= 1) and (found[..., 3] == 255).any()
+
+
+def test_the_place_is_left_out_unless_it_is_to_be_kept(photos, model):
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+    exif.get_ifd(0x8825)[1] = "N"
+    Image.fromarray(picture(8, 9)).save(photos / "low.jpg", exif=exif)
+    for keep in (False, True):
+        files = FileOptions(again=True, keep_location=keep)
+        upscale_file(photos / "low.jpg", [], photos / "out.jpg", model, Options(), files)
+        with Image.open(photos / "out.jpg") as written:
+            assert written.getexif()[0x0110] == "a camera" and (0x8825 in written.getexif()) == keep
+
+
+# ---- folders as people have them ----
+
+
+def test_a_folder_as_a_phone_and_a_camera_leave_it(folder, tmp_path, model):
+    for name in (
+        "trip/deep/4.tif",
+        "3.gif.png",
+        "ref.jpg",
+        "__MACOSX/1.png",
+        "._1.png",
+        "IMG.HEIC",
+        "DSC.NEF",
+        ".DS_Store",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(16, 20)).save(folder / name, "PNG")
+    out, refs = folder / "sharp", [folder / "ref.jpg"]
+    done = list(upscale_all(folder, refs, out, model))
+    assert left(out) == ["1.png", "2.JPG", "3.gif-2.png", "3.gif.png"]
+    for part in (
+        "1 .heic",
+        "pillow-heif",
+        "1 .nef",
+        "ref.jpg, which is a reference",
+        "1 sub-folders, which --recursive",
+    ):
+        assert part in done[0]
+    files = FileOptions(recursive=True)
+    for _ in range(2):  # what was made before is no input
+        list(upscale_all(folder, refs, out, model, files=files))
+        assert left(out) == ["1.png", "2.JPG", "3.gif-2.png", "3.gif.png", "trip/deep/4.tif"]
+
+
+def test_references_are_files_a_pattern_or_a_folder_each_once_and_ten_at_most(tmp_path):
+    (tmp_path / "views").mkdir()
+    names = [f"views/{n:02}.png" for n in range(10)]
+    for name in names:
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    paths = [tmp_path / name for name in names]
+    (tmp_path / "views/.hidden.png").touch()
+    assert references_of([tmp_path / "views"], 10) == references_of([tmp_path / "views/0*.png"], 10) == paths
+    assert references_of([paths[3], paths[1], tmp_path / "views/../views/03.png"], 10) == [paths[3], paths[1]]
+    assert references_of([tmp_path / "gone.png"], 10) == [tmp_path / "gone.png"]  # told when it is read
+    with pytest.raises(ValueError, match=r"10 references.*--max-refs 10"):
+        references_of(paths, 9)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty: holds no photographs"):
+        references_of([tmp_path / "empty"], 10)

@@ -198,7 +198,7 @@ def references_of(given: Sequence[Path], most: int) -> list[Path]:
             raise ValueError(f"{one}: holds no photographs; --ref is a photograph, several, or a folder of them")
         found = inside or ([] if one.exists() else [Path(p) for p in sorted(glob.glob(str(one)))])
         paths += found or [one]
-    paths = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+    paths = [path for n, path in enumerate(paths) if path.resolve() not in (p.resolve() for p in paths[:n])]
     if len(paths) > most:
         raise ValueError(f"{len(paths)} references, all matched jointly, take long; --max-refs {len(paths)} allows it")
     return paths

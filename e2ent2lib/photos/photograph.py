@@ -77,6 +77,8 @@ class Photograph(NamedTuple):
     place: dict | None = None
     """Where, as EXIF's GPS part."""
     dpi: tuple[float, float] | None = None
+    jpeg: int | None = None
+    """A JPEG's quality, as its table tells it."""
 
     def on_white(self) -> UInt8[np.ndarray, "h w 3"]:
         """The pixels with white behind what is transparent."""
@@ -97,6 +99,8 @@ class Decoded(NamedTuple):
     """Which of them is white, if the file says so."""
     colours: tuple[tuple, float | None] | None
     """Primaries and gamma, if the file gives these and no profile; None is sRGB's curve."""
+    jpeg: int | None
+    """A JPEG's quality."""
     exif: Image.Exif | None
     """What the camera noted that holds for the result too."""
     place: dict
@@ -157,7 +161,7 @@ def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
 
 def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
     """Raises ValueError or PermissionError with its ``name``."""
-    head, values, stated, colours, notes = b"", None, None, None, []
+    head, values, stated, colours, jpeg, notes = b"", None, None, None, None, []
     try:
         # Given its name, Pillow maps an uncompressed TIFF into memory, and garbles one that the camera turned.
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
@@ -181,6 +185,9 @@ def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
                 notes.append(f"{name}: the {number} of {image.n_frames} pictures is taken")
             tiles, page = [tile._replace() for tile in getattr(image, "tile", ())], image.tell()
             exif, place, adobe = _noted(image)
+            if image.format == "JPEG" and 0 in image.quantization:  # by the table of quality 50, scaled as libjpeg does
+                scale = sum(image.quantization[0]) / 3688
+                jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
             colours = colours or (ADOBE if adobe and "icc_profile" not in image.info else None)
             upright = ImageOps.exif_transpose(image)
             if head and any(";16" in str(tile.args) for tile in tiles) and not image.mode.startswith("I"):
@@ -205,7 +212,7 @@ def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
         raise ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again") from error
     if upright.mode.startswith(("I", "F")):
         values = np.atleast_3d(np.asarray(upright))
-    return Decoded(upright, values, stated, colours, exif, place, notes)
+    return Decoded(upright, values, stated, colours, jpeg, exif, place, notes)
 
 
 def _deep(high: Image.Image, low: Image.Image, page: int, tiles: list[NamedTuple]) -> UInt16[np.ndarray, "h w bands"]:
@@ -279,7 +286,7 @@ def _png_colours(image: Image.Image, head: bytes, name: str, notes: list[str]) -
 
 def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float | None = None) -> Photograph:
     """Decoded and converted. Raises ValueError that gives its ``name`` if that cannot be done."""
-    image, values, stated, colours, exif, place, notes = _decoded(source, name)
+    image, values, stated, colours, jpeg, exif, place, notes = _decoded(source, name)
     info, alpha, deep = image.info, None, None
     profile = info.get("icc_profile")
     if 0 in image.size:
@@ -326,7 +333,7 @@ def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float 
     if deep is not None and white <= 255 and values.dtype.kind in "iu":
         deep, alpha = None, None if alpha is None else np.rint(alpha).astype(np.uint8)
     whole = int(white) if deep is not None and values.dtype.kind in "iu" and white <= 65535 else 65535
-    return Photograph(pixels, alpha, profile, grey, None, tuple(notes), deep, whole, exif, place, info.get("dpi"))
+    return Photograph(pixels, alpha, profile, grey, None, tuple(notes), deep, whole, exif, place, info.get("dpi"), jpeg)
 
 
 def _range(values: np.ndarray, name: str, notes: list[str]) -> int:

@@ -20,11 +20,12 @@ from jaxtyping import Float
 
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos import FileOptions, photograph
-from e2ent2lib.photos.confidence import Verdict, agreement, judge
+from e2ent2lib.photos.confidence import Verdict, agreement, judge, mean
 from e2ent2lib.photos.images import resize, upscale_bicubic
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.tiles import Enlarged
+from e2ent2lib.photos.unlike import unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
 from e2ent2lib.systems.bicubic import Bicubic
 
@@ -76,6 +77,7 @@ def upscale_file(
         pixels = usable_reference(photograph.in_colours_of(ref, photo), SCALE, str(ref.path))
         references.append(ref._replace(pixels=pixels))
     notes = [warning for one in (photo, *references) for warning in one.warnings]
+    notes += [note for note in (unlike_training(photo),) if note]
     deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
     options = replace(options, saved=output.parent / f".{output.name[:40]}.matches", rounded=not deep)
     if deep and isinstance(system, Bicubic):
@@ -93,7 +95,7 @@ def upscale_file(
     if result.matches is not None:
         widths = [ref.shape[1] // SCALE for ref in result.references]
         agreeing = agreement(result.matches, widths)[0].cpu().numpy()
-        verdict = judge(system, float(agreeing.mean()), options.matching)
+        verdict = judge(system, mean(agreeing), options.matching)
     sharp = result.image
     if not np.ptp(photo.pixels, axis=2).any():  # black and white stays so, in RGB too
         sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)

@@ -15,7 +15,7 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs import RunOptions
 from e2ent2lib.runs.provenance import ROOT
-from e2ent2lib.systems import SYSTEMS, recipe_of
+from e2ent2lib.systems import DEFAULT, SYSTEMS, recipe_of
 
 ProfileName = Annotated[str | None, arg(help="smoke, compact or paper")]
 Weights = Annotated[Path | None, arg(help="the folder of a checkpoint of your own, such as runs/e2ent2-compact")]
@@ -28,7 +28,7 @@ def upscale(
     /,
     output: Annotated[Path, arg(aliases=["-o"])],
     ref: UseAppendAction[tuple[Path, ...]] = (),
-    model: str = "e2ent2",
+    model: str = DEFAULT,
     profile: ProfileName = None,
     weights: Weights = None,
     precision: Precision = "float32",

@@ -27,7 +27,7 @@ from e2ent2lib.systems.bicubic import Bicubic
 
 SCORING = (
     *("matching.py", "exact", "models", "systems/bicubic.py", "systems/vgg.py", "runs/checkpoints.py"),
-    *(f"photos/{name}.py" for name in ("images", "inference", "options", "photograph", "tiles")),
+    *(f"photos/{name}.py" for name in ("images", "inference", "options", "tiles")),
     *(f"measure/{name}.py" for name in ("evaluate", "metrics", "perceptual")),
 )
 """The files and folders of the library that compute the scores of every system. The profile is a checkpoint's, and the
@@ -207,10 +207,12 @@ def code_fingerprint(name: str) -> str:
     record, library = system_of(name), provenance.ROOT / "e2ent2lib"
     sources = [p for part in SCORING for p in sorted((library / part).rglob("*.py")) or [library / part]]
     own = [record.network.partition(":")[0]]
-    for module in own:  # and what it imports of ``systems``, which grows as it is read
+    for module in own:  # and what it imports of these folders, which grows as it is read
         path = library.parent / (module.replace(".", "/") + ".py")
-        if module.startswith("e2ent2lib.systems.") and path not in sources:
+        if module.startswith(("e2ent2lib.systems.", "e2ent2lib.photos.")) and path not in sources:
             sources.append(path)
-            own += re.findall(r"^from (e2ent2lib\.systems\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
+            own += re.findall(
+                r"^from (e2ent2lib\.(?:systems|photos)\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE
+            )
     options = repr(sorted(record.options.items())).encode()
     return hashlib.sha256(b"".join(p.read_bytes() for p in sources) + options).hexdigest()

@@ -62,6 +62,21 @@ def link_code(app: Sphinx, doctree: nodes.document) -> None:
             node.replace_self(node.children)
 
 
+def link_equations(app: Sphinx, doctree: nodes.document) -> None:
+    """On every page the first "Eq. 5" leads to that equation, beside which its code and notebooks stand."""
+    page, linked = app.builder.get_relative_uri(app.env.docname, "site/equations"), set()
+    for text in list(doctree.findall(nodes.Text)):
+        if isinstance(text.parent, nodes.paragraph) and app.env.docname != "site/equations":
+            parts: list[nodes.Node] = []
+            for part in re.split(r"(Eq\. \d+|Eq\. \(\d+\))", text.astext()):
+                number = re.fullmatch(r"Eq\. \(?(\d+)\)?", part)
+                parts.append(nodes.Text(part))
+                if number and number[1] not in linked:
+                    linked.add(number[1])
+                    parts[-1] = nodes.reference("", part, internal=True, refuri=f"{page}#equation-eq-{number[1]}")
+            text.parent.replace(text, parts)
+
+
 def show_every_module(app: Sphinx, env: Any) -> None:
     """Source pages for all modules, not only for those with a documented name."""
     for path in (ROOT / "e2ent2lib").rglob("*.py"):
@@ -78,5 +93,6 @@ def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
     app.connect("source-read", frame_readme)
     app.connect("doctree-read", link_code, priority=400)  # before Sphinx copies what is linked to
+    app.connect("doctree-read", link_equations)
     app.connect("env-updated", show_every_module)
     app.connect("autodoc-process-docstring", escape)

@@ -19,6 +19,7 @@ pytest.importorskip("sphinx_book_theme", reason="no Sphinx: pip install -c requi
 pytestmark = pytest.mark.slow
 SHOTS = ROOT / "build" / "screenshots"
 WIDTHS = (1400, 390)
+WAIT = 120_000  # milliseconds, on a machine that is busy
 FAULTS = """async width => {
   await window.MathJax?.startup?.promise;
   await Promise.all([...document.images].map(image => image.decode().catch(() => {})));
@@ -96,6 +97,7 @@ def test_pages_are_whole_at_two_widths_and_fetch_nothing_from_elsewhere(site, ad
     names += [path.name for path in site.glob("[!i]*.html")]  # index.html is a redirect
     seen: list[str] = []
     page = browser.new_page()
+    page.set_default_timeout(WAIT)
     page.on("console", lambda message: message.type == "error" and seen.append(message.text))
     page.on("pageerror", lambda error: seen.append(str(error)))
     page.on("request", lambda request: request.url.startswith((address, "data:")) or seen.append(request.url))
@@ -111,6 +113,7 @@ def test_pages_are_whole_at_two_widths_and_fetch_nothing_from_elsewhere(site, ad
 
 def test_the_search_finds_and_the_dark_theme_can_be_read(address, browser):
     page = browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme="dark")
+    page.set_default_timeout(WAIT)
     page.goto(f"{address}/search.html?q=confidence")
     page.locator("ul.search li a", has_text="Reference").first.wait_for()
     for name in ("README", "site/reference", "notebooks/03_match_and_swap"):

@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,26 +20,10 @@ from e2ent2lib.explore.study import OTHERS, read_answers
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
 
-api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
 SHOTS = ROOT / "build" / "screenshots"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 WAIT = 60_000
 VOILA = ["voila", "--VoilaConfiguration.preheat_kernel=False"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    """Debian's chromium or another one on the path, else Playwright's own; without any, these tests are skipped."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    with api.sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except api.Error as error:
-            pytest.skip(f"no browser here: `make browser` installs one ({str(error).splitlines()[0]})")
-        yield chromium
-        chromium.close()
 
 
 def served(command: list[str], **environment: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from itertools import accumulate, product
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
@@ -36,7 +36,8 @@ def dense_features(encoder: nn.Module, ref: Images, scale: int, dtype: torch.dty
         ]
         phi = encoder(torch.round(255 * shrink(shifted, scale).clamp(0, 1)) / 255)
         if out is None:
-            out = phi.new_empty(*phi.shape[:2], height, width, dtype=dtype or phi.dtype)
+            rows = phi.new_empty(len(phi), height, width, phi.shape[1], dtype=dtype or phi.dtype)
+            out = rows.permute(0, 3, 1, 2)  # channels last, as ``refine`` reads them
         out[..., dy::scale, dx::scale] = phi
     return out
 
@@ -63,8 +64,9 @@ def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Pl
 
 def look_up(dense: Sequence[Map], places: Places) -> Map:
     """The features of ``dense_features`` at the places, (B, C, h, w)."""
-    rows, cells, _ = _rows_and_cells(dense, places)
-    return rows[cells.flatten()].view(*cells.shape, -1).permute(0, 3, 1, 2)
+    rows = as_rows(dense)
+    cells, _ = _which_rows(places, rows, [m.shape[2:] for m in dense])
+    return rows.flatten(0, 1)[cells.flatten()].view(*cells.shape, -1).permute(0, 3, 1, 2)
 
 
 def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:
@@ -72,26 +74,43 @@ def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:
 
     values φ(I_ref) (B, C, H, W), a map each reference. Returns (B, C, r·h, r·w) in their dtype.
     """
-    rows, first, width = _rows_and_cells(values, places)
+    return swap_rows(as_rows(values), [m.shape[2:] for m in values], places, scale).to(values[0].dtype)
+
+
+def as_rows(maps: Sequence[Map]) -> Float[Tensor, "b pixels c"]:
+    """All pixels of all maps, one map after another; of a single map with channels last, without a copy."""
+    rows = [m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps]
+    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+
+def swap_rows(
+    rows: Float[Tensor, "b pixels c"], sizes: Sequence[tuple[int, int]], places: Places, scale: int
+) -> Float[Tensor, "b c H W"]:
+    """``swap_at`` of maps of these ``sizes`` that are rows already, in float32."""
+    first, width = _which_rows(places, rows, sizes)
     # the 9 pixels that each pixel of F averages, one from the patch of each neighbour: (B, h, r, w, r, 9)
     corner, width = of_neighbours(first), of_neighbours(width)
     oy, ox = torch.tensor(SHIFTS, device=rows.device).T
     cell = corner + scale * (oy * width + ox)
     inside = torch.arange(scale, device=rows.device)
     pixels = cell[:, :, None, :, None] + inside[:, None, None, None] * width[:, :, None, :, None] + inside[:, None]
-    weights = overlap_weights(places.row)[:, :, None, :, None].expand_as(pixels)
-    pixels = pixels.clamp_(0, len(rows) - 1)  # beyond the map of cells: the weight is 0, but the pixel must exist
-    bags, weights = pixels.flatten(0, 4), weights.flatten(0, 4).to(torch.float32)
-    out = F.embedding_bag(bags, rows.float(), mode="sum", per_sample_weights=weights)
+    weights = overlap_weights(places.row)[:, :, None, :, None].expand_as(pixels).flatten(0, 4).to(torch.float32)
+    rows = rows.flatten(0, 1)
+    bags = pixels.clamp_(0, len(rows) - 1).flatten(0, 4)  # beyond the cells the weight is 0, but the pixel must exist
+    if rows.dtype != torch.float32:  # of large maps, of which a tile needs a part
+        used, bags = bags.unique(return_inverse=True)
+        rows = rows[used].float()
+    out = F.embedding_bag(bags, rows, mode="sum", per_sample_weights=weights)
     b, h, w = places.row.shape
-    return out.view(b, scale * h, scale * w, -1).permute(0, 3, 1, 2).to(values[0].dtype)
+    return out.view(b, scale * h, scale * w, -1).permute(0, 3, 1, 2)
 
 
-def _rows_and_cells(maps: Sequence[Map], places: Places) -> tuple[Tensor, Int[Tensor, "b h w"], Int[Tensor, "b h w"]]:
-    """All pixels of all maps as rows, sample by sample; which row each place is; how wide its map is."""
-    rows = torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], dim=1)
-    widths = torch.tensor([m.shape[3] for m in maps], device=rows.device)[places.source]
-    starts = [0, *accumulate(m[0, 0].numel() for m in maps)][:-1]
+def _which_rows(
+    places: Places, rows: Float[Tensor, "b pixels c"], sizes: Sequence[tuple[int, int]]
+) -> tuple[Int[Tensor, "b h w"], Int[Tensor, "b h w"]]:
+    """Which row of ``as_rows`` each place is, all samples one after another; how wide its map is."""
+    widths = torch.tensor([w for _, w in sizes], device=rows.device)[places.source]
+    starts = [0, *accumulate(h * w for h, w in sizes)][:-1]
     starts = torch.tensor(starts, device=rows.device)[places.source]
     samples = rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
-    return rows.flatten(0, 1), samples + starts + places.row * widths + places.column, widths
+    return samples + starts + places.row * widths + places.column, widths

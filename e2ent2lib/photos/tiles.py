@@ -31,7 +31,7 @@ from e2ent2lib.photos.coarse import Places, match_coarse
 from e2ent2lib.photos.images import downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Options, Precision
 from e2ent2lib.photos.photograph import Pixels
-from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_at
+from e2ent2lib.photos.refined import as_rows, dense_features, look_up, refine, swap_rows
 from e2ent2lib.runs.files import whole_file
 
 Tile = tuple[slice, slice]
@@ -156,7 +156,7 @@ def in_tiles(
     for tile in tiles(image.shape[:2], TILE):
         part = _tile(network, image, tile, around, device).to(dtype)
         if result is None:
-            result = part.new_empty(1, part.shape[1], *image.shape[:2])
+            result = part.new_empty(1, *image.shape[:2], part.shape[1]).permute(0, 3, 1, 2)
         result[..., *tile] = part
     return result
 
@@ -238,13 +238,15 @@ class RefinedTexture:
         self.places = refine(phi_in, dense, matches, scale)
         self.found = torch.cat([look_up(dense, self.places).float(), self.places.score[:, None]], dim=1)
         del dense
-        self.values = [in_tiles(encoder, ref, phi_in.device, dtype=dtype) for ref in refs]
+        self.rows = as_rows([in_tiles(encoder, ref, phi_in.device, dtype=dtype) for ref in refs])
+        self.sizes = [ref.shape[:2] for ref in refs]
 
     def tile(self, tile: Tile) -> tuple[Map, Map]:
         """F of these rows and columns of cells, and the evidence for it that ``compose`` takes."""
         wide, inner = widened(tile, 1, self.places.row.shape[1:])
-        swapped = swap_at(self.values, Places(*(field[:, *wide] for field in self.places)), self.scale)
-        return swapped[..., *_scaled(inner, self.scale)].float(), self.found[..., *tile]
+        places = Places(*(field[:, *wide] for field in self.places))
+        swapped = swap_rows(self.rows, self.sizes, places, self.scale)
+        return swapped[..., *_scaled(inner, self.scale)], self.found[..., *tile]
 
 
 class CellTexture:

@@ -40,8 +40,8 @@ from e2ent2lib.systems import SYSTEMS
 
 PROFILE = "compact"
 SIDE = 512  # pixels of a view or a test picture, from its top left
-EVERY = 3  # so many views apart
-MOST = 10  # pairs of a data set
+EVERY = 6  # so many views apart
+MOST = 6  # pairs of a data set
 SETTINGS = {"side": SIDE, "every": EVERY, "most": MOST, "apart": FAR, "seed": 0}
 Case = tuple[str, bool, UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]
 

@@ -11,11 +11,15 @@ import numpy as np
 from jaxtyping import Float
 
 from e2ent2lib.models.network import Pixels
-from e2ent2lib.photos.images import crop_to_multiple, resize
+from e2ent2lib.photos.images import crop_to_multiple, downscale, resize, upscale_bicubic
 from e2ent2lib.systems import landmark
 
 SIDE = 1024
 """Longest side, in pixels, of the pictures in which key points are looked for."""
+FEW = 0.2
+"""Share of the result's pixels below which a reference has few."""
+BLURRED = 3.0
+"""Standard deviation, in 8-bit steps, of what reducing takes from a reference, below which it holds no fine detail."""
 DIFFERS = 0.015
 """How much of a homography's linear part may differ from that of a shift without a warp."""
 
@@ -30,6 +34,28 @@ def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> list[Pixels
             pixels, _ = landmark.warp(ref, homography, picture)
             warped.append(crop_to_multiple(pixels.round().clip(0, 255).astype(np.uint8), scale))
     return warped
+
+
+def remarks(lr: Pixels, ref: Pixels, name: str, scale: int = 4) -> list[str]:
+    """What of a reference costs its gain, for the user: too few pixels, no fine detail, another size or angle."""
+    remarks, blurred = [], upscale_bicubic(downscale(ref, scale), scale)
+    if ref[..., 0].size < FEW * scale**2 * lr[..., 0].size:
+        remarks.append(
+            f"{name} has few pixels beside the result's; one that shows things {scale} times as large is best"
+        )
+    elif (ref.astype(np.float32) - blurred).std() < BLURRED:
+        remarks.append(f"{name} holds no finer detail than the input does, so that there is little to take from it")
+    picture = resize(lr, *(scale * n for n in lr.shape[:2]))
+    homography = registered(picture, ref)
+    if homography is not None:
+        linear = linear_part(homography, picture.shape)
+        size, angle = np.sqrt(abs(np.linalg.det(linear))), np.degrees(np.arctan2(linear[1, 0], linear[0, 0]))
+        if abs(np.log(size)) > 0.1 or abs(angle) > 5:
+            turned = f", turned by {abs(angle):.0f}°" if abs(angle) > 5 else ""
+            remarks.append(
+                f"{name} shows things {size:.2g} times as large as the result will{turned}; --register lays it over"
+            )
+    return remarks
 
 
 def registered(picture: Pixels, ref: Pixels) -> Float[np.ndarray, "3 3"] | None:

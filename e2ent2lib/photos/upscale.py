@@ -24,6 +24,7 @@ from e2ent2lib.photos.confidence import Verdict, agreement, judge, mean
 from e2ent2lib.photos.images import resize, upscale_bicubic
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
+from e2ent2lib.photos.registered import laid_over, remarks
 from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.photos.unlike import unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
@@ -83,9 +84,11 @@ def upscale_file(
     if deep and isinstance(system, Bicubic):
         system = copy.copy(system)
         system.rounded = False
-    start = time.perf_counter()
+    start, matched = time.perf_counter(), [ref.pixels for ref in references]
+    if files.register and type(system).offered is Network.offered:
+        matched += laid_over(photo.pixels, matched, SCALE)
     try:
-        result = enlarge(system, photo.deep if deep else photo.pixels, [ref.pixels for ref in references], options)
+        result = enlarge(system, photo.deep if deep else photo.pixels, matched, options)
     except KeyboardInterrupt:
         kept = "; what was matched is kept, the same command resumes from there" if options.saved.is_file() else ""
         raise KeyboardInterrupt(f"interrupted, {output} was not written{kept}") from None
@@ -111,7 +114,8 @@ def upscale_file(
     place = photo.place if files.keep_location else None
     made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp, place=place)
     notes += _write(output, made)
-    notes += [verdict.text] if verdict else []
+    if verdict:
+        notes += [verdict.text] + [r for ref in references for r in remarks(photo.pixels, ref.pixels, ref.path.name)]
     return Upscaled(photo, references, output, system, options, files, result, agreeing, verdict, seconds, notes)
 
 

@@ -18,7 +18,7 @@ SIDE = 1024
 """Longest side, in pixels, of the pictures in which key points are looked for."""
 FEW = 0.2
 """Share of the result's pixels below which a reference has few."""
-BLURRED = 3.0
+BLURRED = 4.0
 """Standard deviation, in 8-bit steps, of what reducing takes from a reference, below which it holds no fine detail."""
 DIFFERS = 0.015
 """How much of a homography's linear part may differ from that of a shift without a warp."""

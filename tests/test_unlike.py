@@ -1,0 +1,60 @@
+"""Inputs unlike the training data (unlike.py), and what costs a reference its gain (registered.py)."""
+
+import numpy as np
+import pytest
+import skimage.data
+from data_files import encoded
+from PIL import Image
+
+from e2ent2lib.photos.images import downscale, upscale_bicubic
+from e2ent2lib.photos.photograph import Photograph, read_photograph
+from e2ent2lib.photos.registered import remarks
+from e2ent2lib.photos.unlike import unlike_training
+
+HR = skimage.data.astronaut()[:, 16:496]
+LR = downscale(HR)
+
+
+def noisy(sigma):
+    return (LR + np.random.default_rng(0).normal(0, sigma, LR.shape)).clip(0, 255).astype(np.uint8)
+
+
+def as_jpeg(tmp_path, quality, name="a.jpg"):
+    (tmp_path / name).write_bytes(encoded(Image.fromarray(LR), "JPEG", quality=quality))
+    return read_photograph(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "told"),
+    [
+        (LR, None),
+        (HR[2::4, 2::4], "more detail than pixels can hold"),
+        (noisy(15), "noise of about"),
+        (np.full((40, 40, 3), 90, np.uint8), None),
+        (LR[:20, :20], None),
+    ],
+)
+def test_a_decimated_or_noisy_input_is_told_and_a_reduced_one_is_not(pixels, told):
+    found = unlike_training(Photograph(np.ascontiguousarray(pixels)))
+    assert found is None if told is None else told in found
+
+
+@pytest.mark.parametrize(("quality", "told"), [(95, False), (85, False), (75, True), (50, True), (20, True)])
+def test_a_jpegs_quality_is_read_from_its_table_and_its_blocks_are_seen_without(tmp_path, quality, told):
+    photo = as_jpeg(tmp_path, quality)
+    assert photo.jpeg == pytest.approx(quality, abs=1)
+    assert (f"quality {photo.jpeg}" in (unlike_training(photo) or "")) == told
+    if quality == 20:
+        assert "blocks of a JPEG" in unlike_training(Photograph(photo.pixels))  # saved again as something else
+
+
+def test_of_a_reference_size_angle_and_a_lack_of_detail_are_told():
+    assert remarks(LR, HR, "a") == []
+    larger = np.asarray(Image.fromarray(HR).resize((2 * HR.shape[1], 2 * HR.shape[0])))
+    (told,) = remarks(LR, larger, "b.png")
+    assert told.startswith("b.png shows things 2 times as large") and "turned" not in told
+    (told,) = remarks(LR, np.ascontiguousarray(np.rot90(HR)), "c.png")
+    assert "turned by 90°" in told
+    (told,) = remarks(LR, upscale_bicubic(LR), "d.png")
+    assert "no finer detail" in told
+    assert "few pixels" in remarks(LR, LR, "e.png")[0]

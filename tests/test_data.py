@@ -7,14 +7,23 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from data_files import noise, put
+from data_files import noise, put, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import crop_beside, crop_near, crop_twice, overlap
-from e2ent2lib.data import DATASETS, CropTwice, dataset, embedded_photographs, fingerprint, photographs, training_images
+from e2ent2lib.data import (
+    DATASETS,
+    CropTwice,
+    dataset,
+    embedded_photographs,
+    fingerprint,
+    photographs,
+    training,
+    training_images,
+)
 from e2ent2lib.data.degraded import Degraded
 from e2ent2lib.data.training import other_views
 from e2ent2lib.photos.images import downscale, read_image, to_image, to_tensor, write_image
@@ -317,6 +326,15 @@ def test_a_small_folder_trains_on_everything_kept_as_paths_unless_cached_and_val
     found = ready(tmp_path, cache=False)
     assert found.train == found.validation == sorted(tmp_path.iterdir()) and found.facts["validation"] == []
     np.testing.assert_array_equal(ready(tmp_path, cache=True).train[0], noise(16, 16))
+
+
+def test_beyond_the_caches_limit_photographs_are_kept_as_paths(tmp_path, monkeypatch, capsys):
+    for name, side in (("a", 64), ("b", 64), ("c", 20)):
+        save(tmp_path / f"{name}.png", noise(side, side))
+    monkeypatch.setattr(training, "CACHE", 64 * 64 * 3 + 1)
+    found = training_images(tmp_path, replace(SMOKE, cache=True))
+    assert [type(image).__name__ for image in found.train] == ["ndarray", "PosixPath"]
+    assert f"under {SMOKE.crop} pixels: 1 photographs (c.png)" in capsys.readouterr().err
 
 
 def test_of_a_large_folder_about_one_in_twenty_is_held_out_by_its_name_and_never_trained_on(tmp_path):

@@ -100,6 +100,12 @@ def test_resume_with_other_photographs_is_refused(first_stage, tmp_path):
         run("sisr", first_stage, tmp_path, resume=True)
 
 
+def test_fewer_steps_than_are_done_are_refused(first_stage, photographs):
+    done = state_of(first_stage)["step"]
+    with pytest.raises(ValueError, match=rf"{done} steps are done; give --steps {done} or more"):
+        run("sisr", first_stage, photographs, replace(TINY, steps_sisr=done - 1), resume=True)
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"profile": replace(TINY, batch=4)}])
 def test_another_training_is_not_continued(change, photographs, first_stage):
     with pytest.raises(ValueError, match="another training"):

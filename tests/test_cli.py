@@ -212,6 +212,6 @@ def test_claims_prints_and_writes_those_named_or_all(monkeypatch, capsys, tmp_pa
     printed = capsys.readouterr().out
     assert "`mse`): " in printed and "`levels-cufed5`): not testable here" in printed and " 10 of CUFED" in printed
     assert "notebook 11" not in printed and (tmp_path / "claims.csv").is_file()
-    assert call(monkeypatch, "claims", "--profile", "compact", "--out", tmp_path) == 0
+    assert call(monkeypatch, "claims", "--profile", "compact", "--out", tmp_path, "--again") == 0
     printed = capsys.readouterr().out
     assert "notebook 11" in printed and printed.count("`): ") > 15

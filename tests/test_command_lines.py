@@ -1,5 +1,6 @@
 """Whatever is typed: a result or one message, and no traceback. Command lines drawn at random, and the wheel's."""
 
+import json
 import os
 import random
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 from data_files import call
 from PIL import Image
-from tiny import picture
+from tiny import network, picture
 
+from e2ent2lib.runs.checkpoints import save_model
 from e2ent2lib.runs.provenance import ROOT
 
 PATHS = [
@@ -101,6 +103,8 @@ def drawn(chance: random.Random) -> list[str]:
 def place(shipped, monkeypatch):
     """A folder of files of all kinds to stand in; nothing of it is in any data set."""
     monkeypatch.chdir(shipped)
+    card = json.loads((ROOT / "weights/compact/e2ent2.json").read_text(encoding="utf-8"))
+    save_model(network("e2ent2"), card, shipped / "weights/smoke", "e2ent2")
     monkeypatch.setenv("E2ENT2_DATA", str(shipped / "data"))
     monkeypatch.setenv("E2ENT2_RESULTS", str(shipped / "results"))
     for name, size in {"low.png": (8, 9), "ref.png": (16, 20), "r/\u00e9.png": (12, 12)}.items():

@@ -29,7 +29,7 @@ def photos(tmp_path):
     rgba = np.dstack([picture(14, 18), np.full((14, 18), 255, np.uint8)])
     rgba[:6, :6, 3] = 0
     Image.fromarray(rgba).save(tmp_path / "low.png")
-    Image.fromarray(picture(48, 66, 1)).save(tmp_path / "a.jpg")
+    Image.fromarray(picture(48, 66, 1)).save(tmp_path / "a.jpg", quality=95)
     Image.fromarray(picture(29, 40, 2)).save(tmp_path / "b.tif")
     return tmp_path
 

@@ -33,7 +33,8 @@ def save_report(folder: Path, done: Upscaled) -> list[Path]:
     check_free([folder / name for name in REPORT], (done.output, done.photo.path), done.files.again)
     paths = [folder / REPORT[0]]
     with whole_file(paths[0]) as temporary:
-        temporary.write_text(json.dumps(facts(done), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(facts(done), indent=1, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # a note may hold a name that is no text
     use_style()
     for draw in (side_by_side, maps)[: 1 if done.result.confidence is None else 2]:
         figure = draw(done)

@@ -181,4 +181,6 @@ def curves(history: Sequence[dict], *, title: str) -> Figure:
     looks = {"marker": ".", "title": title, "xlabel": "training step"}
     frame[losses].plot(ax=left, ylabel="L_rec (Eq. 8)" if paper else "loss, unweighted", logy=True, **looks)
     frame.filter(like="val_").plot(ax=right, ylabel="validation PSNR / dB", **looks)
+    for axis in (left, right):
+        axis.locator_params("x", nbins=6)
     return figure

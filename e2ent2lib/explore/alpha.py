@@ -192,7 +192,7 @@ class AlphaExplorer(Explorer):
         facts = {"points": points, "alpha": place(self.alphas)}
         triangle, chart = diagrams.Drawing("triangle", {}, {}, "", facts).svg, self.layers.value
         drawings = {"α; measured points of Table 4": triangle, "gradients by layer": chart}
-        rasters = {title: raster(diagrams.render(svg, "png", dpi=50)) for title, svg in drawings.items()}
+        rasters = {title: raster(diagrams.render(svg, "png", dpi=80)) for title, svg in drawings.items()}
         return face(list(self.maps.values()), rasters, self.summary(), 3)
 
     def go(self, alphas: Alphas) -> None:

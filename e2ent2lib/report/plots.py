@@ -35,7 +35,7 @@ REFERENCE_CROP = (276, 240, 192, 132)
 """A larger box of the right picture that holds the engine too; I_ref need not have the size of the input (3.1)."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's, safe for colour-blind readers; the cycle of house.mplstyle."""
-JPEG = {"quality": 90, "subsampling": 0}
+JPEG = {"quality": 90, "optimize": True, "progressive": True}
 """How pictures are stored in notebooks."""
 _MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
 

@@ -18,7 +18,7 @@ VOILA := OMP_WAIT_POLICY=passive ../$(BIN)/voila --no-browser
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval --nbval-sanitize-with tests/nbval.cfg --nbval-current-env --nbval-cell-timeout=300
 
-.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks measures lint lock gpu gpu-bundle
+.PHONY: help setup reproduce quick scores results figures test test-all test-lowest claims lab explore study browser notebooks site site-check address measures lint lock gpu gpu-bundle
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -28,7 +28,7 @@ setup: $(READY)  ## virtual environment in .venv, with the versions of requireme
 
 $(READY): pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(if $(LOCK),-c $(LOCK)) -e '.[test]'
+	$(BIN)/python -m pip install $(if $(LOCK),-c $(LOCK)) -e '.[test,site]'
 	@touch $@
 
 reproduce: $(READY)  ## measure, compare with the committed scores, run all notebooks, draw; all in build/ (ALL=1: all data available)
@@ -87,6 +87,15 @@ browser: $(READY)  ## a browser for tests/test_browser.py, if there is none: Deb
 
 notebooks: $(READY)  ## execute all notebooks in place and normalise their outputs, before a commit
 	$(BIN)/python -m e2ent2lib.report.reproduce $(NOTEBOOKS)
+
+site: $(READY)  ## the website, in build/site/html, from the stored outputs; nothing is executed or fetched
+	$(BIN)/python -m sphinx -M html . build/site -c site -q -E -W --keep-going
+
+site-check: $(READY)  ## build the website and look at every page of it in a browser (part of `make test-all`)
+	$(BIN)/python -m pytest -q -m slow tests/test_site.py
+
+address: $(READY)  ## write the public address of pyproject.toml into README.md and the notebooks (Binder, Colab)
+	$(BIN)/python site/address.py
 
 gpu-bundle: $(READY)  ## all that `make gpu` needs, in one folder of at most 60 MB (DATA= the photographs)
 	$(BIN)/python -m benchmarks.gpu --make-bundle $(DATA) --bundle $(BUNDLE)

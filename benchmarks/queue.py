@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,10 @@ def main(
     """
     trainings = {t.name: t for t in plan(get_profile(profile), Path(), hours)}
     if one:
+        with suppress(
+            OSError
+        ):  # Linux shares the processor among sessions first: ``nice`` alone counts within this one
+            Path("/proc/self/autogroup").write_text("19")
         train(trainings[one], trainings, data, out, runs)
         return
     missing = [t for t in trainings.values() if not finished(t, out) and (not only or t.name in only)]
@@ -67,7 +72,11 @@ def main(
                 with (runs / f"{training.name}.log").open("a") as log:
                     environment = os.environ | {"OMP_NUM_THREADS": "1"}
                     process = subprocess.Popen(
-                        ["nice", "-n", "19", *command, "--one", training.name], env=environment, stdout=log, stderr=log
+                        ["nice", "-n", "19", *command, "--one", training.name],
+                        env=environment,
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
                     )
                 running[training.name] = process
             print(f"running: {', '.join(running) or 'none'}; waiting: {len(missing)}", flush=True)
@@ -76,7 +85,9 @@ def main(
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
     finally:
         for process in running.values():
-            process.terminate()  # each saves its state first
+            process.terminate()
+        for process in running.values():  # each saves its state first
+            process.wait()
     if missing or failed:
         raise SystemExit(
             f"not finished: {', '.join(sorted(failed | {t.name for t in missing}))}; the logs are in {runs}"

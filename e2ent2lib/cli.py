@@ -15,7 +15,7 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs import RunOptions
 from e2ent2lib.runs.provenance import ROOT
-from e2ent2lib.systems import SYSTEMS, recipe_of
+from e2ent2lib.systems import DEFAULT, SYSTEMS, recipe_of
 
 ProfileName = Annotated[str | None, arg(help="smoke, compact or paper")]
 Weights = Annotated[Path | None, arg(help="the folder of a checkpoint of your own, such as runs/e2ent2-compact")]
@@ -28,7 +28,7 @@ def upscale(
     /,
     output: Annotated[Path, arg(aliases=["-o"])],
     ref: UseAppendAction[tuple[Path, ...]] = (),
-    model: str = "e2ent2",
+    model: str = DEFAULT,
     profile: ProfileName = None,
     weights: Weights = None,
     precision: Precision = "float32",
@@ -146,8 +146,9 @@ def evaluate(
     from e2ent2lib.data.pairs import dataset
     from e2ent2lib.measure import evaluate as measuring
     from e2ent2lib.measure.everything import available_data, can_measure, costs, measure_all
-    from e2ent2lib.measure.results import result_file, results_folder, write_rows
+    from e2ent2lib.measure.results import check_whose, result_file, results_folder, write_rows
     from e2ent2lib.runs.checkpoints import available_models
+    from e2ent2lib.runs.files import check_folder
 
     if replace(protocol, reference=Protocol().reference) != Protocol() and results is None:
         raise ValueError("numbers of another protocol are kept apart from the others; name a folder with --results")
@@ -160,12 +161,22 @@ def evaluate(
         return
     if models == ("all",):
         models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
-    for name in models:
-        rows = measuring.evaluate(name, data, profile=profile, folder=weights, protocol=protocol, perceptual=perceptual)
-        path = result_file(results or results_folder(), profile, dataset(data).name, name, protocol.reference)
+    chosen, failed = dataset(data, reference=protocol.reference), []
+    paths = [result_file(results or results_folder(), profile, chosen.name, m, protocol.reference) for m in models]
+    for place in {path.parent for path in paths}:
+        check_folder(place)
+        check_whose(place, chosen)
+    for name, path in zip(models, paths):
+        kept = path.with_suffix(".part")
+        options = {"protocol": protocol, "perceptual": perceptual, "kept": kept}
+        rows = measuring.evaluate(name, data, profile=profile, folder=weights, **options)
         write_rows(path, rows)
+        kept.unlink(missing_ok=True)
+        failed = list(dict.fromkeys(failed + rows[0]["left_out"]))
         mean = sum(r["psnr"] for r in rows) / len(rows), sum(r["ssim"] for r in rows) / len(rows)
         print(f"{name} on {rows[0]['label']}: {mean[0]:.2f} dB, {mean[1]:.3f} SSIM ({protocol}) -> {path}")
+    if failed:
+        raise ValueError(f"{len(failed)} could not be measured; the others are:\n  " + "\n  ".join(failed))
 
 
 def report(profile: ProfileName = None, results: Results = None, out: Path = TABLES, renew: bool = False) -> None:

@@ -1,6 +1,8 @@
 """Fixtures that several files use."""
 
+import shutil
 import threading
+from collections.abc import Iterator
 
 import pytest
 import skimage.data
@@ -10,6 +12,7 @@ from server import BODY, Server
 
 from e2ent2lib.data import pairs
 from e2ent2lib.runs.checkpoints import save_model
+from e2ent2lib.runs.provenance import ROOT
 
 
 @pytest.fixture
@@ -77,6 +80,22 @@ def shipped(tmp_path, monkeypatch):
     monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
     save_model(network("e2ent2"), {"model": "e2ent2"}, tmp_path / "weights" / "smoke", "e2ent2")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Debian's chromium or another one on the path, else Playwright's own; without any, these tests are skipped."""
+    api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    (ROOT / "build" / "screenshots").mkdir(parents=True, exist_ok=True)
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    with api.sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except api.Error as error:
+            pytest.skip(f"no browser here: `make browser` installs one ({str(error).splitlines()[0]})")
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ from data_files import call
 from data_files import noise as pixels
 from PIL import Image
 
+from e2ent2lib.measure import evaluate as measuring
+from e2ent2lib.measure.results import read_rows, result_file
 from e2ent2lib.photos.images import read_image
 
 
@@ -96,6 +99,79 @@ def test_an_error_is_one_message_that_names_it_and_nothing_is_left(shipped, monk
     message = capsys.readouterr().err
     assert names in message and message.startswith("e2ent2: ")
     assert sorted(shipped.rglob("*")) == before
+
+
+@pytest.fixture
+def own_pairs(shipped):
+    """A folder with two good pairs, one that is cut off and one that is too small; where its scores go."""
+    folder = shipped / "mine" / "pairs"
+    for name, side in zip("abcd", (24, 26, 24, 9)):
+        for seed, part in enumerate(("input", "ref")):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            picture(folder / part / f"{name}.png", 24, side, seed=seed)
+    cut = folder / "ref/c.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    return folder, shipped / "results"
+
+
+def scored(results, model="bicubic", kind=".jsonl"):
+    return read_rows(result_file(results, "smoke", "folder-pairs", model).with_suffix(kind))
+
+
+def test_bad_pairs_among_good_ones_are_named_and_the_good_ones_measured(own_pairs, monkeypatch, capsys):
+    folder, results = own_pairs
+    command = ("evaluate", "--models", "bicubic", "e2ent2", "--data", folder, "--results", results)
+    assert call(monkeypatch, *command) == 2
+    told = capsys.readouterr()
+    assert told.out.count("folder pairs (2 of 4): ") == 2 and "2 could not be measured" in told.err
+    for model in ("bicubic", "e2ent2"):
+        rows = scored(results, model)
+        assert [row["image"] for row in rows] == ["a", "b"]
+        (damaged, small) = rows[0]["left_out"]
+        assert damaged.startswith("ref/c.png: cannot be decoded") and small.startswith("input/d.png: 24×9 pixels")
+    assert not list(results.rglob("*.part"))
+
+
+def test_an_interrupted_evaluation_keeps_its_scores_and_goes_on(own_pairs, monkeypatch):
+    folder, results = own_pairs
+    measure, asked = measuring.measure, []
+
+    def interrupted(model, pair, *rest):
+        asked.append(pair.name)
+        if asked == ["a", "b"]:
+            raise KeyboardInterrupt
+        if len(asked) == 3 and model.card["model"] == "e2ent2":
+            raise ValueError("no such luck")
+        return measure(model, pair, *rest)
+
+    monkeypatch.setattr(measuring, "measure", interrupted)
+    command = ("evaluate", "--models", "e2ent2", "--data", folder, "--results", results)
+    assert call(monkeypatch, *command) == 130
+    kept = scored(results, "e2ent2", ".part")
+    assert [row["image"] for row in kept] == ["a"] and not scored(results, "e2ent2")
+    assert call(monkeypatch, *command) == 2
+    (row,) = scored(results, "e2ent2")
+    assert (
+        row["seconds"] == kept[0]["seconds"] and row["left_out"][-1] == "b: no such luck" and asked == ["a", "b", "b"]
+    )
+
+
+def test_two_folders_of_one_name_do_not_overwrite_each_others_scores(own_pairs, monkeypatch, capsys):
+    folder, results = own_pairs
+    options = ("--models", "bicubic", "--results", results)
+    call(monkeypatch, "evaluate", "--data", folder, *options)
+    before = scored(results)
+    shutil.copytree(folder, folder.parents[1] / "other" / "pairs")
+    monkeypatch.setattr(measuring, "measure", None)  # nothing is measured first
+    assert call(monkeypatch, "evaluate", "--data", folder.parents[1] / "other" / "pairs", *options) == 2
+    assert "scores of another folder pairs" in capsys.readouterr().err and scored(results) == before
+
+
+def test_a_results_folder_that_cannot_be_written_to_is_told_before_anything_is_measured(own_pairs, monkeypatch, capsys):
+    monkeypatch.setattr(measuring, "measure", None)
+    results = own_pairs[0] / "input/a.png"
+    assert call(monkeypatch, "evaluate", "--models", "bicubic", "--data", own_pairs[0], "--results", results) == 2
+    assert "a.png/smoke/folder-pairs: cannot be written to (Not a directory)" in capsys.readouterr().err
 
 
 def test_data_list_and_check_know_what_is_here(monkeypatch, capsys, tmp_path):

@@ -206,6 +206,24 @@ def test_too_few_pixels_or_a_negative_border_are_refused(metric, side, border):
         metric(image, image, Protocol(border=border))
 
 
+def test_pil_images_are_measured_as_their_pixels():
+    a, b = two()
+    assert psnr(Image.fromarray(a), Image.fromarray(b)) == psnr(a, Image.fromarray(b)) == psnr(a, b)
+    assert ssim(Image.fromarray(a), b) == ssim(a, b)
+    with pytest.raises(ValueError, match="as_rgb"):
+        psnr(Image.fromarray(a).convert("L"), Image.fromarray(b).convert("L"))
+
+
+def test_values_of_0_to_1_are_refused_unless_the_picture_is_as_black():
+    a, b = two()
+    exact = Protocol(rounding="none")
+    for other in (b, b / 255):
+        with pytest.raises(ValueError, match="multiply it by 255"):
+            psnr(a / 255, other, exact)
+    assert psnr(BLACK + 0.5, BLACK + np.uint8(1), exact) == pytest.approx(decibels(0.25))
+    assert psnr(BLACK + 0.0, b[:2, :2], exact) < 20  # a black result of a picture that is not
+
+
 @pytest.mark.parametrize("value", [-0.5, 255.5])
 def test_floats_outside_the_range_are_refused(value):
     a = np.full((12, 12, 3), 100, np.uint8)

@@ -2,16 +2,26 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import skimage.data
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from tiny import network, picture
 from torch import nn
 
 from e2ent2lib.config import SMOKE
 from e2ent2lib.matching import match, swap
+from e2ent2lib.photos import tiles
 from e2ent2lib.photos.coarse import Places
+from e2ent2lib.photos.images import downscale
+from e2ent2lib.photos.inference import enlarge
+from e2ent2lib.photos.options import Options
+from e2ent2lib.photos.refined import REACH, dense_features, look_up, refine, swap_at
+from e2ent2lib.photos.registered import laid_over
 from e2ent2lib.systems.parts import shrink
-from e2ent2lib.systems.photo import REACH, PhotoE2ENT2, dense_features, look_up, refine, swap_at
+from e2ent2lib.systems.photo import PhotoE2ENT2
 
 R = 4
 
@@ -29,7 +39,7 @@ def test_features_between_cells_are_those_of_the_shifted_reference(scene):
     _, (ref, _) = scene
     encoder = nn.Conv2d(3, 5, 1)
     dense = dense_features(encoder, ref, R)
-    assert dense.shape == (2, 5, 48, 60)
+    assert dense.shape == (2, 5, 45, 57)
     for dy, dx in ((0, 0), (3, 1), (2, 2)):
         shifted = ref[..., dy : dy + 44, dx : dx + 56]
         expected = encoder(torch.round(255 * shrink(shifted, R).clamp(0, 1)) / 255)
@@ -52,12 +62,12 @@ def test_a_refined_match_is_the_best_of_those_tried_and_finds_the_true_shift(sce
         cosine = lambda key: float((own * key).sum() / own.norm() / key.norm())  # noqa: B023, E731
         s, py, px = (int(part[b, i, j]) for part in places[:3])
         assert float(places.score[b, i, j]) == pytest.approx(cosine(at(s, py, px)), abs=1e-5)
-        s, wide = int(matches.source[b, i, j]), dense[int(matches.source[b, i, j])].shape[3] // R - 2
+        s, wide = int(matches.source[b, i, j]), (dense[int(matches.source[b, i, j])].shape[3] + R - 1) // R - 2
         v, u = divmod(int(matches.index[b, i, j]), wide)
         for dy in range(-REACH, REACH + 1):
             for dx in range(-REACH, REACH + 1):
-                y = min(max(R * (v + 1) + dy, R), dense[s].shape[2] - 2 * R)
-                x = min(max(R * (u + 1) + dx, R), dense[s].shape[3] - 2 * R)
+                y = min(max(R * (v + 1) + dy, R), dense[s].shape[2] - 1 - R)
+                x = min(max(R * (u + 1) + dx, R), dense[s].shape[3] - 1 - R)
                 assert cosine(at(s, y, x)) <= float(places.score[b, i, j]) + 1e-5
 
 
@@ -103,3 +113,26 @@ def test_every_weight_learns_and_without_a_reference_it_is_its_sisr_branch(scene
     assert out.sisr.equal(model.single_image(query).sr)
     (out.sr.square().mean() + out.sisr.square().mean()).backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+
+def test_a_turned_reference_is_laid_over_the_input_and_one_that_is_only_shifted_is_not():
+    ref = Image.fromarray(skimage.data.stereo_motorcycle()[0]).resize((500, 333), Image.Resampling.BICUBIC)
+    part = ref.crop((60, 40, 460, 300))
+    low = np.asarray(part.resize((100, 65), Image.Resampling.BICUBIC))
+    assert laid_over(low, [np.asarray(ref)]) == []
+    (laid,) = laid_over(low, [np.asarray(ref.rotate(6, Image.Resampling.BICUBIC))])
+    difference = np.abs(laid.astype(int) - np.asarray(part))[20:-20, 20:-20]
+    assert laid.shape == (260, 400, 3) and difference.mean() < 6
+
+
+def test_half_precision_of_large_references_changes_little_and_the_result_gives_the_input_when_reduced(monkeypatch):
+    model = network("e2ent2-photo")
+    model.card = {"sha256": ""}
+    low, ref = picture(20, 24), picture(80, 96, 1)
+    single = enlarge(model, low, [ref], Options(consistent=False)).image.astype(int)
+    monkeypatch.setattr(tiles, "SINGLE", 0)
+    half = enlarge(model, low, [ref], Options(consistent=False)).image.astype(int)
+    assert 0 < np.abs(single - half).mean() < 1
+    consistent = enlarge(model, low, [ref]).image
+    before, after = (np.abs(downscale(image.astype(np.uint8)).astype(int) - low).mean() for image in (half, consistent))
+    assert after < before / 3

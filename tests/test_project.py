@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import tomllib
 from pathlib import Path
@@ -33,7 +34,8 @@ def bounds(lines: list[str]) -> dict[str, str]:
 
 def declared() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return bounds(project["dependencies"] + project["optional-dependencies"]["test"])
+    extras = project["optional-dependencies"]
+    return bounds(project["dependencies"] + extras["test"] + extras["site"])
 
 
 def test_environment_yml_names_the_packages_and_bounds_of_pyproject():
@@ -56,6 +58,28 @@ def test_the_lock_holds_every_package_at_an_allowed_version():
     for name, bound in declared().items():
         assert name in locked, name
         assert parts(locked[name]) >= parts(bound), name
+
+
+def test_the_public_address_is_one_setting_and_goes_without_a_trace(tmp_path):
+    write_address = runpy.run_path(str(ROOT / "site" / "address.py"))["write_address"]
+    (tmp_path / "notebooks").mkdir()
+    names = ("README.md", "notebooks/00_start_here.ipynb", "pyproject.toml")
+    before = {name: (ROOT / name).read_bytes() for name in names}
+    address, setting = b"https://github.com/someone/some-name", b'public-address = "'
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content.replace(setting + b'"', setting + address + b'"'))
+    for _ in range(2):  # written twice, it is there once
+        write_address(tmp_path)
+    assert (tmp_path / "README.md").read_text().count("someone/some-name/") == 2
+    cell, *rest = (c for c in nbformat.read(tmp_path / names[1], 4).cells if c.cell_type == "code")
+    assert address.decode() in cell.source
+    assert [c.execution_count for c in (cell, *rest)] == list(range(1, len(rest) + 2))
+    (tmp_path / "pyproject.toml").write_bytes(before["pyproject.toml"])
+    write_address(tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+    (tmp_path / "pyproject.toml").write_bytes(b'[tool.e2ent2]\npublic-address = "nowhere"')
+    with pytest.raises(SystemExit, match="nowhere"):
+        write_address(tmp_path)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)

@@ -100,6 +100,28 @@ def test_costs_are_processor_seconds_by_system():
     ]  # fmt: skip
 
 
+def test_a_picture_that_cannot_be_measured_is_named_and_the_others_are_kept(small, monkeypatch):
+    for side, height in (("L", 33), ("R", 9)):
+        Image.fromarray(np.zeros((height, 50, 3), np.uint8)).save(small / "data" / "Middlebury" / f"Small_{side}.png")
+    for side in "LR":
+        shutil.copyfile(small / "data/Middlebury" / f"Toy_{side}.png", small / "data/Middlebury" / f"Other_{side}.png")
+    measure = everything.measure
+
+    def failing(model, pair, *rest):
+        if model.card.get("model") != "bicubic" and pair.name == "Other_L":
+            raise ValueError("no such luck")
+        return measure(model, pair, *rest)
+
+    monkeypatch.setattr(everything, "measure", failing)
+    with pytest.raises(ValueError, match="e2ent2-mse on middlebury, Other_L: no such luck"):
+        measured(small)
+    rows = read_rows(result_file(small / "results", "smoke", "middlebury", "bicubic"))
+    assert [row["image"] for row in rows] == ["Other_L", "Toy_L"]
+    assert "Small_R.png: 50×9 pixels" in rows[0]["left_out"][0] and "of" in rows[0]["label"]
+    kept = result_file(small / "results", "smoke", "middlebury", "e2ent2-mse").with_suffix(".part")
+    assert [row["image"] for row in read_rows(kept)] == ["Toy_L"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_measurement_keeps_what_is_done_and_leaves_no_process(small, sign):
@@ -150,8 +172,9 @@ def imported_by(module: str, seen: set[Path]) -> set[Path]:
 
 
 def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_on():
-    # what a checkpoint fixes; what the pictures' fingerprint guards; another way to match; files; facts
-    known = ["config.py", "data/pairs.py", "photos/coarse.py", "runs/files.py", "runs/provenance.py"]
+    # what a checkpoint fixes; what the pictures' fingerprint guards; what counts for its own system; files; facts
+    known = ["config.py", "data/pairs.py", "losses.py", "measure/results.py", "photos/coarse.py"]
+    known += ["photos/photograph.py", "photos/refined.py", "runs/files.py", "runs/provenance.py", "systems/parts.py"]
     files = {f.relative_to(ROOT / "e2ent2lib") for f in imported_by("e2ent2lib.measure.evaluate", set())}
     other = [f for f in files if f.name != "__init__.py" and not any(f.is_relative_to(part) for part in SCORING)]
     assert sorted(f.as_posix() for f in other) == known
@@ -164,7 +187,7 @@ def test_a_score_is_stale_when_the_code_that_computes_it_changed(tmp_path, monke
     other = "measure/verdicts.py report/tables.py explore/explorer.py train.py cli.py systems/drcn.py"
     before = {name: code_fingerprint(name) for name in ("landmark", "passrnet", "sisr")}
     shutil.copytree(ROOT / "e2ent2lib", tmp_path / "e2ent2lib")
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "LIBRARY", tmp_path / "e2ent2lib")
     for file in " ".join([shared, *own.values(), other]).split():
         source = tmp_path / "e2ent2lib" / file
         original = source.read_bytes()

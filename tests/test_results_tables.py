@@ -385,11 +385,13 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampl
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(names, st.floats(-10, 60)), max_size=4))
+@given(st.lists(st.tuples(names, st.floats(-10, 60) | st.just(math.inf)), max_size=4))
 def test_rows_are_read_as_they_were_written_a_line_each(tmp_path_factory, cells):
     path = tmp_path_factory.mktemp("rows") / "compact" / "cufed5" / "e2ent2.jsonl"
-    rows = [row(image=name, psnr=psnr) for name, psnr in cells]
+    columns = [{"left": {"psnr": psnr, "ssim": 0.5}} for _, psnr in cells]
+    rows = [row(image=name, psnr=psnr, columns=column) for (name, psnr), column in zip(cells, columns)]
     write_rows(path, rows)
+    assert not {"Infinity", "NaN"} & set(re.findall(r"\w+", path.read_text(encoding="utf-8")))  # they are no JSON
     assert read_rows(path) == rows
     assert path.read_text(encoding="utf-8").count("\n") == len(rows)
     assert [p.name for p in path.parent.iterdir()] == ["e2ent2.jsonl"]

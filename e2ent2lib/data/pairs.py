@@ -135,6 +135,8 @@ class DataSet(Listed):
     """Never trained on."""
     in_tables: bool = True
     """Whether tables and claims have it: not if sizes and settings are chosen on it."""
+    own: str = ""
+    """Of a folder of the user's what tells it from others of its name: digits of its path's SHA-256."""
     tables: tuple[int, ...] = (1, 2, 3, 4)
     """The tables that have its columns."""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -143,7 +145,7 @@ class DataSet(Listed):
     @property
     def stereo(self) -> bool:
         """Whether its references are right views of rectified pairs; of a folder of one's own that is not known."""
-        return self.reference in ("right view", "same name")
+        return self.own != "" or self.reference == "right view"
 
     def pairs(self) -> list[Pair]:
         """The pairs that are here. Raises FileNotFoundError with what to do if there are none."""
@@ -369,7 +371,7 @@ def _folder_dataset(folder: Path) -> DataSet:
     return DataSet(
         name=title.replace(" ", "-"), title=title, total=total, what="a folder of pairs", terms="its owner's",
         citation="none", origin="your own", steps="see data/README.md", folder=str(folder), layout=layout,
-        lister=lister, reference="same name",
+        lister=lister, reference="same name", own=hashlib.sha256(os.fsencode(folder)).hexdigest()[:12],
     )  # fmt: skip
 
 

@@ -4,8 +4,9 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -14,6 +15,7 @@ from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint, unsound
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.measure.perceptual import SCORES, computed_with, perceptual_scores, why_not
+from e2ent2lib.measure.results import read_rows, write_rows
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos.images import crop_to_multiple, downscale, resize
 from e2ent2lib.photos.inference import enlarge, feature_distance
@@ -25,9 +27,11 @@ from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.systems import system_of
 from e2ent2lib.systems.bicubic import Bicubic
 
+SMALLEST = 12
+"""Pixels of a side: a reference needs three cells, and SSIM a window of 11."""
 SCORING = (
     *("matching.py", "exact", "models", "systems/bicubic.py", "systems/vgg.py", "runs/checkpoints.py"),
-    *(f"photos/{name}.py" for name in ("images", "inference", "options", "photograph", "tiles")),
+    *(f"photos/{name}.py" for name in ("images", "inference", "options", "tiles")),
     *(f"measure/{name}.py" for name in ("evaluate", "metrics", "perceptual")),
 )
 """The files and folders of the library that compute the scores of every system. The profile is a checkpoint's, and the
@@ -43,16 +47,19 @@ def evaluate(
     protocol: Protocol = Protocol(),
     perceptual: bool = False,
     progress: bool = True,
+    kept: Path | None = None,
 ) -> list[dict]:
     """PSNR, SSIM and feature distance of a model on each pair of a data set, with provenance.
 
     ``name`` is a system without weights, or with a checkpoint of the profile (in ``folder`` if it is one of your own);
     ``data`` a data set's name. The input is the HR image by ``downscale``; kernel and reference are the
     protocol's. ``perceptual`` adds the scores of ``e2ent2lib.measure.perceptual``, for which weights must be at hand.
-    Where the data set has ``columns``, a row has them too: of each its protocol, PSNR and SSIM. Pairs that are not as
-    listed are left out, and each row says so.
-    Raises as ``load_model`` and ``dataset`` do, and ValueError for a reference level that a data set does not have, a
-    stereo method or protocol on other pairs, and a model trained with random VGG features.
+    Where the data set has ``columns``, a row has them too: of each its protocol, PSNR and SSIM. Pairs that cannot be
+    measured are left out, and each row says which and why. ``kept`` is a file for the rows so far, from which an
+    interrupted call resumes.
+    Raises as ``load_model``, ``dataset`` and ``Pictures`` do, and ValueError for a reference level that a data set does
+    not have, a stereo method or protocol on other pairs, a model trained with random VGG features, and if no pair can
+    be measured.
     """
     profile = get_profile(profile).name
     chosen = dataset(data, reference=protocol.reference)
@@ -62,21 +69,70 @@ def evaluate(
         raise ValueError(f"{protocol.stereo!r} is of rectified stereo pairs only; {chosen.title} has other references")
     model = load_model(name, profile, folder)
     pictures = Pictures(chosen, protocol)
-    shared = pictures.facts(name, profile, model.card, perceptual) | provenance.here()
-    bar = tqdm(pictures.pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False)
-    return [shared | measure(model, pair, protocol, perceptual, pictures.columns) for pair in bar]
+    facts, failed = pictures.facts(name, profile, model.card, perceptual), []
+    rows, shared = current(read_rows(kept), facts) if kept else {}, facts | provenance.here()
+    for pair in tqdm(pictures.pairs, desc=f"{name} on {data}", unit="image", disable=not progress, leave=False):
+        if pair.name in rows:
+            continue
+        try:
+            rows[pair.name] = shared | measure(model, pair, protocol, perceptual, pictures.columns)
+        except (ValueError, RuntimeError) as error:  # the rest need not be lost for it
+            failed.append(f"{pair.name}: {error}")
+        if kept and rows:
+            write_rows(kept, rows.values())
+    if not rows:
+        raise ValueError("; ".join(failed[:3]))
+    label, rows = chosen.label(len(rows)), [rows[pair.name] for pair in pictures.pairs if pair.name in rows]
+    return [row | {"left_out": pictures.left_out + failed, "label": label} for row in rows]
+
+
+def current(rows: Iterable[dict], facts: dict) -> dict[str, dict]:
+    """The rows, by picture, that measuring now would give again: same code, weights, pictures and protocol.
+
+    ``facts`` are ``Pictures.facts``; of perceptual scores a row may have more than can be measured here.
+    """
+    found = {}
+    for row in rows:
+        perceptual = {name: row.get("perceptual", {}).get(name) for name in facts["perceptual"]}
+        columns = {name: _protocol(column) for name, column in row.get("columns", {}).items()}
+        now = row | _protocol(row) | {"perceptual": perceptual, "columns": columns}
+        if all(now.get(name) == value for name, value in facts.items()):
+            found[row["image"]] = row
+    return found
+
+
+def _protocol(row: dict) -> dict:
+    """A stored protocol with the fields of today."""
+    return {"protocol": asdict(Protocol(**row["protocol"]))}
 
 
 class Pictures:
-    """The pairs of a data set that are here, as a protocol measures them. Raises as ``sound_pairs``.
+    """The pairs of a data set that are here, as a protocol measures them, and what is wrong with the others.
 
     Their decoding and fingerprint take a while; all systems share them.
+    Raises FileNotFoundError if there are none, ValueError if all are left out.
     """
 
     def __init__(self, data: DataSet, protocol: Protocol):
         self.data, self.protocol, self.columns = data, protocol, columns_of(data, protocol)
-        self.pairs, self.left_out = sound_pairs(data)
-        self.fingerprint = data_fingerprint(self.pairs, protocol)
+        self.pairs: list[Pair] = []
+        self.left_out: list[str] = []
+        self.fingerprint = fingerprint(self._sound())
+        if not self.pairs:
+            advice = f"e2ent2 data check {data.folder if data.own else data.name} tells what to do"
+            raise ValueError(f"{data.title}: {'; '.join(self.left_out)}; {advice}")
+
+    def _sound(self) -> Iterator[Pixels]:
+        wrong, here = unsound(self.data), f"{self.data.here()}{os.sep}"
+        self.left_out += wrong.values()
+        for pair in (pair for pair in self.data.pairs() if pair.name not in wrong):
+            try:
+                images = prepared(pair, self.protocol)
+            except (ValueError, OSError) as error:
+                self.left_out.append(str(error).replace(here, ""))  # no row holds a path of this machine
+                continue
+            self.pairs.append(pair)
+            yield from images
 
     def facts(self, name: str, profile: str, card: dict, perceptual: bool) -> dict:
         """What all rows of a system share, less where and when they were measured: with other facts they are stale.
@@ -99,19 +155,8 @@ class Pictures:
             "code": code_fingerprint(name),
             "left_out": self.left_out,
             "columns": {column: {"protocol": asdict(protocol)} for column, protocol in self.columns.items()},
+            **({"folder": self.data.own} if self.data.own else {}),
         }
-
-
-def sound_pairs(data: DataSet) -> tuple[list[Pair], list[str]]:
-    """The pairs to measure, and what is wrong with those that are left out.
-
-    Raises FileNotFoundError if there are none, ValueError if all are left out.
-    """
-    pairs, wrong = data.pairs(), unsound(data)
-    sound = [pair for pair in pairs if pair.name not in wrong]
-    if not sound:
-        raise ValueError(f"{data.title}: {'; '.join(wrong.values())}; e2ent2 data check {data.name} tells what to do")
-    return sound, list(wrong.values())
 
 
 def columns_of(data: DataSet, protocol: Protocol) -> dict[str, Protocol]:
@@ -180,9 +225,16 @@ def enlarge_for(protocol: Protocol, model: Network, lr: Pixels, refs: Sequence[P
 
 
 def prepared(pair: Pair, protocol: Protocol = Protocol()) -> tuple[Pixels, ...]:
-    """(HR, reference, …), sides multiples of 4 as the protocol says: what is measured, and what is fingerprinted."""
+    """(HR, reference, …), sides multiples of 4 as the protocol says: what is measured, and what is fingerprinted.
+
+    Raises as ``Pair.hr``, and ValueError for one under 12×12.
+    """
     refs = pair.refs() if pair.ref_sources else []
     used = refs if protocol.reference == "all levels" else refs[:1]
+    for source, image in zip((pair.hr_source, *pair.ref_sources), (pair.hr(), *used)):
+        if min(image.shape[:2]) < SMALLEST:
+            name = source if isinstance(source, Path) else pair.name
+            raise ValueError(f"{name}: {image.shape[1]}×{image.shape[0]} pixels are too few; it takes 12×12 to measure")
     return tuple(_even(image, protocol) for image in (pair.hr(), *used))
 
 
@@ -204,13 +256,15 @@ def code_fingerprint(name: str) -> str:
     A stored score is stale when one of these changed, and not when training, reports, explorers, the command line or
     another system did.
     """
-    record, library = system_of(name), provenance.ROOT / "e2ent2lib"
+    record, library = system_of(name), provenance.LIBRARY
     sources = [p for part in SCORING for p in sorted((library / part).rglob("*.py")) or [library / part]]
     own = [record.network.partition(":")[0]]
-    for module in own:  # and what it imports of ``systems``, which grows as it is read
+    for module in own:  # and what it imports of these folders, which grows as it is read
         path = library.parent / (module.replace(".", "/") + ".py")
-        if module.startswith("e2ent2lib.systems.") and path not in sources:
+        if module.startswith(("e2ent2lib.systems.", "e2ent2lib.photos.")) and path not in sources:
             sources.append(path)
-            own += re.findall(r"^from (e2ent2lib\.systems\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
+            own += re.findall(
+                r"^from (e2ent2lib\.(?:systems|photos)\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE
+            )
     options = repr(sorted(record.options.items())).encode()
     return hashlib.sha256(b"".join(p.read_bytes() for p in sources) + options).hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
@@ -20,13 +20,14 @@ from tabulate import tabulate
 from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, Pair, dataset
-from e2ent2lib.measure.evaluate import Pictures, evaluate, measure
+from e2ent2lib.measure.evaluate import Pictures, current, evaluate, measure
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_results, read_rows, result_file, write_rows
 from e2ent2lib.measure.verdicts import CLAIMS, SCORES, Claim, Comparison
 from e2ent2lib.models.network import Network
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import available_models, load_model, shipped_card
+from e2ent2lib.runs.files import check_folder
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import system_of
 
@@ -70,26 +71,6 @@ def reference_choices(name: str, data: DataSet) -> list[str]:
     return [*levels, UNRELATED] if system_of(name).references == "any" else levels[:1]
 
 
-def current(rows: Iterable[dict], facts: dict) -> dict[str, dict]:
-    """The rows, by picture, that measuring now would give again: same code, weights, pictures and protocol.
-
-    ``facts`` are ``Pictures.facts``; of perceptual scores a row may have more than can be measured here.
-    """
-    found = {}
-    for row in rows:
-        perceptual = {name: row.get("perceptual", {}).get(name) for name in facts["perceptual"]}
-        columns = {name: _protocol(column) for name, column in row.get("columns", {}).items()}
-        now = row | _protocol(row) | {"perceptual": perceptual, "columns": columns}
-        if all(now.get(name) == value for name, value in facts.items()):
-            found[row["image"]] = row
-    return found
-
-
-def _protocol(row: dict) -> dict:
-    """A stored protocol with the fields of today."""
-    return {"protocol": asdict(Protocol(**row["protocol"]))}
-
-
 @dataclass(frozen=True, kw_only=True)
 class ResultFile:
     """A result file to be measured: where it goes, whose it is, which pictures of it are still to do."""
@@ -127,12 +108,14 @@ def measure_all(
 
     RefSR models with an unrelated reference too, and on CUFED5 with all five levels; ablations last. The bar's estimate
     is from the seconds that stored scores took. What is done stays done: an interruption loses the pictures in flight.
+    Raises OSError if nothing can be written to ``folder``, and at the end ValueError if pictures could not be measured.
 
     Each of several ``processes`` measures one picture at a time, with one thread. On two cores that other programs kept
     busy too (a load of 8), two took 20 s a pair of KITTI 2012 with e2ent2-mse, six pairs; one process with two threads
     had not done three in 200 s, since its threads wait for each other.
     """
-    files, here = _result_files(folder, profile, list(datasets)), provenance.here()
+    check_folder(folder)
+    files, here, failed = _result_files(folder, profile, list(datasets)), provenance.here(), []
     work = [(file, pair) for file in files for pair in file.missing]
     stored = [read_results(place, profile) for place in (folder, ROOT / "data" / "results")]
     stored = pd.concat([frame for frame in stored if len(frame)] or stored[:1])
@@ -145,10 +128,15 @@ def measure_all(
         closing(_measured([(file.facts, pair) for file, pair in work], processes)) as scores,
     ):
         for count, (place, row) in enumerate(scores, 1):
-            file, _ = work[place]
-            file.add(file.facts | here | row)
+            file, pair = work[place]
+            if isinstance(row, Exception):
+                failed.append(f"{file.path.stem} on {file.path.parent.name}, {pair.name}: {row}")
+            else:
+                file.add(file.facts | here | row)
             bar.set_postfix_str(f"{count} of {len(work)} pictures: {file.path.stem} on {file.path.parent.name}")
             bar.update(expected[file.path])
+    if failed:
+        raise ValueError(f"{len(failed)} could not be measured; the others are kept:\n  " + "\n  ".join(failed))
     return [row for file in files for row in file.rows.values()]
 
 
@@ -199,8 +187,8 @@ def _seconds(facts: dict, stored: pd.DataFrame) -> float:
     return READING
 
 
-def _measured(work: list[tuple[dict, Pair]], processes: int) -> Iterator[tuple[int, dict]]:
-    """(its place in ``work``, the scores) of each picture as it is done."""
+def _measured(work: list[tuple[dict, Pair]], processes: int) -> Iterator[tuple[int, dict | Exception]]:
+    """(its place in ``work``, what ``_measure`` gives) of each picture as it is done."""
     if processes == 1:
         yield from ((i, _measure(*one)) for i, one in enumerate(work))
         return
@@ -228,11 +216,14 @@ def _start_worker() -> None:
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
-def _measure(facts: dict, pair: Pair) -> dict:
-    """The scores of one picture, in whichever process."""
+def _measure(facts: dict, pair: Pair) -> dict | Exception:
+    """The scores of one picture, or why it has none, in whichever process."""
     model = _loaded(facts["model"], facts["profile"], facts["checkpoint_sha256"])
     columns = {name: Protocol(**column["protocol"]) for name, column in facts["columns"].items()}
-    return measure(model, pair, Protocol(**facts["protocol"]), bool(facts["perceptual"]), columns)
+    try:
+        return measure(model, pair, Protocol(**facts["protocol"]), bool(facts["perceptual"]), columns)
+    except (ValueError, RuntimeError) as error:
+        return error
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from e2ent2lib.photos.options import Kernel
 
 Measurable = UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]
-"""An 8-bit image, or one from 0 to 255 under a protocol that does not round."""
+"""An 8-bit image, as array or RGB PIL image; or an array from 0 to 255 under a protocol that does not round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,26 +70,30 @@ def _cut(protocol: Protocol) -> int:
     return 64 if protocol.stereo == "left view less 64 columns" else 0
 
 
-def _check(a: np.ndarray, b: np.ndarray, protocol: Protocol, least: int) -> None:
+def _checked(a: Measurable, b: Measurable, protocol: Protocol, least: int) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(a), np.asarray(b)  # a PIL image becomes its values
     exact = protocol.rounding == "none"
     if any(x.dtype != np.uint8 and not (exact and x.dtype.kind == "f") for x in (a, b)) or not (
         a.shape == b.shape and a.ndim == 3 and a.shape[2] == 3
     ):
         raise ValueError(
             f"expected two {'uint8 or float' if exact else 'uint8'} (H, W, 3) images of one size, "
-            f"got {a.dtype} {a.shape} and {b.dtype} {b.shape}"
+            f"got {a.dtype} {a.shape} and {b.dtype} {b.shape}; images.as_rgb makes one of a file or a PIL image"
         )
     height, width = a.shape[0], a.shape[1] - _cut(protocol)
     if protocol.border < 0 or min(height, width) - 2 * protocol.border < least:
         raise ValueError(f"{width}×{height} less a border of {protocol.border} leaves under {least} pixels")
     if exact and not all(0 <= x.min() and x.max() <= 255 for x in (a, b)):
         raise ValueError("a float image holds values outside 0 to 255; clip it first, images.to_pixels does")
+    highest = {kind: max((x.max() for x in (a, b) if x.dtype.kind == kind), default=0) for kind in "fu"}
+    if 0 < highest["f"] <= 1 and highest["u"] != 1:
+        raise ValueError("a float image holds values of 0 to 1, which would count as black; multiply it by 255")
+    return a, b
 
 
 def psnr(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float:
     """PSNR in dB, peak 255, by default from the MSE pooled over pixels and channels; infinite for equal images."""
-    _check(a, b, protocol, 1)
-    a, b = _prepare(a, protocol), _prepare(b, protocol)
+    a, b = (_prepare(image, protocol) for image in _checked(a, b, protocol, 1))
     if protocol.psnr_mean == "per channel":
         return float(np.mean([_decibels(x, y) for x, y in zip(np.moveaxis(a, 2, 0), np.moveaxis(b, 2, 0))]))
     return _decibels(a, b)
@@ -103,9 +107,8 @@ def _decibels(a: np.ndarray, b: np.ndarray) -> float:
 
 def ssim(a: Measurable, b: Measurable, protocol: Protocol = Protocol()) -> float:
     """SSIM (Wang et al. 2004), mean over channels, in [−1, 1]. Needs at least 11 × 11 pixels."""
-    _check(a, b, protocol, 11)
     window = {"use_sample_covariance": protocol.ssim_window == "uniform"}
     window |= {"gaussian_weights": True, "sigma": 1.5} if protocol.ssim_window == "gaussian" else {}
     options = {"K1": protocol.ssim_k1, "K2": protocol.ssim_k2} | window
-    a, b = _prepare(a, protocol), _prepare(b, protocol)
+    a, b = (_prepare(image, protocol) for image in _checked(a, b, protocol, 11))
     return float(skimage.metrics.structural_similarity(a, b, channel_axis=2, data_range=255, **options))

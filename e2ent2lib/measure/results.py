@@ -4,7 +4,8 @@ Measured with other references than the usual ones: data/results/PROFILE/DATASET
 that were trained with other seeds: data/results/seed-1/PROFILE/DATASET/MODEL.jsonl, with their cards in seed-1/PROFILE.
 
 A row of a data set with ``columns`` has its scores under their protocols too, in ``columns``; one of a set that is not
-as listed names in ``left_out`` the pictures that were not measured.
+as listed names in ``left_out`` the pictures that were not measured. The PSNR of a result that equals the truth is
+infinite, which JSON cannot say: it is null there.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from e2ent2lib.data.pairs import DataSet
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.runs.checkpoints import shipped_folder
 from e2ent2lib.runs.files import whole_file
@@ -34,9 +36,24 @@ def result_file(folder: Path, profile: str, data: str, model: str, reference: st
     return folder / profile / (data if usual else f"{data}-{reference.replace(' ', '-')}") / f"{model}.jsonl"
 
 
+def check_whose(folder: Path, data: DataSet) -> None:
+    """Raise ValueError if scores in the folder are of another folder of the user's that has the same name."""
+    for path in sorted(folder.glob("*.jsonl")) if data.own else ():
+        if any(row.get("folder", data.own) != data.own for row in read_rows(path)):
+            raise ValueError(f"{path}: holds scores of another {data.title}; choose another place with --results")
+
+
 def write_rows(path: Path, rows: Iterable[dict]) -> None:
     """Write a result file, whole or not at all."""
-    write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+    rows = (_exchanged(row, math.inf, None) for row in rows)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def _exchanged(row: dict, old: float | None, new: float | None) -> dict:
+    """The row with another PSNR where it is ``old``, in its columns too."""
+    psnr = {"psnr": new} if "psnr" in row and row["psnr"] == old else {}
+    columns = {name: _exchanged(column, old, new) for name, column in row.get("columns", {}).items()}
+    return row | psnr | ({"columns": columns} if columns else {})
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,7 +68,8 @@ def read_rows(path: Path) -> list[dict]:
     if not path.is_file():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [_exchanged(json.loads(line), None, math.inf) for line in lines if line]
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({error}); delete it and measure again with e2ent2 evaluate") from error
 

@@ -59,7 +59,7 @@ class E2ENT2(Network):
     """The network of Fig. 2. ``alphas`` are Eq. 5's; they change the gradients, never the output."""
 
     references = "any"
-    encodes = whole_cells = True
+    encodes, swaps = True, "cells"
 
     def __init__(
         self,

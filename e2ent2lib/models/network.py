@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 
 Images = Float[Tensor, "b 3 h w"]
+Pixels = UInt8[np.ndarray, "H W 3"]
 SKIPS = 3
 """Pixels that a bilinear or bicubic skip sees."""
 
@@ -40,9 +42,9 @@ class Network(nn.Module):
     """What use it makes of references; "stereo" is the right view of a rectified pair, of the input's size ×scale."""
     encodes: ClassVar[bool] = False
     """Whether it has an ``encoder`` φ, whose features can be matched and compared (Table 3)."""
-    whole_cells: ClassVar[bool] = False
-    """Whether it matches and swaps by whole cells, as in Eq. 4: ``encoder``, ``compose`` and ``synthesis`` then are all
-    of it, and a picture can be made in tiles."""
+    swaps: ClassVar[Literal["", "cells", "pixels"]] = ""
+    """How it matches and swaps: by whole cells as in Eq. 4, or refined to the pixel. A picture can then be made in
+    tiles, of ``encoder``, ``of_input``, ``compose`` and ``synthesis``; else it is made as a whole."""
     profile: Profile
     card: dict | None = None
     """How it was trained; None if it was not."""
@@ -51,6 +53,18 @@ class Network(nn.Module):
     def single_image(self) -> "Network | None":
         """What it is without a reference: itself, or its SISR branch; None if it needs one."""
         return self if self.references == "none" else None
+
+    def of_input(self, lr: Images) -> Float[Tensor, "b c h w"]:
+        """What ``compose`` takes of I_in: φ(I_in), and perhaps more channels after it. Of those with an encoder."""
+        return self.encoder(lr)
+
+    def offered(self, lr: Pixels, refs: list[Pixels]) -> list[Pixels]:
+        """The references that are matched for a photograph: those given, and perhaps more that are made of them."""
+        return refs
+
+    def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
+        """A photograph's result, 8 bits or float32 from 0 to 255, perhaps changed so that reduced it is the input."""
+        return image
 
     @property
     def branches(self) -> tuple[str, ...]:

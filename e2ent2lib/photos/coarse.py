@@ -53,7 +53,8 @@ def match_coarse(
     look = Lookup(query, keys, norm)
     places = _doubled(first(small[0], small[1:], norm), small[1:], query.shape[2:])
     places = look.around(places, AROUND, bar)
-    index = places.row * (look.widths[places.source] - 2) + places.column
+    widths = torch.tensor([key.shape[3] for key in keys], device=query.device)[places.source]
+    index = places.row * (widths - 2) + places.column
     return Matches(index[None], places.score[None], places.source[None], look.query_norm[None])
 
 
@@ -82,16 +83,12 @@ class Lookup:
     def __init__(self, query: Map, keys: Sequence[Map], norm: Norm = "l2", step: int = 1):
         padded = F.pad(query.float(), (1, 1, 1, 1), mode="replicate")
         self.query, self.query_norm = padded[0].permute(1, 2, 0).contiguous(), patch_norm(padded)[0]
-        self.heights, self.widths = torch.tensor([key.shape[2:] for key in keys], device=query.device).T
-        # All keys one behind another, each in a corner of a map as large as the largest.
-        size = len(keys), int(self.heights.max()), int(self.widths.max())
-        self.keys, self.inverse = keys[0].new_zeros(*size, query.shape[1]), padded.new_zeros(size)
-        self.step = step
-        for s, key in enumerate(keys):
-            self.keys[s, : key.shape[2], : key.shape[3]] = key[0].permute(1, 2, 0)
+        self.step, self.keys, self.inverse = step, [key[0].permute(1, 2, 0).contiguous() for key in keys], []
+        for key in keys:
+            self.inverse.append(padded.new_zeros(key.shape[2:]))
             for y, x in product(range(step), repeat=2):  # cells of one grid
                 length = patch_norm(key[..., y::step, x::step].float(), norm)[0]
-                inverse = self.inverse[s, y : key.shape[2] : step, x : key.shape[3] : step]
+                inverse = self.inverse[-1][y::step, x::step]
                 inverse[: length.shape[0], : length.shape[1]] = torch.where(length > 0, 1 / length, 0)
 
     def around(self, places: Places, reach: int, bar: Callable = iter) -> Places:
@@ -104,29 +101,29 @@ class Lookup:
 
     def best(self, places: Places, around: int) -> Places:
         """The best patch of those up to ``around`` rows and columns from each place; −∞ if none is in the key."""
-        y, x = torch.ones_like(places.row).nonzero().T
-        at_once = max(1, CHUNK // (2 * around + 2 * self.step + 1) ** 2)
-        parts = zip(*(field.flatten().split(at_once) for field in (y, x, *places[:3])))
-        best = [self._best(*part, around) for part in parts]
-        return Places(*(torch.cat(fields).view(places.row.shape) for fields in zip(*best)))
+        source, row, column, score = (field.flatten().clone() for field in places)
+        at_once, width = max(1, CHUNK // (2 * around + 2 * self.step + 1) ** 2), places.row.shape[1]
+        for s in range(len(self.keys)):
+            for at in (source == s).nonzero()[:, 0].split(at_once):
+                row[at], column[at], score[at] = self._best(s, at // width, at % width, row[at], column[at], around)
+        return Places(*(field.view_as(places.row) for field in (source, row, column, score)))
 
-    def _best(self, y: Tensor, x: Tensor, source: Tensor, row: Tensor, column: Tensor, around: int) -> tuple:
-        three = torch.arange(3, device=row.device)
+    def _best(self, s: int, y: Tensor, x: Tensor, row: Tensor, column: Tensor, around: int) -> tuple:
+        three, key = torch.arange(3, device=row.device), self.keys[s]
         patch = self.query[y[:, None, None] + three[:, None], x[:, None, None] + three]  # (n, 3, 3, C)
         last, k = 2 * self.step, 2 * around + 1  # from a patch's first cell to its last; places on a side
         side = torch.arange(-around, around + last + 1, device=row.device)  # of the cells of all patches
-        source = source[:, None, None]
-        wanted = row[:, None, None] + side[:, None], column[:, None, None] + side
-        sizes = self.heights[source], self.widths[source]
-        cells = self.keys[source, *(at.clamp(min=0).minimum(n - 1) for at, n in zip(wanted, sizes))].float()
+        wanted = row[:, None] + side, column[:, None] + side
+        rows, columns = (at.clamp(0, n - 1) for at, n in zip(wanted, key.shape))
+        cells = key[rows[:, :, None], columns[:, None]].float()
         products = torch.bmm(patch.flatten(1, 2), cells.flatten(1, 2).transpose(1, 2))
         products = products.unflatten(1, (3, 3)).unflatten(3, (len(side), len(side)))
         starts = range(0, last + 1, self.step)
         total = sum(products[:, i, j, y : y + k, x : x + k] for i, y in enumerate(starts) for j, x in enumerate(starts))
-        wanted = wanted[0][:, :k], wanted[1][..., :k]
-        rows, columns = (at.clamp(min=0).minimum(n - 1 - last) for at, n in zip(wanted, sizes))
+        wanted = wanted[0][:, :k, None], wanted[1][:, None, :k]
+        rows, columns = (at.clamp(0, n - 1 - last) for at, n in zip(wanted, key.shape))
         inside = (rows == wanted[0]) & (columns == wanted[1])
-        score = torch.where(inside, total * self.inverse[source, rows, columns], -torch.inf)
+        score = torch.where(inside, total * self.inverse[s][rows, columns], -torch.inf)
         best, which = score.flatten(1).max(1)
         n = torch.arange(len(which), device=which.device)
-        return source.flatten(), rows[n, which // k, 0], columns[n, 0, which % k], best
+        return rows[n, which // k, 0], columns[n, 0, which % k], best

@@ -121,8 +121,8 @@ def _cubic(length: int, new: int, kernel: Kernel) -> Float[np.ndarray, "{new} {l
     return matrix
 
 
-def to_tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
-    """The image as a float32 batch of one, in [0, 1]."""
+def to_tensor(image: Real[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
+    """The image, 8 bits or floats from 0 to 255, as a float32 batch of one, in [0, 1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 

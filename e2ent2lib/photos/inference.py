@@ -18,12 +18,13 @@ from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.photos.photograph import Picture, Pixels
 from e2ent2lib.photos.tiles import Enlarged, autocast
 from e2ent2lib.runs.checkpoints import load_model, shipped_folder
+from e2ent2lib.systems import DEFAULT
 
 
 def super_resolve(
     lr: Picture,
     ref: Picture | Sequence[Picture] | None = None,
-    model: str | Network = "e2ent2",
+    model: str | Network = DEFAULT,
     profile: str | None = None,
     *,
     precision: Precision = "float32",
@@ -57,9 +58,10 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
     used = [] if model.references == "none" else refs
     refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(used, 1)]
-    if tiles.can_tile(model, bool(refs)):
-        return tiles.enlarge(model, lr, refs, options)
-    return _as_a_whole(model, lr, refs, options)
+    refs = model.offered(lr, refs)
+    make = tiles.enlarge if tiles.can_tile(model, bool(refs)) else _as_a_whole
+    result = make(model, lr, refs, options)._replace(references=refs)
+    return result._replace(image=model.corrected(result.image, lr)) if options.consistent else result
 
 
 @torch.inference_mode()

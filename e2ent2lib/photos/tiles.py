@@ -27,10 +27,11 @@ from tqdm.auto import tqdm
 from e2ent2lib.exact.gather import from_rows, swap_plan, to_rows
 from e2ent2lib.matching import Map, Matches, match
 from e2ent2lib.models.network import Network, receptive_field
-from e2ent2lib.photos.coarse import match_coarse
+from e2ent2lib.photos.coarse import Places, match_coarse
 from e2ent2lib.photos.images import downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Options, Precision
 from e2ent2lib.photos.photograph import Pixels
+from e2ent2lib.photos.refined import as_rows, dense_features, look_up, refine, swap_rows
 from e2ent2lib.runs.files import whole_file
 
 Tile = tuple[slice, slice]
@@ -41,6 +42,9 @@ BAND = 15_000_000_000
 """Pairs of patches matched at a time: about 15 seconds on two cores, which is what an interruption loses."""
 KEPT = 3 << 29
 """Bytes of φ(I_ref) that are kept; tiles beyond that are computed again when they are needed again."""
+
+SINGLE = 100_000_000
+"""Numbers of φ(I_ref) that are held in single precision where F is refined to the pixel; three megapixels."""
 
 
 class Enlarged(NamedTuple):
@@ -57,12 +61,14 @@ class Enlarged(NamedTuple):
     """``Matches.confidence``."""
     swapped: Float[Tensor, "1 c H W"] | None = None
     """F; of networks that take a picture as a whole."""
+    references: Sequence[Pixels] = ()
+    """As they were matched: those given, and those that the network made of them (``Network.offered``)."""
 
 
 def can_tile(model: Network, references: bool) -> bool:
     """Whether ``enlarge`` can run a network: it matches whole cells, or it uses no reference and only convolves."""
     if references and model.references != "none":
-        return model.whole_cells
+        return bool(model.swaps)
     return model.single_image is not None and model.single_image.receptive_field is not None
 
 
@@ -75,21 +81,25 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
     image = np.empty((r * size[0], r * size[1], 3), np.uint8 if options.rounded else np.float32)
     with autocast(device, options.precision):
         if refs and model.references != "none":
-            phi_in, *downs = (in_tiles(model.encoder, x, device) for x in (lr, *(downscale(ref, r) for ref in refs)))
+            around = receptive_field(model.single_image or model.encoder)  # at least as far as ``of_input`` sees
+            inputs = in_tiles(model.of_input, lr, device, around)
+            downs = [in_tiles(model.encoder, downscale(ref, r), device) for ref in refs]
+            phi_in = inputs[:, : downs[0].shape[1]]
             saved = SavedMatches(options.saved, identity(model, (lr, *refs), options)) if options.saved else None
             matching = partial(match_in_bands, bar=bar, saved=saved)
             if options.matching == "coarse":
                 matching = partial(match_coarse, first=matching, bar=partial(bar, desc="looking around"))
             matches = matching(phi_in, downs, model.norm)
-            reference = ReferenceFeatures(model.encoder, refs, r, device)
+            kind = RefinedTexture if model.swaps == "pixels" else CellTexture
+            texture = kind(model.encoder, phi_in, refs, matches, r)
             sisr, changed = np.empty(image.shape, np.uint8), np.empty(size, np.float32)
         around = receptive_field(model.synthesis) if matches else model.single_image.receptive_field
         for tile in bar(list(tiles(size, TILE)), desc="enlarging", unit="tile"):
             wide, inner = widened(tile, around, size)
             inner, where = (..., *_scaled(inner, r)), _scaled(tile, r)
             if matches:
-                swapped, confidence = swapped_tile(matches, reference, wide), matches.confidence[:, *wide]
-                out = model.compose(swapped, phi_in[..., *wide], _input(lr[wide], device), confidence)
+                swapped, evidence = texture.tile(wide)
+                out = model.compose(swapped, inputs[..., *wide], _input(lr[wide], device), evidence)
                 if out.sisr is not None:
                     sisr[where] = to_image(out.sisr[inner])
                     changed[tile] = moved(out.sr[inner], out.sisr[inner], r)
@@ -131,13 +141,22 @@ def widened(tile: Tile, around: int, size: tuple[int, int]) -> tuple[Tile, Tile]
     return wide, tuple(slice(part.start - w.start, part.stop - w.start) for part, w in zip(tile, wide))
 
 
-def in_tiles(network: nn.Module, image: Pixels, device: torch.device) -> Float[Tensor, "1 c h w"]:
-    """A network's map of an 8-bit image at the image's size, as φ makes it, in float32; as if the image were whole."""
-    around, result = receptive_field(network), None
+def in_tiles(
+    network: Callable,
+    image: Pixels,
+    device: torch.device,
+    around: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "1 c h w"]:
+    """A network's map of an 8-bit image at the image's size, as φ makes it; as if the image were whole.
+
+    ``around`` is how far it sees, if it is not a module that tells.
+    """
+    around, result = receptive_field(network) if around is None else around, None
     for tile in tiles(image.shape[:2], TILE):
-        part = _tile(network, image, tile, around, device).float()
+        part = _tile(network, image, tile, around, device).to(dtype)
         if result is None:
-            result = part.new_empty(1, part.shape[1], *image.shape[:2])
+            result = part.new_empty(1, *image.shape[:2], part.shape[1]).permute(0, 3, 1, 2)
         result[..., *tile] = part
     return result
 
@@ -202,6 +221,43 @@ def match_in_bands(
             if saved and (len(bands) > 1 or first + step < h):
                 saved.write(bands)
     return Matches(*(torch.cat(fields, dim=1) for fields in zip(*bands)))
+
+
+class RefinedTexture:
+    """F of ``systems.photo``, of matches that are refined to the pixel; all at once, since a cell asks its neighbours.
+
+    Two maps are held, one after the other: φ(I_ref↓) of the cell that begins at each pixel, and φ(I_ref); of large
+    references in half precision.
+    """
+
+    def __init__(self, encoder: nn.Module, phi_in: Map, refs: Sequence[Pixels], matches: Matches, scale: int):
+        self.scale = scale
+        numbers = phi_in.shape[1] * sum(ref.shape[0] * ref.shape[1] for ref in refs)
+        dtype = torch.float16 if numbers > SINGLE else torch.float32
+        dense = [dense_features(encoder, _input(ref, phi_in.device), scale, dtype) for ref in refs]
+        self.places = refine(phi_in, dense, matches, scale)
+        self.found = torch.cat([look_up(dense, self.places).float(), self.places.score[:, None]], dim=1)
+        del dense
+        self.rows = as_rows([in_tiles(encoder, ref, phi_in.device, dtype=dtype) for ref in refs])
+        self.sizes = [ref.shape[:2] for ref in refs]
+
+    def tile(self, tile: Tile) -> tuple[Map, Map]:
+        """F of these rows and columns of cells, and the evidence for it that ``compose`` takes."""
+        wide, inner = widened(tile, 1, self.places.row.shape[1:])
+        places = Places(*(field[:, *wide] for field in self.places))
+        swapped = swap_rows(self.rows, self.sizes, places, self.scale)
+        return swapped[..., *_scaled(inner, self.scale)], self.found[..., *tile]
+
+
+class CellTexture:
+    """F of Eq. 4, of which a tile is made from those of φ(I_ref) that it needs."""
+
+    def __init__(self, encoder: nn.Module, phi_in: Map, refs: Sequence[Pixels], matches: Matches, scale: int):
+        self.matches, self.reference = matches, ReferenceFeatures(encoder, refs, scale, phi_in.device)
+
+    def tile(self, tile: Tile) -> tuple[Map, Float[Tensor, "1 h w"]]:
+        """F of these rows and columns of cells, and the confidence of their matches."""
+        return swapped_tile(self.matches, self.reference, tile), self.matches.confidence[:, *tile]
 
 
 class ReferenceFeatures:

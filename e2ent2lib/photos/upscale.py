@@ -75,7 +75,7 @@ def upscale_file(
     if refs and system.references == "none":
         notes.append("this system makes no use of a reference")
     if result.matches is not None:
-        widths = [ref.pixels.shape[1] // SCALE for ref in references]
+        widths = [ref.shape[1] // SCALE for ref in result.references]
         agreeing = agreement(result.matches, widths)[0].cpu().numpy()
         verdict = judge(system, float(agreeing.mean()), options.matching)
     alpha = None if photo.alpha is None else upscale_bicubic(photo.alpha, SCALE)  # what is opaque stays so

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,17 +18,25 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{secrets.token_hex(6)}{path.suffix}")  # short, for names may be as long as they can
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # else a power failure could leave the new name without the new content
-        temporary.chmod(0o644)  # a temporary file is private, a result is not
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OSError that names the folder, which need not exist yet, if no file can be written there."""
+    try:
+        tempfile.TemporaryFile(
+            dir=next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        ).close()
+    except OSError as error:
+        raise OSError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
 
 
 def file_sha256(path: str | os.PathLike) -> str:

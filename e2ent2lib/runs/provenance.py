@@ -7,12 +7,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = Path(__file__).resolve().parents[1]
+ROOT = LIBRARY.parent if (LIBRARY.parent / "pyproject.toml").is_file() else Path.cwd()
+"""The checkout; of an installed package the folder where the user stands."""
 PACKAGES = ("torch", "numpy", "scikit-image", "pillow")
 
 
 def commit() -> str:
     """The commit of the checkout, "+changes" behind it where the library or weights differ from it, else "unknown"."""
+    if ROOT != LIBRARY.parent:
+        return "unknown"
     try:
         run = {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
         head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()

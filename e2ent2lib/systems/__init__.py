@@ -164,3 +164,5 @@ def _system(
 
 SYSTEMS: dict[str, System] = {name: _system(name, **fields) for name, fields in _FILE["systems"].items()}
 """All systems, in the order of the tables."""
+DEFAULT: str = _FILE["default"]
+"""Which one enlarges people's photographs if they name none."""

@@ -40,7 +40,7 @@ class FeatureVGG(Network):
     """E2ENT² whose φ is VGG19; Eq. 5 has nothing to train."""
 
     references = "any"
-    encodes = whole_cells = True
+    encodes, swaps = True, "cells"
     norm = "l2"
 
     def __init__(self, profile: Profile):

@@ -31,7 +31,7 @@ class GatedE2ENT2(Network):
     """A trained E2ENT², frozen, and a gate between its two images."""
 
     references = "any"
-    encodes = whole_cells = True
+    encodes, swaps = True, "cells"
 
     def __init__(self, profile: Profile):
         super().__init__()

@@ -14,25 +14,23 @@ Notebook 14 shows what each of these gives.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, product
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
-from e2ent2lib.matching import Map, Matches, as_list, match
+from e2ent2lib.matching import Map, as_list, match
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks
-from e2ent2lib.models.e2ent2 import features
-from e2ent2lib.models.network import Images, Network, Outputs
+from e2ent2lib.models.network import Images, Network, Outputs, Pixels
 from e2ent2lib.models.sisr import FeatureEncoder, bilinear
-from e2ent2lib.photos.coarse import Lookup, Places
-from e2ent2lib.systems.parts import shrink
+from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_at
+from e2ent2lib.photos.registered import laid_over
+from e2ent2lib.systems.landmark import back_project
 
-REACH = 3
-"""Pixels by which a match is refined at most before its neighbours are asked; half a cell is 2."""
+CORRECTIONS = 3
+"""Back-projections of a result; more change it by less than a grey level."""
 
 
 class PhotoBase(Network):
@@ -50,14 +48,17 @@ class PhotoBase(Network):
         self.up = nn.Sequential(conv3(wide, r * r * c), nn.PixelShuffle(r), nn.ReLU(inplace=True))
         self.last = output_conv(c)
 
-    def details(self, phi_in: Map) -> Float[Tensor, "b c r*h r*w"]:
-        """Features at high resolution from φ(I_in), of which the last convolution makes the image."""
+    def of_input(self, lr: Images) -> Float[Tensor, "b 3*c h w"]:
+        """φ(I_in), and what the body makes of it."""
+        phi_in = self.encoder(lr)
         x = self.head(phi_in)
-        return self.up(x + self.body(x))
+        return torch.cat([phi_in, x + self.body(x)], dim=1)
 
     def forward(self, lr: Images, *references: Images) -> Outputs:
         """The super-resolved image; lr in [0, 1]."""
-        return Outputs(self.last(self.details(self.encoder(lr))) + bilinear(lr, self.profile.scale))
+        return Outputs(
+            self.last(self.up(self.of_input(lr)[:, self.profile.channels :])) + bilinear(lr, self.profile.scale)
+        )
 
 
 class PhotoE2ENT2(Network):
@@ -65,6 +66,7 @@ class PhotoE2ENT2(Network):
 
     references = "any"
     encodes = True
+    swaps = "pixels"
     norm = "l2"
 
     def __init__(self, profile: Profile):
@@ -85,97 +87,40 @@ class PhotoE2ENT2(Network):
         """The SISR branch."""
         return self.base
 
+    def offered(self, lr: Pixels, refs: list[Pixels]) -> list[Pixels]:
+        """The references, and those that show things in another size or turned once more, laid over the input."""
+        return refs + laid_over(lr, refs, self.profile.scale)
+
+    def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
+        """As ``Network.corrected``, by back-projection: a reference's tone or colour can't tint the result."""
+        result = back_project(image.astype(np.float32), lr, CORRECTIONS)
+        return result.round().astype(np.uint8) if image.dtype == np.uint8 else result
+
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """I_sr and the SISR branch's image, from images in [0, 1]; lists for several references."""
         r, refs = self.profile.scale, as_list(ref)
-        phi_in, downs, fulls = features(self.encoder, lr, ref_down, refs)
+        inputs = self.of_input(lr)
+        phi_in, downs = inputs[:, : self.profile.channels], [self.encoder(down) for down in as_list(ref_down)]
         with torch.no_grad():
             dense = [dense_features(self.encoder, image, r) for image in refs]
             places = refine(phi_in, dense, match(phi_in, downs, self.norm), r)
             found = look_up(dense, places)
-        swapped = swap_at(fulls, places, r)  # F
-        return self.compose(swapped, phi_in, lr, torch.cat([found, places.score[:, None]], dim=1))
+        swapped = swap_at([self.encoder(image) for image in refs], places, r)  # F
+        return self.compose(swapped, inputs, lr, torch.cat([found, places.score[:, None]], dim=1))
 
-    def compose(self, swapped: Map, phi_in: Map, lr: Images, found: Float[Tensor, "b c+1 h w"]) -> Outputs:
-        """What comes after the swap; ``found`` are the low-resolution features at the matched places and the cosine."""
-        details = self.base.details(phi_in)
+    def of_input(self, lr: Images) -> Map:
+        """As the SISR branch's."""
+        return self.base.of_input(lr)
+
+    def compose(self, swapped: Map, inputs: Map, lr: Images, found: Float[Tensor, "b c+1 h w"]) -> Outputs:
+        """What comes after the swap; ``inputs`` are of ``of_input``, ``found`` the features φ(I_ref↓) and the cosine at
+        the matched places.
+        """
+        phi_in, deep = inputs.split([self.profile.channels, inputs.shape[1] - self.profile.channels], dim=1)
+        details = self.base.up(deep)
         sisr = self.base.last(details) + bilinear(lr, self.profile.scale)
         gate = bilinear(
             torch.sigmoid(self.gate(torch.cat([phi_in, found.to(phi_in.dtype)], dim=1))), self.profile.scale
         )
         sr = sisr + self.synthesis(torch.cat([gate * swapped, details], dim=1))
         return Outputs(sr, sisr, swapped, found[:, -1])
-
-
-# ---- A match refined to the pixel ----
-
-
-def dense_features(encoder: nn.Module, ref: Images, scale: int) -> Map:
-    """φ(I_ref↓) of the cell that begins at each pixel: I_ref shifted by each part of a cell, reduced, encoded.
-
-    ref (B, 3, H, W) with sides that ``scale`` divides, its last rows and columns repeated; returns (B, C, H, W).
-    """
-    wide, out = F.pad(ref, (0, scale - 1, 0, scale - 1), mode="replicate"), None
-    for dy, dx in product(range(scale), repeat=2):
-        shifted = wide[..., dy : dy + ref.shape[2], dx : dx + ref.shape[3]]
-        phi = encoder(torch.round(255 * shrink(shifted, scale).clamp(0, 1)) / 255)
-        if out is None:
-            out = phi.new_empty(*phi.shape[:2], *ref.shape[2:])
-        out[..., dy::scale, dx::scale] = phi
-    return out
-
-
-@torch.no_grad()
-def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Places:
-    """The matches of Eq. 3, each moved to the pixel around it where the 3×3 cells have the largest cosine.
-
-    query φ(I_in) (B, C, h, w); dense of ``dense_features``, one map (B, C, H, W) a reference; matches of these.
-    Returns (B, h, w): the row and column are of the pixel where the place of the cell itself begins, the score is the
-    cosine. Tried are shifts by up to ``REACH`` pixels, then the displacements of the neighbours and those around them.
-    """
-    widths = torch.tensor([d.shape[3] // scale - 2 for d in dense], device=query.device)[matches.source]
-    refined = []
-    for b in range(len(query)):
-        look = Lookup(query[b : b + 1], [d[b : b + 1] for d in dense], step=scale)
-        row, column = (scale * part for part in (matches.index[b] // widths[b], matches.index[b] % widths[b]))
-        start = Places(matches.source[b], row, column, torch.full_like(matches.score[b], -torch.inf))
-        source, row, column, score = look.around(start, REACH)
-        cosine = score / look.query_norm.clamp_min(1e-12)
-        refined.append(Places(source, row + scale, column + scale, cosine))
-    return Places(*map(torch.stack, zip(*refined)))
-
-
-def look_up(dense: Sequence[Map], places: Places) -> Map:
-    """The features of ``dense_features`` at the places, (B, C, h, w)."""
-    rows, cells, _ = _rows_and_cells(dense, places)
-    return rows[cells.flatten()].view(*cells.shape, -1).permute(0, 3, 1, 2)
-
-
-def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:
-    """F of Eq. 4 from patches that may begin at any pixel; the mean where they overlap. Differentiable in ``values``.
-
-    values φ(I_ref) (B, C, H, W), a map each reference. Returns (B, C, r·h, r·w) in their dtype.
-    """
-    rows, first, width = _rows_and_cells(values, places)
-    # the 9 pixels that each pixel of F averages, one from the patch of each neighbour: (B, h, r, w, r, 9)
-    corner, width = of_neighbours(first), of_neighbours(width)
-    oy, ox = torch.tensor(SHIFTS, device=rows.device).T
-    cell = corner + scale * (oy * width + ox)
-    inside = torch.arange(scale, device=rows.device)
-    pixels = cell[:, :, None, :, None] + inside[:, None, None, None] * width[:, :, None, :, None] + inside[:, None]
-    weights = overlap_weights(places.row)[:, :, None, :, None].expand_as(pixels)
-    pixels = pixels.clamp_(0, len(rows) - 1)  # beyond the map of cells: the weight is 0, but the pixel must exist
-    bags, weights = pixels.flatten(0, 4), weights.flatten(0, 4).to(torch.float32)
-    out = F.embedding_bag(bags, rows.float(), mode="sum", per_sample_weights=weights)
-    b, h, w = places.row.shape
-    return out.view(b, scale * h, scale * w, -1).permute(0, 3, 1, 2).to(values[0].dtype)
-
-
-def _rows_and_cells(maps: Sequence[Map], places: Places) -> tuple[Tensor, Int[Tensor, "b h w"], Int[Tensor, "b h w"]]:
-    """All pixels of all maps as rows, sample by sample; which row each place is; how wide its map is."""
-    rows = torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], dim=1)
-    widths = torch.tensor([m.shape[3] for m in maps], device=rows.device)[places.source]
-    starts = [0, *accumulate(m[0, 0].numel() for m in maps)][:-1]
-    starts = torch.tensor(starts, device=rows.device)[places.source]
-    samples = rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
-    return rows.flatten(0, 1), samples + starts + places.row * widths + places.column, widths

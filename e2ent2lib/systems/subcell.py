@@ -26,7 +26,7 @@ from e2ent2lib.systems.parts import shrink
 class SubcellE2ENT2(E2ENT2):
     """E2ENT² whose reference is also matched at positions between the cells of the low-resolution grid."""
 
-    whole_cells = False
+    swaps = ""
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """As ``E2ENT2.forward``; ``ref_down`` is made anew from ``ref``, at each shift."""

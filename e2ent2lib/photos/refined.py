@@ -1,0 +1,116 @@
+"""A match refined to the pixel, and the swap from there: for ``systems.photo``, which departs from Eq. 4 so.
+
+The match of Eq. 3 is between whole cells. φ(I_ref↓) is known at every pixel too, if I_ref is shifted by each part of a
+cell before it is reduced; there each match looks around itself and its neighbours' places (``coarse.Lookup``).
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, product
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
+from e2ent2lib.matching import Map, Matches
+from e2ent2lib.models.network import Images
+from e2ent2lib.photos.coarse import Lookup, Places
+from e2ent2lib.systems.parts import shrink
+
+REACH = 3
+"""Pixels by which a match is refined at most before its neighbours are asked; half a cell is 2."""
+
+
+def dense_features(encoder: nn.Module, ref: Images, scale: int, dtype: torch.dtype | None = None) -> Map:
+    """φ(I_ref↓) of the cell that begins at each pixel: I_ref shifted by each part of a cell, reduced, encoded.
+
+    ref (B, 3, H, W) with sides that r = ``scale`` divides; returns (B, C, H − r + 1, W − r + 1), since a cell must be
+    inside, in φ's dtype if no other is given.
+    """
+    height, width = (n - scale + 1 for n in ref.shape[2:])
+    out = None
+    for dy, dx in product(range(scale), repeat=2):
+        shifted = ref[
+            ..., dy : dy + (ref.shape[2] - dy) // scale * scale, dx : dx + (ref.shape[3] - dx) // scale * scale
+        ]
+        phi = encoder(torch.round(255 * shrink(shifted, scale).clamp(0, 1)) / 255)
+        if out is None:
+            rows = phi.new_empty(len(phi), height, width, phi.shape[1], dtype=dtype or phi.dtype)
+            out = rows.permute(0, 3, 1, 2)  # channels last, as ``refine`` reads them
+        out[..., dy::scale, dx::scale] = phi
+    return out
+
+
+@torch.no_grad()
+def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Places:
+    """The matches of Eq. 3, each moved to the pixel around it where the 3×3 cells have the largest cosine.
+
+    query φ(I_in) (B, C, h, w); dense of ``dense_features``, one map a reference; matches of its whole cells.
+    Returns (B, h, w): the row and column are of the pixel where the place of the cell itself begins, the score is the
+    cosine. Tried are shifts by up to ``REACH`` pixels, then the displacements of the neighbours and those around them.
+    """
+    widths = torch.tensor([-(-d.shape[3] // scale) - 2 for d in dense], device=query.device)[matches.source]
+    refined = []
+    for b in range(len(query)):
+        look = Lookup(query[b : b + 1], [d[b : b + 1] for d in dense], step=scale)
+        row, column = (scale * part for part in (matches.index[b] // widths[b], matches.index[b] % widths[b]))
+        start = Places(matches.source[b], row, column, torch.full_like(matches.score[b], -torch.inf))
+        source, row, column, score = look.around(start, REACH)
+        cosine = score / look.query_norm.clamp_min(1e-12)
+        refined.append(Places(source, row + scale, column + scale, cosine))
+    return Places(*map(torch.stack, zip(*refined)))
+
+
+def look_up(dense: Sequence[Map], places: Places) -> Map:
+    """The features of ``dense_features`` at the places, (B, C, h, w)."""
+    rows = as_rows(dense)
+    cells, _ = _which_rows(places, rows, [m.shape[2:] for m in dense])
+    return rows.flatten(0, 1)[cells.flatten()].view(*cells.shape, -1).permute(0, 3, 1, 2)
+
+
+def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:
+    """F of Eq. 4 from patches that may begin at any pixel; the mean where they overlap. Differentiable in ``values``.
+
+    values φ(I_ref) (B, C, H, W), a map each reference. Returns (B, C, r·h, r·w) in their dtype.
+    """
+    return swap_rows(as_rows(values), [m.shape[2:] for m in values], places, scale).to(values[0].dtype)
+
+
+def as_rows(maps: Sequence[Map]) -> Float[Tensor, "b pixels c"]:
+    """All pixels of all maps, one map after another; of a single map with channels last, without a copy."""
+    rows = [m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps]
+    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+
+def swap_rows(
+    rows: Float[Tensor, "b pixels c"], sizes: Sequence[tuple[int, int]], places: Places, scale: int
+) -> Float[Tensor, "b c H W"]:
+    """``swap_at`` of maps of these ``sizes`` that are rows already, in float32."""
+    first, width = _which_rows(places, rows, sizes)
+    # the 9 pixels that each pixel of F averages, one from the patch of each neighbour: (B, h, r, w, r, 9)
+    corner, width = of_neighbours(first), of_neighbours(width)
+    oy, ox = torch.tensor(SHIFTS, device=rows.device).T
+    cell = corner + scale * (oy * width + ox)
+    inside = torch.arange(scale, device=rows.device)
+    pixels = cell[:, :, None, :, None] + inside[:, None, None, None] * width[:, :, None, :, None] + inside[:, None]
+    weights = overlap_weights(places.row)[:, :, None, :, None].expand_as(pixels).flatten(0, 4).to(torch.float32)
+    rows = rows.flatten(0, 1)
+    bags = pixels.clamp_(0, len(rows) - 1).flatten(0, 4)  # beyond the cells the weight is 0, but the pixel must exist
+    if rows.dtype != torch.float32:  # of large maps, of which a tile needs a part
+        used, bags = bags.unique(return_inverse=True)
+        rows = rows[used].float()
+    out = F.embedding_bag(bags, rows, mode="sum", per_sample_weights=weights)
+    b, h, w = places.row.shape
+    return out.view(b, scale * h, scale * w, -1).permute(0, 3, 1, 2)
+
+
+def _which_rows(
+    places: Places, rows: Float[Tensor, "b pixels c"], sizes: Sequence[tuple[int, int]]
+) -> tuple[Int[Tensor, "b h w"], Int[Tensor, "b h w"]]:
+    """Which row of ``as_rows`` each place is, all samples one after another; how wide its map is."""
+    widths = torch.tensor([w for _, w in sizes], device=rows.device)[places.source]
+    starts = [0, *accumulate(h * w for h, w in sizes)][:-1]
+    starts = torch.tensor(starts, device=rows.device)[places.source]
+    samples = rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
+    return samples + starts + places.row * widths + places.column, widths

@@ -1,0 +1,49 @@
+"""A reference laid over the input where it shows things in another size, turned or in perspective.
+
+Patches of 3×3 cells are compared as they are, so that a reference that is 4 % larger already costs half of its gain.
+Where enough key points agree on a homography (``systems.landmark``), the warped reference is offered beside the one as
+it is: each patch takes the better of the two, and what lies outside the overlap isn't lost.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from e2ent2lib.models.network import Pixels
+from e2ent2lib.photos.images import crop_to_multiple, resize
+from e2ent2lib.systems import landmark
+
+SIDE = 1024
+"""Longest side, in pixels, of the pictures in which key points are looked for."""
+DIFFERS = 0.015
+"""How much of a homography's linear part may differ from that of a shift without a warp."""
+
+
+def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> list[Pixels]:
+    """Those references (H, W, 3) that register with another size, angle or perspective, laid over the input ×scale."""
+    picture = resize(lr, *(scale * n for n in lr.shape[:2]))
+    warped = []
+    for ref in refs:
+        homography = registered(picture, ref)
+        if homography is not None and np.abs(linear_part(homography, picture.shape) - np.eye(2)).max() > DIFFERS:
+            pixels, _ = landmark.warp(ref, homography, picture)
+            warped.append(crop_to_multiple(pixels.round().clip(0, 255).astype(np.uint8), scale))
+    return warped
+
+
+def registered(picture: Pixels, ref: Pixels) -> Float[np.ndarray, "3 3"] | None:
+    """The homography from the picture's pixels to the reference's, found in reduced ones if they are large, or None."""
+    small, factors = [], []
+    for image in (picture, ref):
+        factor = min(1.0, SIDE / max(image.shape[:2]))
+        small.append(image if factor == 1 else resize(image, *(max(1, round(factor * n)) for n in image.shape[:2])))
+        factors.append(np.diag([small[-1].shape[1] / image.shape[1], small[-1].shape[0] / image.shape[0], 1.0]))
+    homography = landmark.register(small[0].astype(np.float32), small[1].round().astype(np.uint8)).homography
+    return None if homography is None else np.linalg.inv(factors[1]) @ homography @ factors[0]
+
+
+def linear_part(homography: Float[np.ndarray, "3 3"], shape: tuple[int, ...]) -> Float[np.ndarray, "2 2"]:
+    """The homography's derivative in the middle of a picture of this shape: the identity for a mere shift."""
+    x, y, depth = homography @ (shape[1] / 2, shape[0] / 2, 1)
+    return (homography[:2, :2] - np.outer((x, y), homography[2, :2]) / depth) / depth

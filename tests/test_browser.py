@@ -260,7 +260,9 @@ def test_a_phone_shows_everything_within_its_width(page):
         .map(e => e.className + ' ' + e.getBoundingClientRect().right).slice(0, 5)"""
     )
     assert wide == []
-    for number, title in enumerate(("Match explorer", "α explorer", "Staircase explorer", "Feature-distance explorer", "SR comparer")):
+    for number, title in enumerate(
+        ("Match explorer", "α explorer", "Staircase explorer", "Feature-distance explorer", "SR comparer")
+    ):
         explorer(page, title).scroll_into_view_if_needed()
         shot(page, f"phone_{number}")
 

@@ -65,16 +65,16 @@ def _enlarged(name: str, profile: str, _folder: str) -> Pixels:
     return super_resolve(downscale(hr), ref, model=name, profile=profile)
 
 
-def zoomed(profile: str) -> Figure:
+def zoomed(profile: str, rows: int = 2) -> Figure:
     """Fig. 1: HR with a box above the reference, and the box's content by every system that has a checkpoint."""
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
     truth, systems = cut(hr, CROP), {titles()[name]: cut(image, CROP) for name, image in enlarged(profile).items()}
     scored = {f"{title}\n{psnr(crop, truth):.2f} dB": crop for title, crop in systems.items()}
     crops = {"Input, ×1/4": cut(downscale(hr), tuple(n // 4 for n in CROP))} | scored | {"HR": truth}
-    rows, columns = in_rows(list(crops), 4)
-    mosaic = [[side, *names] for side, names in zip(("left", "left", "right", "right"), rows)]
+    (blocks, columns), share = in_rows(list(crops), rows), 0.6 + 0.3 * rows
     figure, axes = plt.subplot_mosaic(
-        mosaic, figsize=(13, 4 * (0.75 * 13 / (columns + 1.8) + 0.45) + 1), width_ratios=[1.8, *[1] * columns],
+        [["left" if number < rows / 2 else "right", *names] for number, names in enumerate(blocks)],
+        figsize=(13, rows * (0.75 * 13 / (columns + share) + 0.45) + 1), width_ratios=[share, *[1] * columns],
         layout="constrained",
     )  # fmt: skip
     _show_pair(axes, hr, ref, {COLOURS[1]: CROP})

@@ -18,17 +18,21 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import UInt8
 from torch import nn
 from tqdm.auto import tqdm
 
 from e2ent2lib import available_models, load_model
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, VALIDATION_SCENES, dataset, fingerprint
+from e2ent2lib.matching import match
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.photos import tiles
+from e2ent2lib.photos.coarse import match_coarse
 from e2ent2lib.photos.confidence import FILE, agreement
 from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image
+from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Matching, Options
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.files import whole_file
@@ -66,13 +70,21 @@ def test_cases() -> Iterator[Case]:
                     yield name, related, hr, reference
 
 
-def measure(model: nn.Module, cases: Sequence[Case], matching: Matching) -> pd.DataFrame:
-    """Agreement and gain of each case."""
-    rows = []
-    for data, related, hr, reference in tqdm(cases, desc=f"{model.card['model']}, {matching}", leave=False):
-        result = tiles.enlarge(model, downscale(hr), [reference], Options(matching=matching))
-        agreeing = agreement(result.matches, [reference.shape[1] // model.profile.scale]).mean().item()
-        gain = psnr(result.image, hr) - psnr(result.sisr, hr) if result.sisr is not None else np.nan
+@torch.inference_mode()
+def measure(model: nn.Module, cases: Sequence[Case], matching: Matching, every: int) -> pd.DataFrame:
+    """Agreement of each case, and the gain of every so many."""
+    rows, r = [], model.profile.scale
+    for i, (data, related, hr, reference) in enumerate(tqdm(cases, desc=f"{model.card['model']}, {matching}")):
+        lr, gain = downscale(hr), np.nan
+        refs = model.offered(lr, [reference])
+        phi_in, *downs = (
+            tiles.in_tiles(model.encoder, x, torch.device("cpu")) for x in (lr, *(downscale(ref, r) for ref in refs))
+        )
+        matches = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm)
+        agreeing = agreement(matches, [ref.shape[1] // r for ref in refs]).mean().item()
+        if i % every == 0:
+            result = enlarge(model, lr, [reference], Options(matching=matching))
+            gain = psnr(result.image, hr) - psnr(result.sisr, hr) if result.sisr is not None else np.nan
         rows.append({"set": data, "related": related, "agreement": agreeing, "gain": gain})
     return pd.DataFrame(rows)
 
@@ -91,6 +103,7 @@ def summary(measured: pd.DataFrame, threshold: float) -> dict:
     says, counts = measured.agreement > threshold, {}
     for name, kind in (("related", measured.related), ("unrelated", ~measured.related)):
         counts |= {name: int(kind.sum()), f"{name}, right": int((says[kind] == (name == "related")).sum())}
+    counts["of which with a gain"] = int(measured.gain.notna().sum())
     gains = {
         f"gain when it says {name} / dB": {
             "mean": round(float(measured.gain[part].mean()), 3),
@@ -111,7 +124,9 @@ def main() -> None:
     """Measure the models named, or all that match cell by cell, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="names of models that ship; default: all that match cell by cell")
-    named = parser.parse_args().models or [n for n in available_models(PROFILE) if not SYSTEMS[n].card]
+    parser.add_argument("--every", type=int, default=1, help="measure the gain of every so many pairs; 1 if not given")
+    given = parser.parse_args()
+    named = given.models or [n for n in available_models(PROFILE) if not SYSTEMS[n].card]
     chosen, tested = list(training_cases()), list(test_cases())
     written = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"checkpoints": {}}
     written["pictures"] = {
@@ -125,7 +140,7 @@ def main() -> None:
             continue
         entry = {"model": name, "profile": PROFILE}
         for matching in get_args(Matching):
-            train, test = (measure(model, cases, matching) for cases in (chosen, tested))
+            train, test = (measure(model, cases, matching, given.every) for cases in (chosen, tested))
             threshold = best_threshold(train.agreement, train.related)
             entry[matching] = {
                 "threshold": round(threshold, 4),

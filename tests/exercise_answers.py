@@ -101,7 +101,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
             "lambda index, n: torch.bincount(index.flatten(), minlength=n) / index.numel()": "times the expected",
         },
     ),
-    "03 error_at_input": (
+    "03b error_at_input": (
         "lambda e, a, r: a * F.avg_pool2d(e, r)",
         {
             "lambda e, a, r: a * F.avg_pool2d(e, r) * r**2": "sum over a cell",
@@ -130,7 +130,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
             "lambda v, i, r: matching.plain_swap(v, i.flip(1), r)": "off by",
         },
     ),
-    "03 my_adjoint": (
+    "03b my_adjoint": (
         "lambda e, i, size, r: torch.autograd.functional.vjp(lambda v: matching.plain_swap(v, i, r),"
         " torch.zeros(1, e.shape[1], *(r * n for n in size), dtype=e.dtype), e)[1]",
         {

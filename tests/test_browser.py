@@ -93,7 +93,7 @@ def test_the_page_answers_one_address_of_the_loopback_by_its_own_name_alone(expl
 
 
 def test_the_page_shows_all_explorers_and_no_code_and_controls_have_labels(page):
-    for title in ("Match explorer", "α explorer", "Feature-distance explorer", "SR comparer"):
+    for title in ("Match explorer", "α explorer", "Staircase explorer", "Feature-distance explorer", "SR comparer"):
         explorer(page, title).wait_for()
     text = page.locator("body").inner_text()
     assert "import " not in text and "Exercises" not in text and "Traceback" not in text
@@ -260,7 +260,9 @@ def test_a_phone_shows_everything_within_its_width(page):
         .map(e => e.className + ' ' + e.getBoundingClientRect().right).slice(0, 5)"""
     )
     assert wide == []
-    for number, title in enumerate(("Match explorer", "α explorer", "Feature-distance explorer", "SR comparer")):
+    for number, title in enumerate(
+        ("Match explorer", "α explorer", "Staircase explorer", "Feature-distance explorer", "SR comparer")
+    ):
         explorer(page, title).scroll_into_view_if_needed()
         shot(page, f"phone_{number}")
 

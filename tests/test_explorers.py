@@ -15,6 +15,7 @@ from e2ent2lib.explore.distance import APART, FORMS, DistanceExplorer
 from e2ent2lib.explore.explorer import OWN, Explorer, Job
 from e2ent2lib.explore.explorer import part as engine
 from e2ent2lib.explore.match import MatchExplorer
+from e2ent2lib.explore.staircase import StaircaseExplorer
 from e2ent2lib.explore.study import StudyPage, read_answers
 from e2ent2lib.explore.view import bars, curves, strip
 from e2ent2lib.report.plots import heat, png
@@ -22,6 +23,7 @@ from e2ent2lib.report.plots import heat, png
 EXPLORERS = {
     "match": lambda: MatchExplorer("motorcycle, a part", place=(20, 30)),
     "alpha": AlphaExplorer,
+    "staircase": StaircaseExplorer,
     "distance": DistanceExplorer,
     "comparer": lambda: Comparer("motorcycle, a part", "bicubic", "sisr"),
 }
@@ -155,6 +157,19 @@ def test_an_error_map_is_as_bright_as_its_alpha_and_an_alpha_of_nothing_is_refus
     half = picture(alpha.maps["ref"].data).astype(int).sum()
     alpha.triangle.alphas = [0.0, 0.0, 1.0]
     assert picture(alpha.maps["ref"].data).astype(int).sum() > half
+
+
+def test_with_held_matches_only_alpha3_moves_the_loss_and_rematched_the_others_do_by_flips():
+    stairs = StaircaseExplorer(step=1.0)
+    held, rematched = stairs.changes.values()
+    assert not any(held) and rematched[-1] != 0 and stairs.flipped > 0
+    assert len(set(rematched)) < len(rematched), "flat between flips"
+    stairs.sliders[2].value, stairs.sliders[0].value = 1.0, 0.0
+    held, rematched = stairs.changes.values()
+    assert held == rematched and stairs.flipped == 0 and (np.diff(held) < 0).all()
+    before = stairs.summary()
+    stairs.sliders[2].value = 0.0
+    assert "not all may be 0" in stairs.status.value and stairs.changes["rematched"] == rematched and before
 
 
 def test_first_steps_of_the_papers_alpha_are_trained_once(monkeypatch):

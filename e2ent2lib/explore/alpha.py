@@ -181,7 +181,7 @@ class AlphaExplorer(Explorer):
                 known = f"trained so: {p.psnr:.2f} dB on {p.images:.0f} pictures, mean of seeds with a spread of "
                 known += f"{p.spread:.2f} (Table 4's protocol; the paper's, on CUFED5: {p.paper:.2f} dB)"
         return (
-            f"α = {_said(self.alphas)}: the encoder's gradient through F is {length / true:.2f} times as long as the "
+            f"α = {said(self.alphas)}: the encoder's gradient through F is {length / true:.2f} times as long as the "
             f"true one's, cosine to it {cosine:.2f}; beside Res1 and the SISR branch "
             f"{length / self.gradients.direct:.2f} times theirs; {known}"
         )
@@ -192,7 +192,7 @@ class AlphaExplorer(Explorer):
         facts = {"points": points, "alpha": place(self.alphas)}
         triangle, chart = diagrams.Drawing("triangle", {}, {}, "", facts).svg, self.layers.value
         drawings = {"α; measured points of Table 4": triangle, "gradients by layer": chart}
-        rasters = {title: raster(diagrams.render(svg, "png", dpi=50)) for title, svg in drawings.items()}
+        rasters = {title: raster(diagrams.render(svg, "png", dpi=80)) for title, svg in drawings.items()}
         return face(list(self.maps.values()), rasters, self.summary(), 3)
 
     def go(self, alphas: Alphas) -> None:
@@ -240,11 +240,12 @@ class AlphaExplorer(Explorer):
             wait = "press “train”: live, with the MSE, 5 s for each of 2 curves, this α and the paper's"
             self.steps.value = f"<b>{title}</b><br>{wait}"
             return
-        series = {f"α = {_said(shown)}": self.curves[shown]} | {"the paper's α": self.curves[PAPER]}
+        series = {f"α = {said(shown)}": self.curves[shown]} | {"the paper's α": self.curves[PAPER]}
         if shown == PAPER:
             del series["the paper's α"]
         self.steps.value = curves(series, title, "PSNR / dB", FIRST_STEPS)
 
 
-def _said(alphas: Alphas) -> str:
+def said(alphas: Alphas) -> str:
+    """An α as text."""
     return f"({', '.join(f'{a:g}' for a in alphas)})"

@@ -20,7 +20,7 @@ from e2ent2lib.data.pairs import DATASETS, dataset
 from e2ent2lib.explore.view import File, Picture
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple
-from e2ent2lib.report.plots import Pixels, cut
+from e2ent2lib.report.plots import JPEG, Pixels, cut
 
 OWN = "photographs of your own"
 LONGEST = 760
@@ -149,7 +149,7 @@ class Explorer(w.VBox):
     def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
         bundle = super()._repr_mimebundle_(**kwargs)
         figure, buffer = self.figure(), io.BytesIO()
-        figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 82})
+        figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs=JPEG)
         plt.close(figure)
         return bundle | {"image/jpeg": base64.b64encode(buffer.getvalue()).decode(), "text/plain": self.summary()}
 

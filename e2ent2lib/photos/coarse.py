@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from e2ent2lib.exact.search import patch_norm
@@ -95,16 +95,22 @@ class Lookup:
         """The best places up to ``reach`` from these, then near those of the neighbours, ``ROUNDS`` times."""
         places = self.best(places, reach)
         for axis, way in bar(ROUNDS * [(0, 1), (0, -1), (1, 1), (1, -1)]):
-            other = self.best(_from_neighbour(places, axis, way, self.step), NEAR)
+            there = _from_neighbour(places, axis, way, self.step)
+            other = self.best(there, NEAR, torch.stack([a != b for a, b in zip(there[:3], places)]).any(0))
             places = Places(*(torch.where(other.score > places.score, *pair) for pair in zip(other, places)))
         return places
 
-    def best(self, places: Places, around: int) -> Places:
-        """The best patch of those up to ``around`` rows and columns from each place; −∞ if none is in the key."""
+    def best(self, places: Places, around: int, tried: Bool[Tensor, "h w"] | None = None) -> Places:
+        """The best patch of those up to ``around`` rows and columns from each place; −∞ if none is in the key.
+
+        ``tried`` are the cells that are looked at, all if None; the others get −∞.
+        """
         source, row, column, score = (field.flatten().clone() for field in places)
+        score.fill_(-torch.inf)
+        tried = torch.ones_like(source, dtype=torch.bool) if tried is None else tried.flatten()
         at_once, width = max(1, CHUNK // (2 * around + 2 * self.step + 1) ** 2), places.row.shape[1]
         for s in range(len(self.keys)):
-            for at in (source == s).nonzero()[:, 0].split(at_once):
+            for at in ((source == s) & tried).nonzero()[:, 0].split(at_once):
                 row[at], column[at], score[at] = self._best(s, at // width, at % width, row[at], column[at], around)
         return Places(*(field.view_as(places.row) for field in (source, row, column, score)))
 

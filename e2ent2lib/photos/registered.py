@@ -14,8 +14,8 @@ from e2ent2lib.models.network import Pixels
 from e2ent2lib.photos.images import crop_to_multiple, downscale, resize, upscale_bicubic
 from e2ent2lib.systems import landmark
 
-SIDE = 1024
-"""Longest side, in pixels, of the pictures in which key points are looked for."""
+AREA = 150_000
+"""Pixels of the pictures in which key points are looked for; the input, enlarged, has no more to show."""
 FEW = 0.2
 """Share of the result's pixels below which a reference has few."""
 BLURRED = 4.0
@@ -62,7 +62,7 @@ def registered(picture: Pixels, ref: Pixels) -> Float[np.ndarray, "3 3"] | None:
     """The homography from the picture's pixels to the reference's, found in reduced ones if they are large, or None."""
     small, factors = [], []
     for image in (picture, ref):
-        factor = min(1.0, SIDE / max(image.shape[:2]))
+        factor = min(1.0, (AREA / (image.shape[0] * image.shape[1])) ** 0.5)
         small.append(image if factor == 1 else resize(image, *(max(1, round(factor * n)) for n in image.shape[:2])))
         factors.append(np.diag([small[-1].shape[1] / image.shape[1], small[-1].shape[0] / image.shape[0], 1.0]))
     homography = landmark.register(small[0].astype(np.float32), small[1].round().astype(np.uint8)).homography

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.models.blocks import ResidualBlock
 from e2ent2lib.photos.images import to_image
-from e2ent2lib.report.plots import Example, Pixels, data_uri, principal_colours, provenance_of
+from e2ent2lib.report.plots import JPEG, Example, Pixels, data_uri, principal_colours, provenance_of
 
 Shape = tuple[int, ...]
 SVG = Path(__file__).parent / "svg"
@@ -107,8 +107,8 @@ class Drawing:
         return f"Drawing({self.name!r})"  # a notebook keeps it: an address in memory would change with every run
 
     def _repr_jpeg_(self) -> bytes:
-        image, buffer = Image.open(io.BytesIO(render(self.svg, "png", dpi=70))), io.BytesIO()
-        image.save(buffer, "jpeg", quality=60, optimize=True, progressive=True)
+        image, buffer = Image.open(io.BytesIO(render(self.svg, "png", dpi=110))), io.BytesIO()
+        image.save(buffer, "jpeg", **JPEG)
         return buffer.getvalue()
 
 

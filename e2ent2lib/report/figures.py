@@ -65,17 +65,16 @@ def _enlarged(name: str, profile: str, _folder: str) -> Pixels:
     return super_resolve(downscale(hr), ref, model=name, profile=profile)
 
 
-def zoomed(profile: str) -> Figure:
+def zoomed(profile: str, rows: int = 2) -> Figure:
     """Fig. 1: HR with a box above the reference, and the box's content by every system that has a checkpoint."""
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
     truth, systems = cut(hr, CROP), {titles()[name]: cut(image, CROP) for name, image in enlarged(profile).items()}
     scored = {f"{title}\n{psnr(crop, truth):.2f} dB": crop for title, crop in systems.items()}
     crops = {"Input, ×1/4": cut(downscale(hr), tuple(n // 4 for n in CROP))} | scored | {"HR": truth}
-    columns = -(-len(crops) // 2)
-    names = [*crops, *["."] * (2 * columns - len(crops))]
+    (blocks, columns), share = in_rows(list(crops), rows), 0.6 + 0.3 * rows
     figure, axes = plt.subplot_mosaic(
-        [["left", *names[:columns]], ["right", *names[columns:]]],
-        figsize=(11.2, 2 * 0.75 * 11.2 / (columns + 1.12) + 1.9), width_ratios=[1.12, *[1] * columns],
+        [["left" if number < rows / 2 else "right", *names] for number, names in enumerate(blocks)],
+        figsize=(13, rows * (0.75 * 13 / (columns + share) + 0.45) + 1), width_ratios=[share, *[1] * columns],
         layout="constrained",
     )  # fmt: skip
     _show_pair(axes, hr, ref, {COLOURS[1]: CROP})
@@ -86,16 +85,15 @@ def zoomed(profile: str) -> Figure:
 
 
 def crops_by_system(profile: str, places: Mapping[str, Window] = PLACES) -> Figure:
-    """Fig. 7: the pair at the left, a row a place (two or more), a column a system; PSNR below, a row's best bold."""
+    """Fig. 7: the pair at the left, in two blocks a row a place and a column a system; PSNR below, the best bold."""
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
-    images, rows = enlarged(profile) | {"HR": hr}, len(places)
-    mosaic = [
-        ["left" if row < -(-rows // 2) else "right", *(f"{place} {name}" for name in images)]
-        for row, place in enumerate(places)
-    ]
+    images = enlarged(profile) | {"HR": hr}
+    blocks, columns = in_rows(list(images), 2)
+    rows = [[name if name == "." else f"{place} {name}" for name in names] for names in blocks for place in places]
+    mosaic = [["left" if number < len(rows) // 2 else "right", *names] for number, names in enumerate(rows)]
     figure, axes = plt.subplot_mosaic(
-        mosaic, figsize=(11.6, rows * (0.75 * 11.6 / (len(images) + 2.2) + 0.25) + 1),
-        width_ratios=[2.2, *[1] * len(images)], layout="constrained",
+        mosaic, figsize=(13, len(rows) * (0.75 * 13 / (columns + 2) + 0.3) + 1),
+        width_ratios=[2, *[1] * columns], layout="constrained",
     )  # fmt: skip
     _show_pair(axes, hr, ref, dict(zip(COLOURS, places.values())))
     for (place, box), colour in zip(places.items(), COLOURS):
@@ -108,9 +106,17 @@ def crops_by_system(profile: str, places: Mapping[str, Window] = PLACES) -> Figu
             if name in scores:
                 weight = "bold" if scores[name] == max(scores.values()) else "normal"
                 axis.set_xlabel(f"{scores[name]:.2f} dB", fontsize=9.5, weight=weight)
-        axes[f"{place} {next(iter(images))}"].set_ylabel(place, color=colour, weight="bold")
-    caption = _caption(profile, "each crop", "; bold: the best of a row")
-    return plots.finish(figure, 7, f"{rows} places of the motorcycle, ×4 by each system", caption)
+        for names in blocks:
+            axes[f"{place} {names[0]}"].set_ylabel(place, color=colour, weight="bold")
+    caption = _caption(profile, "each crop", "; bold: the best of a place")
+    return plots.finish(figure, 7, f"{len(places)} places of the motorcycle, ×4 by each system", caption)
+
+
+def in_rows(names: list[str], count: int) -> tuple[list[list[str]], int]:
+    """The names in so many rows of one length, filled up with "." as a mosaic wants it; and the length."""
+    columns = -(-len(names) // count)
+    filled = [*names, *["."] * (count * columns - len(names))]
+    return [filled[k : k + columns] for k in range(0, len(filled), columns)], columns
 
 
 def _show_pair(axes: Mapping[str, Axes], hr: Pixels, ref: Pixels, boxes: Mapping[str, Window]) -> None:

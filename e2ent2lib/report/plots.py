@@ -35,11 +35,13 @@ REFERENCE_CROP = (276, 240, 192, 132)
 """A larger box of the right picture that holds the engine too; I_ref need not have the size of the input (3.1)."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's, safe for colour-blind readers; the cycle of house.mplstyle."""
+JPEG = {"quality": 90, "optimize": True, "progressive": True}
+"""How pictures are stored in notebooks."""
 _MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
 
 
 def use_style() -> None:
-    """Fonts, colours and resolution for all plots; in a notebook photographs are stored as JPEG, to stay small."""
+    """Fonts, colours and resolution for all plots; a notebook stores them as JPEG whose losses nobody sees."""
     plt.style.use(Path(__file__).with_name("house.mplstyle"))
     try:
         from IPython import get_ipython
@@ -47,7 +49,7 @@ def use_style() -> None:
     except ImportError:  # a script without IPython
         return
     if get_ipython() is not None:
-        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
+        set_matplotlib_formats("jpeg", pil_kwargs=JPEG)
 
 
 # ---- pictures ----
@@ -179,4 +181,6 @@ def curves(history: Sequence[dict], *, title: str) -> Figure:
     looks = {"marker": ".", "title": title, "xlabel": "training step"}
     frame[losses].plot(ax=left, ylabel="L_rec (Eq. 8)" if paper else "loss, unweighted", logy=True, **looks)
     frame.filter(like="val_").plot(ax=right, ylabel="validation PSNR / dB", **looks)
+    for axis in (left, right):
+        axis.locator_params("x", nbins=6)
     return figure

@@ -36,8 +36,11 @@ def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> list[Pixels
     return warped
 
 
-def remarks(lr: Pixels, ref: Pixels, name: str, scale: int = 4) -> list[str]:
-    """What of a reference costs its gain, for the user: too few pixels, no fine detail, another size or angle."""
+def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scale: int = 4) -> list[str]:
+    """What of a reference costs its gain, for the user: too few pixels, no fine detail, another size or angle.
+
+    ``laid_over`` tells whether it was laid over the input, as it should be then.
+    """
     remarks, blurred = [], upscale_bicubic(downscale(ref, scale), scale)
     if ref[..., 0].size < FEW * scale**2 * lr[..., 0].size:
         remarks.append(
@@ -53,7 +56,8 @@ def remarks(lr: Pixels, ref: Pixels, name: str, scale: int = 4) -> list[str]:
         if abs(np.log(size)) > 0.1 or abs(angle) > 5:
             turned = f", turned by {abs(angle):.0f}°" if abs(angle) > 5 else ""
             remarks.append(
-                f"{name} shows things {size:.2g} times as large as the result will{turned}; --register lays it over"
+                f"{name} shows things {size:.2g} times as large as the result will{turned}; "
+                + ("so it was laid over the input" if laid_over else "--register lays it over the input")
             )
     return remarks
 

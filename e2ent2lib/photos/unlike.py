@@ -18,6 +18,7 @@ BLOCKS = 1.25
 """Steps between neighbours across the borders of JPEG's blocks over those elsewhere; 1.24 was the most without JPEG."""
 QUALITY = 80
 """Of a JPEG as its table tells it; of 75 the result loses."""
+TOO_FINE = "more detail than pixels can hold, as if it was made smaller without a filter"
 SMALLEST = 32
 """Pixels of a side, for anything to be estimated."""
 
@@ -32,7 +33,7 @@ def unlike_training(photo: Photograph) -> str | None:
     elif noise(grey) > NOISE:
         found = f"noise of about {noise(grey):.0f} steps of 255, which is enlarged too"
     elif aliasing(grey) > ALIASED:
-        found = "more detail than pixels can hold, as if it was made smaller without a filter"
+        found = TOO_FINE
     elif blocks(grey) > BLOCKS:
         found = "the blocks of a JPEG, which are enlarged too"
     else:

@@ -26,13 +26,16 @@ from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.registered import laid_over, remarks
 from e2ent2lib.photos.tiles import Enlarged
-from e2ent2lib.photos.unlike import unlike_training
+from e2ent2lib.photos.unlike import TOO_FINE, unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
+from e2ent2lib.systems import SYSTEMS
 from e2ent2lib.systems.bicubic import Bicubic
 
 SCALE = 4
 REPORT = ("report.json", "side_by_side.png", "maps.png")
 """The files of a report."""
+LAID_OVER = Path("one of these laid over the input")
+"""What a report calls a reference that was made of another."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Upscaled:
     photo: photograph.Photograph
     """The input."""
     references: list[photograph.Photograph]
-    """As they were used: in the input's colours, sides multiples of 4."""
+    """As they were used: in the input's colours, sides multiples of 4; then those that were laid over the input."""
     output: Path
     system: Network
     options: Options
@@ -78,14 +81,19 @@ def upscale_file(
         pixels = usable_reference(photograph.in_colours_of(ref, photo), SCALE, str(ref.path))
         references.append(ref._replace(pixels=pixels))
     notes = [warning for one in (photo, *references) for warning in one.warnings]
-    notes += [note for note in (unlike_training(photo),) if note]
+    recipe, unlike = SYSTEMS[system.card["model"]].recipe, unlike_training(photo)
+    if unlike and (TOO_FINE in unlike or not (recipe and "degraded" in recipe.crops)):  # else it has seen such ones
+        notes.append(unlike)
     deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
     options = replace(options, saved=output.parent / f".{output.name[:40]}.matches", rounded=not deep)
+    if photo.jpeg or unlike:  # its blocks and noise are not to come back
+        options = replace(options, consistent=False)
     if deep and isinstance(system, Bicubic):
         system = copy.copy(system)
         system.rounded = False
     start, matched = time.perf_counter(), [ref.pixels for ref in references]
-    if files.register and type(system).offered is Network.offered:
+    registers = type(system).offered is not Network.offered
+    if files.register and not registers:
         matched += laid_over(photo.pixels, matched, SCALE)
     try:
         result = enlarge(system, photo.deep if deep else photo.pixels, matched, options)
@@ -115,7 +123,15 @@ def upscale_file(
     made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp, place=place)
     notes += _write(output, made)
     if verdict:
-        notes += [verdict.text] + [r for ref in references for r in remarks(photo.pixels, ref.pixels, ref.path.name)]
+        lays = files.register or registers
+        notes += [verdict.text]
+        notes += [r for ref in references for r in remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays)]
+        if reports:
+            notes.append(
+                f"small text, faces and numbers may be wrong where {REPORT[2]} shows that the reference mattered"
+            )
+    laid = [photograph.Photograph(pixels, path=LAID_OVER) for pixels in result.references[len(references) :]]
+    references += laid
     return Upscaled(photo, references, output, system, options, files, result, agreeing, verdict, seconds, notes)
 
 

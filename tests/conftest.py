@@ -13,6 +13,7 @@ from server import BODY, Server
 from e2ent2lib.data import pairs
 from e2ent2lib.runs.checkpoints import save_model
 from e2ent2lib.runs.provenance import ROOT
+from e2ent2lib.systems import DEFAULT
 
 
 @pytest.fixture
@@ -73,12 +74,13 @@ def first_stage(photographs, tmp_path_factory):
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
-    """The folder of a test, in whose weights/ all that ships is an e2ent2 of smoke size and random weights."""
+    """The folder of a test, in whose weights/ ship e2ent2 and the default system, of smoke size and random weights."""
     from tiny import network
 
     monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
-    save_model(network("e2ent2"), {"model": "e2ent2"}, tmp_path / "weights" / "smoke", "e2ent2")
+    for name in ("e2ent2", DEFAULT):
+        save_model(network(name), {"model": name}, tmp_path / "weights" / "smoke", name)
     return tmp_path
 
 

@@ -15,7 +15,7 @@ from e2ent2lib.photos.images import crop_to_multiple, to_image, to_tensor, upsca
 from e2ent2lib.photos.inference import enlarge, feature_distance, prepare_reference, run
 from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.runs.checkpoints import build_model, save_model
-from e2ent2lib.systems import SYSTEMS
+from e2ent2lib.systems import DEFAULT, SYSTEMS
 
 few = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -32,7 +32,7 @@ def weights(tmp_path, monkeypatch):
     inference._shipped.cache_clear()
     monkeypatch.setenv("E2ENT2_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("E2ENT2_PROFILE", "smoke")
-    for name in ("sisr", "e2ent2"):
+    for name in ("sisr", "e2ent2", DEFAULT):
         ship(name, tmp_path)
     yield tmp_path
     inference._shipped.cache_clear()
@@ -45,7 +45,7 @@ def test_paths_pil_images_and_arrays_give_the_same_picture(tmp_path):
     expected = e2.super_resolve(low, ref)
     for a, b in (paths, map(str, paths), map(Image.fromarray, (low, ref)), (low, [ref]), (low, (ref,))):
         np.testing.assert_array_equal(e2.super_resolve(a, b), expected)
-    np.testing.assert_array_equal(e2.super_resolve(low, ref, model=e2.load_model("e2ent2")), expected)
+    np.testing.assert_array_equal(e2.super_resolve(low, ref, model=e2.load_model(DEFAULT)), expected)
     assert np.array_equal(low, picture(6, 7)) and np.array_equal(ref, picture(24, 28, 1))  # left alone
 
 
@@ -98,13 +98,13 @@ def test_an_untrained_model_is_refused():
 def test_the_profile_may_be_named_and_another_folder_of_weights_gives_another_model(weights, monkeypatch):
     low = picture(4, 4)
     expected = e2.super_resolve(low)
-    save_model(network("e2ent2", seed=1), {"model": "e2ent2"}, weights / "other" / "smoke", "e2ent2")
+    save_model(network(DEFAULT, seed=1), {"model": DEFAULT}, weights / "other" / "smoke", DEFAULT)
     with monkeypatch.context() as other:
         other.setenv("E2ENT2_WEIGHTS", str(weights / "other"))
         assert not np.array_equal(e2.super_resolve(low), expected)
     monkeypatch.setenv("E2ENT2_PROFILE", "compact")
     np.testing.assert_array_equal(e2.super_resolve(low, profile="smoke"), expected)
-    with pytest.raises(FileNotFoundError, match="e2ent2 train e2ent2 --profile compact"):
+    with pytest.raises(FileNotFoundError, match=f"e2ent2 train {DEFAULT} --profile compact"):
         e2.super_resolve(low)
 
 

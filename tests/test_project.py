@@ -151,7 +151,9 @@ def test_a_card_holds_the_hash_of_its_weights_and_how_they_were_trained(card: Pa
     facts = json.loads(card.read_text())
     assert facts["sha256"] == file_sha256(card.with_suffix(".safetensors"))
     vgg = sum(v.numel() for k, v in load_file(card.with_suffix(".safetensors")).items() if "vgg." in k)
-    assert card.with_suffix(".safetensors").stat().st_size - 4 * vgg <= 4_000_000
+    assert card.with_suffix(".safetensors").stat().st_size - 4 * vgg <= (
+        8_000_000 if facts["model"] == "e2ent2-photo" else 4_000_000
+    )
     assert not vgg or "torchvision" in facts["vgg"]["weights"]  # never random ones
     assert {"data", "seed", "steps", "seconds", "machine", "history", "licence"} <= facts.keys()
 

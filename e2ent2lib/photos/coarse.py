@@ -86,7 +86,7 @@ class Lookup:
         self.step, self.keys, self.inverse = step, [key[0].permute(1, 2, 0).contiguous() for key in keys], []
         for key in keys:
             self.inverse.append(padded.new_zeros(key.shape[2:]))
-            for y, x in product(range(step), repeat=2):  # cells of one grid
+            for y, x in product(*(range(min(step, n - 2 * step)) for n in key.shape[2:])):  # of each grid of cells
                 length = patch_norm(key[..., y::step, x::step].float(), norm)[0]
                 inverse = self.inverse[-1][y::step, x::step]
                 inverse[: length.shape[0], : length.shape[1]] = torch.where(length > 0, 1 / length, 0)

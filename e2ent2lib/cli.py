@@ -4,7 +4,6 @@ import codecs
 import os
 import sys
 import warnings
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -58,7 +57,7 @@ def upscale(
     if files.report and files.report.exists() and not files.report.is_dir():
         raise ValueError(f"{files.report}: is a file; --report is a folder")
     system = load_model(model, profile, weights) if weights else shipped(model, profile)
-    options, counts = Options(precision=precision, matching=matching, progress=True), Counter()
+    options, enlarged, failed = Options(precision=precision, matching=matching, progress=True), 0, 0
     for done in upscale_all(low, [path for paths in ref for path in paths], output, system, options, files):
         try:
             if isinstance(done, Upscaled):
@@ -67,12 +66,12 @@ def upscale(
                 print(*save_report(done.files.report, done), sep="\n")
         except OSError as error:
             done = error
-        counts[type(done) if isinstance(done, Upscaled) else isinstance(done, Exception)] += 1
+        enlarged += isinstance(done, Upscaled)
+        failed += isinstance(done, Exception)
         for note in done.notes if isinstance(done, Upscaled) else [done]:
             print(f"note: {note}", file=sys.stderr)
-    failed = counts[True]
     if low.is_dir():
-        print(f"{low}: {counts[Upscaled]} enlarged, {failed} failed", file=sys.stderr)
+        print(f"{low}: {enlarged} enlarged, {failed} failed", file=sys.stderr)
     if failed:
         raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
 

@@ -64,9 +64,11 @@ def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Pl
 
 def look_up(dense: Sequence[Map], places: Places) -> Map:
     """The features of ``dense_features`` at the places, (B, C, h, w)."""
-    rows = as_rows(dense)
-    cells, _ = _which_rows(places, rows, [m.shape[2:] for m in dense])
-    return rows.flatten(0, 1)[cells.flatten()].view(*cells.shape, -1).permute(0, 3, 1, 2)
+    found = dense[0].new_empty(*places.row.shape, dense[0].shape[1])
+    for s, one in enumerate(dense):
+        at = b, _, _ = (places.source == s).nonzero(as_tuple=True)
+        found[at] = one.permute(0, 2, 3, 1)[b, places.row[at], places.column[at]]
+    return found.permute(0, 3, 1, 2)
 
 
 def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:

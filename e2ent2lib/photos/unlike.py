@@ -30,8 +30,8 @@ def unlike_training(photo: Photograph) -> str | None:
         found = f"a JPEG of quality {photo.jpeg} or so, whose blocks are enlarged too"
     elif min(grey.shape) < SMALLEST or np.ptp(grey) == 0:
         return None
-    elif noise(grey) > NOISE:
-        found = f"noise of about {noise(grey):.0f} steps of 255, which is enlarged too"
+    elif (deviation := noise(grey)) > NOISE:
+        found = f"noise of about {deviation:.0f} steps of 255, which is enlarged too"
     elif aliasing(grey) > ALIASED:
         found = TOO_FINE
     elif blocks(grey) > BLOCKS:

@@ -1,6 +1,6 @@
-"""The trainings of the tables that are missing, one a core at low priority; a second call goes on where this one ended.
+"""The trainings of the tables that are missing, one a core at low priority; a second call goes on from there.
 
-    python -m benchmarks.trainings --data train              # rows of Tables 1 and 2, then the ablations with three seeds
+    python -m benchmarks.trainings --data train   # rows of Tables 1 and 2, then the ablations with three seeds
     python -m benchmarks.trainings --data train --only e2ent2
 
 Each is begun as soon as the one that it starts from is finished. What is finished is in ``--out``, checkpoint and card;

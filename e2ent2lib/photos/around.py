@@ -1,4 +1,4 @@
-"""``coarse.Lookup`` compiled by numba, about seven times as fast; without it, each cell gets a copy of its surroundings.
+"""``coarse.Lookup`` compiled by numba, about seven times as fast as with copies of each cell's surroundings."""
 
 import numba
 import numpy as np

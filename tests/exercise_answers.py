@@ -415,7 +415,7 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
             "lambda shift, r: shift % r": "the next cell",
             "lambda shift, r: abs(shift / r - round(shift / r))": "not in cells",
             "lambda shift, r: max(shift % r, -shift % r)": "not the furthest",
-            "lambda shift, r: shift": "off by",
+            "lambda shift, r: shift": "times the expected",
         },
     ),
     "14b projected": (

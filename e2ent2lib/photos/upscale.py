@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos import FileOptions, photograph
-from e2ent2lib.photos.confidence import Verdict, agreement, judge
+from e2ent2lib.photos.confidence import Verdict, agreement, judge, mean
 from e2ent2lib.photos.images import resize, upscale_bicubic
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
@@ -106,7 +106,7 @@ def upscale_file(
     if result.matches is not None:
         widths = [ref.shape[1] // SCALE for ref in result.references]
         agreeing = agreement(result.matches, widths)[0].cpu().numpy()
-        verdict = judge(system, float(agreeing.mean()), options.matching)
+        verdict = judge(system, mean(agreeing), options.matching)
     sharp = result.image
     if not np.ptp(photo.pixels, axis=2).any():  # black and white stays so, in RGB too
         sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)

@@ -40,8 +40,8 @@ from e2ent2lib.systems import SYSTEMS
 
 PROFILE = "compact"
 SIDE = 512  # pixels of a view or a test picture, from its top left
-EVERY = 3  # so many views apart
-MOST = 10  # pairs of a data set
+EVERY = 6  # so many views apart
+MOST = 5  # pairs of a data set
 SETTINGS = {"side": SIDE, "every": EVERY, "most": MOST, "apart": FAR, "seed": 0}
 Case = tuple[str, bool, UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]
 
@@ -73,21 +73,22 @@ def test_cases() -> Iterator[Case]:
 
 
 @torch.inference_mode()
-def measure(model: nn.Module, cases: Sequence[Case], matching: Matching, every: int) -> pd.DataFrame:
-    """Agreement of each case, and the gain of every so many."""
+def measure(model: nn.Module, cases: Sequence[Case], every: int) -> pd.DataFrame:
+    """Agreement of each case under each matching, and the gain of every so many."""
     rows, r = [], model.profile.scale
-    for i, (data, related, hr, reference) in enumerate(tqdm(cases, desc=f"{model.card['model']}, {matching}")):
-        lr, gain = downscale(hr), np.nan
+    for i, (data, related, hr, reference) in enumerate(tqdm(cases, desc=model.card["model"])):
+        lr = downscale(hr)
         refs = model.offered(lr, [reference])
         phi_in, *downs = (
             tiles.in_tiles(model.encoder, x, torch.device("cpu")) for x in (lr, *(downscale(ref, r) for ref in refs))
         )
-        matches = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm)
-        agreeing = mean(agreement(matches, [ref.shape[1] // r for ref in refs]))
-        if i % every == 0:
-            result = enlarge(model, lr, [reference], Options(matching=matching))
-            gain = psnr(result.image, hr) - psnr(result.sisr, hr) if result.sisr is not None else np.nan
-        rows.append({"set": data, "related": related, "agreement": agreeing, "gain": gain})
+        for matching in get_args(Matching):
+            matches, gain = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm), np.nan
+            agreeing = mean(agreement(matches, [ref.shape[1] // r for ref in refs]))
+            if i % every == 0:
+                result = enlarge(model, lr, [reference], Options(matching=matching))
+                gain = psnr(result.image, hr) - psnr(result.sisr, hr) if result.sisr is not None else np.nan
+            rows.append({"set": data, "related": related, "matching": matching, "agreement": agreeing, "gain": gain})
     return pd.DataFrame(rows)
 
 
@@ -125,7 +126,6 @@ def summary(measured: pd.DataFrame, threshold: float) -> dict:
 def main() -> None:
     """Measure the models named, or all that match cell by cell, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--matching", nargs="*", default=get_args(Matching), choices=get_args(Matching))
     parser.add_argument("models", nargs="*", help="names of models that ship; default: all that match cell by cell")
     parser.add_argument("--every", type=int, default=1, help="measure the gain of every so many pairs; 1 if not given")
     given = parser.parse_args()
@@ -143,8 +143,9 @@ def main() -> None:
         if model.references == "none" or not tiles.can_tile(model, references=True):
             continue
         entry = {"model": name, "profile": PROFILE}
-        for matching in given.matching:
-            train, test = (measure(model, cases, matching, given.every) for cases in (chosen, tested))
+        measured = [measure(model, cases, given.every) for cases in (chosen, tested)]
+        for matching in get_args(Matching):
+            train, test = (rows[rows.matching == matching] for rows in measured)
             threshold = best_threshold(train.agreement, train.related)
             entry[matching] = {
                 "threshold": round(threshold, 4),

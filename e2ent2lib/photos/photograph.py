@@ -12,9 +12,11 @@ import struct
 import sys
 import zlib
 from collections import Counter
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ import numpy as np
 from jaxtyping import Float, Real, UInt8, UInt16
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from scipy.ndimage import distance_transform_edt
+from tifffile import TiffFile
 
 from e2ent2lib.runs.files import check_folder, whole_file
 
@@ -37,6 +40,8 @@ DEEP = (".png", ".tif", ".tiff")
 """Formats that hold 16 bits."""
 QUALITY = {"quality": 95, "subsampling": 0}
 """What Pillow is told beside the picture, where a format knows it: no codec may blur what was made sharp."""
+for _order, _extra in product((b"II", b"MM"), ((), (0,), (2,))):  # grey with alpha of 16 bits, as bytes: ``_numbers``
+    TiffImagePlugin.OPEN_INFO[_order, 1, (1,), 1, (16, 16), _extra] = "RGBA", "RGBA"
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes of a colour profile or text; more than 64 MB in all stay refused
 SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), (0.3127, 0.329))
 """Red, green, blue and white of sRGB: x and y of CIE 1931."""
@@ -88,24 +93,8 @@ class Photograph(NamedTuple):
         return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
 
 
-class Decoded(NamedTuple):
-    """A picture as its file has it, upright."""
-
-    image: Image.Image
-    """As Pillow decodes it; its ``info`` counts beside ``values`` too."""
-    values: Real[np.ndarray, "h w bands"] | None
-    """Its numbers, if a band has more than 8 bits and all of them could be read."""
-    stated: int | None
-    """Which of them is white, if the file says so."""
-    colours: tuple[tuple, float | None] | None
-    """Primaries and gamma, if the file gives these and no profile; None is sRGB's curve."""
-    jpeg: int | None
-    """A JPEG's quality."""
-    exif: Image.Exif | None
-    """What the camera noted that holds for the result too."""
-    place: dict
-    """Where it was, as EXIF's GPS part."""
-    notes: list[str]
+class RefusedError(ValueError):
+    """What of a file is told as it is."""
 
 
 def read_photograph(picture: Picture, name: str = "image", white: int | None = None) -> Photograph:
@@ -159,46 +148,12 @@ def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
     return photographs, [f"{count} {kind}{hints.get(kind, '')}" for kind, count in sorted(others.items())]
 
 
-def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
-    """Raises ValueError or PermissionError with its ``name``."""
-    head, values, stated, colours, jpeg, notes = b"", None, None, None, None, []
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors of decoding become ValueError or PermissionError, which give the ``name`` and what to do."""
     try:
-        # Given its name, Pillow maps an uncompressed TIFF into memory, and garbles one that the camera turned.
-        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
-            if isinstance(file, Image.Image):
-                image, start = file, 0
-            else:
-                start = file.tell()
-                head = file.read(1 << 16)
-                file.seek(start)
-                image = Image.open(file, formats=readable()[0])
-            if image.format == "TIFF" and head:
-                stated = _turn_to_largest(image, file, head)
-            elif image.format == "PNG" and head:
-                colours = _png_colours(image, head, name, notes)
-            elif image.mode.startswith("I"):
-                stated = 65535  # for so Pillow scales what Netpbm and JPEG 2000 hold
-            elif bits := re.search(rb"ihdr.{10}([\x08-\x0f])|pixi.{5}([\x09-\x10])", head, re.DOTALL):
-                notes.append(f"{name}: {(bits[1] or bits[2])[0] + bool(bits[1])} bits are reduced to 8")
-            if getattr(image, "is_animated", False):
-                number = "first" if image.tell() == 0 else f"largest, number {image.tell() + 1},"
-                notes.append(f"{name}: the {number} of {image.n_frames} pictures is taken")
-            tiles, page = [tile._replace() for tile in getattr(image, "tile", ())], image.tell()
-            exif, place, adobe = _noted(image)
-            if image.format == "JPEG" and 0 in image.quantization:  # by the table of quality 50, scaled as libjpeg does
-                scale = sum(image.quantization[0]) / 3688
-                jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
-            colours = colours or (ADOBE if adobe and "icc_profile" not in image.info else None)
-            upright = ImageOps.exif_transpose(image)
-            if head and any(";16" in str(tile.args) for tile in tiles) and not image.mode.startswith("I"):
-                if image.mode in ("RGB", "RGBA"):
-                    file.seek(start)
-                    values = _deep(upright, Image.open(file, formats=[image.format]), page, tiles)
-                else:
-                    notes.append(f"{name}: 16 bits are reduced to 8")
+        yield
     except UnidentifiedImageError as error:
-        if re.match(rb"ftyp(hei|hev|mif1|msf1)", head[4:16]):
-            raise ValueError(f'{name}: is a HEIC picture; pip install "pillow-heif", or save it as JPEG') from error
         known = ", ".join(extension[1:] for extension in EXTENSIONS)
         raise ValueError(f"{name}: not an image this project can read; expected one of {known}") from error
     except Image.DecompressionBombError as error:
@@ -206,61 +161,61 @@ def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
         raise ValueError(f"{name}: more than {most} megapixels, which may be a trap; save it smaller first") from error
     except PermissionError as error:
         raise PermissionError(f"{name}: may not be read; change its permissions") from error
-    except UnusedPageError as error:
+    except RefusedError as error:
         raise ValueError(f"{name}: {error}") from error
     except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
         raise ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again") from error
-    if upright.mode.startswith(("I", "F")):
-        values = np.atleast_3d(np.asarray(upright))
-    return Decoded(upright, values, stated, colours, jpeg, exif, place, notes)
 
 
-def _deep(high: Image.Image, low: Image.Image, page: int, tiles: list[NamedTuple]) -> UInt16[np.ndarray, "h w bands"]:
-    """The numbers of a picture of 16 bits in colour, of which Pillow gives ``high``, the first byte.
+def _numbers(image: Image.Image, file: io.IOBase, start: int) -> tuple[Image.Image, Real[np.ndarray, "h w n"] | None]:
+    """The picture upright, and its numbers if a band has more than 8 bits and all of them can be read.
 
-    Read in the other order of bytes, ``low`` gives the second; of grey with alpha, read as RGBA, both.
+    Of 16 bits in colour Pillow gives the first byte; read in the other order of bytes, it gives the second. Grey with
+    alpha is read as the four bytes that it is.
     """
+    tiles, page, pair = [tile._replace() for tile in getattr(image, "tile", ())], image.tell(), None
+    if tiles and tiles[0].args == "LA;16B":
+        image.tile, pair = [tile._replace(args="RGBA") for tile in tiles], ">u2"
+    elif image.format == "TIFF" and image.tag_v2.get(258) == (16, 16):
+        pair = ">u2" if image.tag_v2.prefix == b"MM" and tiles[0].codec_name == "raw" else "<u2"
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")):
+        return upright, np.atleast_3d(np.asarray(upright))
+    if pair:
+        return upright, np.array(upright).view(pair)
+    orders = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": f"RGB;16{'LB'[sys.byteorder == 'little']}"}
+    orders |= {
+        key.replace("RGB", kind): value.replace("RGB", kind)
+        for key, value in orders.items()
+        for kind in ("RGBA", "RGBX")
+    }
+    raw = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in tiles if tile.args]
+    if file is image or not raw or any(kind not in orders for kind in raw):
+        return upright, None
+    file.seek(start)
+    low = Image.open(file, formats=[image.format])
     low.seek(page)
-    other = "16B" if sys.byteorder == "little" else "16L"
-    orders = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": f"RGB;{other}"}
-    orders |= {f"RGBA{key[3:]}": f"RGBA{value[3:]}" for key, value in orders.items()} | {"LA;16B": "RGBA"}
-
-    def swapped(args: str | tuple) -> str | tuple:
-        return orders.get(args, args) if isinstance(args, str) else tuple(orders.get(a, a) for a in args)
-
-    low.tile = [tile._replace(args=swapped(tile.args)) for tile in tiles]
-    second = np.asarray(ImageOps.exif_transpose(low)).astype(np.uint16)
-    if tiles[0].args == "LA;16B":
-        return 256 * second[..., ::2] + second[..., 1::2]
-    return 256 * np.asarray(high).astype(np.uint16) + second
+    low.tile = [
+        tile._replace(args=orders[kind] if isinstance(tile.args, str) else (orders[kind], *tile.args[1:]))
+        for tile, kind in zip(tiles, raw)
+    ]
+    second = np.asarray(ImageOps.exif_transpose(low))
+    return upright, 256 * np.asarray(upright).astype(np.uint16) + second
 
 
-class UnusedPageError(ValueError):
-    """A file holds a larger picture than the one that can be read."""
-
-
-def _turn_to_largest(image: Image.Image, file: io.IOBase, head: bytes) -> int | None:
+def _turn_to_largest(image: Image.Image, file: io.IOBase, start: int) -> int | None:
     """Turn a TIFF to its largest page; the number that is white there, if it says so.
 
-    Raises UnusedPageError for a camera's raw file, of which Pillow reads a small picture alone.
+    Raises RefusedError for a camera's raw file, of which Pillow reads a small picture alone.
     """
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head[:16] if 43 in head[2:4] else head[:8])
-    pages, below = {}, []
-    while tags.next and tags.next not in pages:
-        place = tags.next
-        file.seek(place)
-        tags.load(file)
-        pages[place], after = (tags.get(256, 0) * tags.get(257, 0), tags.get(262)), tags.next
-        for offset in np.atleast_1d(tags.get(330, ())).astype(int):
-            file.seek(int(offset))
-            tags.load(file)
-            below.append((tags.get(256, 0) * tags.get(257, 0), tags.get(262)))
-        tags.next = after
-    sizes = [size for size, _ in pages.values()]
-    if any(size > max(sizes) or kind in RAW for size, kind in [*below, *pages.values()]):
-        raise UnusedPageError(
-            "holds a larger picture that cannot be read, as a camera's raw file; save it as TIFF first"
-        )
+    file.seek(start)
+    with TiffFile(file, offset=start) as tiff:
+        sizes = [page.imagelength * page.imagewidth for page in tiff.pages]
+        every = [inner for page in tiff.pages for inner in (page, *(page.pages or ()))]
+        if any(page.imagelength * page.imagewidth > max(sizes) or page.photometric in RAW for page in every):
+            raise RefusedError(
+                "holds a larger picture that cannot be read, as a camera's raw file; save it as TIFF first"
+            )
     image.seek(sizes.index(max(sizes)))
     white, bits = image.tag_v2.get(281, image.tag_v2.get(341)), image.tag_v2.get(258, (1,))[0]
     return white[0] if isinstance(white, tuple) else white or (2**bits - 1 if bits in (10, 12, 14) else None)
@@ -285,26 +240,61 @@ def _png_colours(image: Image.Image, head: bytes, name: str, notes: list[str]) -
 
 
 def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float | None = None) -> Photograph:
-    """Decoded and converted. Raises ValueError that gives its ``name`` if that cannot be done."""
-    image, values, stated, colours, jpeg, exif, place, notes = _decoded(source, name)
-    info, alpha, deep = image.info, None, None
+    """Decoded and converted. Raises ValueError or PermissionError that gives its ``name`` if that cannot be done."""
+    head, start, notes, alpha, deep, stated, colours, jpeg = b"", 0, [], None, None, None, None, None
+    # Given its name, Pillow maps an uncompressed TIFF into memory, and garbles one that the camera turned.
+    with _named(name), source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        image = file
+        if not isinstance(file, Image.Image):
+            start = file.tell()
+            head = file.read(1 << 16)
+            file.seek(start)
+            if (
+                re.match(rb"ftyp(hei|hev|mif1|msf1)", head[4:])
+                and b"avif" not in head[:48]
+                and ".heic" not in readable()[1]
+            ):
+                raise RefusedError('is a HEIC picture; pip install "pillow-heif", or save it as JPEG')
+            image = Image.open(file, formats=readable()[0])
+        if image.format == "TIFF" and head:
+            stated = _turn_to_largest(image, file, start)
+        elif image.format == "PNG" and head:
+            colours = _png_colours(image, head, name, notes)
+        elif image.mode.startswith("I"):
+            stated = 65535  # for so Pillow scales what Netpbm and JPEG 2000 hold
+        elif bits := re.search(rb"ihdr.{10}([\x08-\x0f])|pixi.{5}([\x09-\x10])", head, re.DOTALL):
+            notes.append(f"{name}: {(bits[1] or bits[2])[0] + bool(bits[1])} bits are reduced to 8")
+        if getattr(image, "is_animated", False):
+            number = "first" if image.tell() == 0 else f"largest, number {image.tell() + 1},"
+            notes.append(f"{name}: the {number} of {image.n_frames} pictures is taken")
+        reduced = head and any(";16" in str(tile.args) for tile in image.tile)
+        negative = image.format == "TIFF" and head and image.tag_v2.get(262) == 0
+        upright, values = _numbers(image, file, start)
+        exif, place, adobe = _noted(image)
+        if image.format == "JPEG" and 0 in image.quantization:  # by the table of quality 50, scaled as libjpeg does
+            scale = sum(image.quantization[0]) / 3688
+            jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
+        colours = colours or (ADOBE if adobe and "icc_profile" not in image.info else None)
+    image, info = upright, upright.info
     profile = info.get("icc_profile")
     if 0 in image.size:
         raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
+    if values is None and reduced:
+        notes.append(f"{name}: 16 bits are reduced to 8")
     if values is not None:
         if values.shape[2] in (2, 4):
             alpha, values = values[..., -1] * np.float32(255 / np.iinfo(values.dtype).max), values[..., :-1]
         elif "transparency" in info:
             alpha = np.where((values == info["transparency"]).all(2), 0, np.float32(255))
+        if negative:  # white is 0
+            stated, values = stated or 65535, (stated or 65535) - values
         white = white or stated or _range(values, name, notes)
-        if values.min() < 0 or values.max() > white:
+        if not (values.min() >= 0 and values.max() <= white):
             raise ValueError(
                 f"{name}: values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit"
             )
         deep = (values * (255 / white)).astype(np.float32)
-        image = Image.fromarray(
-            np.rint(deep).astype(np.uint8).squeeze(2) if deep.shape[2] == 1 else np.rint(deep).astype(np.uint8)
-        )
+        image = Image.fromarray(np.rint(deep.squeeze(2) if deep.shape[2] == 1 else deep).astype(np.uint8))
         deep = np.broadcast_to(deep, (*deep.shape[:2], 3))
     elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in info:
         image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
@@ -464,8 +454,7 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
     options = {"icc_profile": photo.profile, "dpi": photo.dpi, "exif": exif.tobytes() if exif is not None else None}
     options = QUALITY | {key: value for key, value in options.items() if value}
     if photo.deep is not None and extension in DEEP:
-        grey = photo.grey and (alpha is None or extension == ".png")  # Pillow reads no TIFF of grey with alpha
-        bands = np.rint(photo.deep[..., : 1 if grey else 3] * (photo.white / 255))
+        bands = np.rint(photo.deep[..., : 1 if photo.grey else 3] * (photo.white / 255))
         bands = (bands if alpha is None else np.dstack([bands, np.rint(alpha * 257.0)])).astype("<u2")
         if extension != ".png":
             doubled = bands.view(np.uint8).reshape(len(bands), -1, bands.shape[2])

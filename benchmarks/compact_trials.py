@@ -53,7 +53,6 @@ TRIALS = {
     "batch 2": Trial({"batch": 2}),
     "as chosen": Trial(CHOSEN),
     "as chosen, all references related": Trial(CHOSEN | {"unrelated": 0.0}),
-    "as chosen, matched between cells": Trial(CHOSEN, model="e2ent2-mse-subcell"),
     "boxes at most 32 pixels apart": Trial({"max_offset": 32}),
     "lr 1e-3, boxes at most 32 pixels apart": Trial({"lr": 1e-3, "max_offset": 32}),
     "lr 1e-3, batch 2": Trial({"lr": 1e-3, "batch": 2}),

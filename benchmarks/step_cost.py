@@ -25,7 +25,7 @@ from e2ent2lib.systems.vgg import load_vgg
 from e2ent2lib.train import training_step
 
 TABLE = Path(__file__).with_suffix(".json")
-LEFT_OUT = ("e2ent2-mse-gated", "e2ent2-mse-subcell", "photo-base", "e2ent2-photo")
+LEFT_OUT = ("photo-base", "e2ent2-photo")
 
 
 def seconds_a_step(name: str, profile: Profile, images: list, steps: int) -> dict[str, float]:

@@ -37,7 +37,7 @@ from e2ent2lib.runs import provenance
 from e2ent2lib.runs.files import whole_file
 
 FILE = Path(__file__).with_suffix(".json")
-MODELS = ("e2ent2-mse", "e2ent2", "e2ent2-mse-gated")
+MODELS = ("e2ent2-mse", "e2ent2", "e2ent2-photo")
 LIMIT = 4 << 30  # bytes
 
 

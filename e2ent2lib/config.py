@@ -52,10 +52,6 @@ class Profile:
     """Stage 2, SISR and RefSR together."""
     steps_ablation: int = 222_222
     """Stage 2 of each model of Tables 3 and 4: one budget for all, at ``compact`` a short one."""
-    steps_subcell: int = 222_222
-    """Stage 2 of the departure in ``systems.subcell``, whose step takes twice as long at ``compact``."""
-    steps_gate: int = 2_000
-    """The departure in ``systems.gated``, which trains two numbers."""
     steps_sisr: int = 444_444
     """Stage 1 alone, continued: as many as a RefSR model has in both stages, so that the two can be compared."""
     steps_base: int = 444_444
@@ -114,8 +110,6 @@ COMPACT = replace(
     steps_gan=5_000,
     steps_joint=5_000,
     steps_ablation=700,
-    steps_subcell=3_000,
-    steps_gate=500,
     steps_sisr=17_000,
     steps_base=80_000,
     steps_photo=15_000,
@@ -149,8 +143,6 @@ SMOKE = replace(
     steps_base=20,
     steps_photo=20,
     steps_ablation=20,
-    steps_subcell=20,
-    steps_gate=20,
     steps_sisr=40,
     steps_single=20,
     steps_srgan=10,

@@ -68,7 +68,7 @@ def test_every_threshold_belongs_to_a_checkpoint_that_ships_and_each_such_networ
     cards = {name: shipped_card(name, "compact") for name in available_models("compact")}
     known = {known["model"]: sha for sha, known in thresholds().items()}
     assert known == {name: cards[name]["sha256"] for name in known}, "run benchmarks/confidence.py again"
-    assert {"e2ent2", "e2ent2-mse", "e2ent2-mse-gated"} <= known.keys()
+    assert {"e2ent2", "e2ent2-mse"} <= known.keys()
 
 
 def test_thresholds_are_right_on_most_of_what_they_were_not_chosen_on():
@@ -82,7 +82,7 @@ def test_thresholds_are_right_on_most_of_what_they_were_not_chosen_on():
             assert right / (tested["related"] + tested["unrelated"]) > 0.8
 
 
-@pytest.mark.parametrize("name", ["e2ent2", "e2ent2-mse", "e2ent2-mse-gated"])
+@pytest.mark.parametrize("name", ["e2ent2", "e2ent2-mse"])
 def test_of_the_motorcycle_the_right_view_helps_and_another_photograph_does_not(name):
     model, said = load_model(name, "compact"), []
     for reference in (None, "unrelated"):

@@ -173,7 +173,7 @@ def test_a_stereo_method_refuses_what_is_no_stereo_pair(name, weights):
         e2.super_resolve(picture(9, 13), [picture(36, 52, 1)] * 2, model=name)
 
 
-@pytest.mark.parametrize("name", ["srntt", "e2ent2-mse-subcell"])
+@pytest.mark.parametrize("name", ["srntt", "passrnet"])
 def test_a_picture_too_large_for_a_system_that_takes_it_whole_is_refused(name, weights, monkeypatch):
     ship(name, weights)
     monkeypatch.setattr(inference, "memory", lambda: 10_000.0)

@@ -63,12 +63,14 @@ def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(tmp_path, sign):
 def test_killed_again_and_again_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     whole, broken, often = tmp_path / "whole", tmp_path / "broken", ("--checkpoint-every", "2", "--resume")
     used = float(finished(started(whole, *often)).splitlines()[-1])
-    moments, reached, killed = random.Random(0), [0], 0
+    moments, reached, killed, most = random.Random(0), [0], 0, 0
     for _ in range(KILLS):
         process = started(broken, *often, after=moments.uniform(0.2, 0.9) * used)
         _, errors = process.communicate()
-        if process.returncode == 0:
-            break
+        if process.returncode == 0:  # with few steps to go it can end before its moment comes; then from the start
+            assert equal(whole, broken)
+            broken, reached = tmp_path / f"after {killed} kills", [0]
+            continue
         assert process.returncode == -signal.SIGPROF, errors
         killed += 1
         for path in broken.rglob("*.safetensors"):
@@ -76,7 +78,9 @@ def test_killed_again_and_again_at_random_moments_it_ends_with_the_same_weights(
                 load_file(path)  # whole, whenever the kill came
         if (broken / "state.pt").exists():
             reached.append(torch.load(broken / "state.pt", weights_only=True)["step"])
-    assert killed > 2 and reached == sorted(reached) and max(reached) > 0
+            assert reached == sorted(reached)
+            most = max(most, reached[-1])
+    assert killed > 2 and most > 0
     finished(started(broken, *often))
     assert equal(whole, broken)
     assert not [path for path in broken.rglob(".*") if path.name != ".lock"]

@@ -3,14 +3,12 @@
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
 import pytest
-import skimage.data
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import images
-from tolerances import IMAGE, SAME_BITS
+from tolerances import SAME_BITS
 from torch import nn
 
 from e2ent2lib.config import COMPACT, PAPER, SMOKE
@@ -18,9 +16,6 @@ from e2ent2lib.matching import match, match_and_swap
 from e2ent2lib.models import E2ENT2, Critic, FeatureEncoder, SISRBranch, Synthesis
 from e2ent2lib.models.blocks import ResidualBlock, upsampling
 from e2ent2lib.models.sisr import bilinear
-from e2ent2lib.photos.images import downscale, to_image, to_tensor
-from e2ent2lib.systems.gated import GatedE2ENT2
-from e2ent2lib.systems.subcell import SubcellE2ENT2, downscaled, shifted
 
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
 sides = st.integers(1, 13)
@@ -150,69 +145,6 @@ def test_synthesis_started_from_the_sisr_branch_gives_its_image_whatever_the_ref
     assert model.synthesis.res2[0].weight.grad[:, : out.swapped.shape[1]].abs().max() > 0  # F will be made use of
 
 
-def crop_of_a_photograph(y, x, side=96):
-    return to_tensor(np.ascontiguousarray(skimage.data.astronaut()[y : y + side, 100 + x : 100 + x + side]))
-
-
-@pytest.mark.parametrize(("y", "x"), [(2, 2), (0, 2), (6, 4)])
-def test_subcell_matching_finds_what_lies_between_the_cells(y, x):
-    hr, ref = crop_of_a_photograph(0, 0), crop_of_a_photograph(y, x)
-    lr, down = (to_tensor(downscale(to_image(image))) for image in (hr, ref))
-    apart = {}
-    for network in (E2ENT2, SubcellE2ENT2):
-        torch.manual_seed(0)
-        model = network(SMOKE)
-        with torch.no_grad():
-            missed = model(lr, ref, down).swapped - model.encoder(hr)
-        apart[network] = missed[..., 16:-16, 16:-16].abs().mean()
-    assert apart[SubcellE2ENT2] < 0.15 * apart[E2ENT2]
-
-
-def offered_several_times(model, lr, refs):
-    """``SubcellE2ENT2.forward`` up to F, slowly: the paper's match and swap, given each shift as a reference."""
-    downs, fulls = [], []
-    for ref in refs:
-        for rows, columns in shifted(ref.shape[2:], 4):
-            downs.append(model.encoder(downscaled(ref[..., rows, columns], 4)))
-            fulls.append(model.encoder(ref)[..., rows, columns])
-    return match_and_swap(model.encoder(lr), downs, fulls, model.alphas, error_down=model.error_down)
-
-
-@pytest.mark.parametrize("error_down", ["mean", "sum"])
-@pytest.mark.parametrize("sizes", [[(32, 24)], [(24, 36), (13, 17)]])
-def test_subcell_is_the_papers_match_and_swap_with_each_shift_as_a_reference(sizes, error_down):
-    torch.manual_seed(0)
-    model = SubcellE2ENT2(SMOKE, error_down=error_down)
-    lr, refs = images(2, 3, 7, 6), [images(2, 3, h, w, seed=h) for h, w in sizes]
-    error = images(2, SMOKE.channels, 28, 24, seed=9)
-    grads = []
-    for swapped in (model(lr, refs, refs).swapped, offered_several_times(model, lr, refs)):
-        model.zero_grad()
-        (swapped * error).sum().backward()
-        grads.append((swapped, [p.grad.clone() for p in model.encoder.parameters()]))
-    torch.testing.assert_close(grads[0][0], grads[1][0], **IMAGE)
-    for got, wanted in zip(grads[0][1], grads[1][1]):
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5 * wanted.abs().max().item())
-
-
-@few
-@given(st.integers(12, 23), st.integers(12, 23))
-def test_subcell_references_are_whole_cells_of_any_size_that_e2ent2_takes(height, width):
-    parts = shifted((height, width), 4)
-    assert parts[0] == (slice(0, height // 4 * 4), slice(0, width // 4 * 4))
-    for part, n in ((p, n) for pair in parts for p, n in zip(pair, (height, width))):
-        assert 0 <= part.start < 4 and part.stop <= n and (part.stop - part.start) % 4 == 0
-        assert part.stop - part.start >= 12
-    ref = images(1, 3, height, width)
-    assert SubcellE2ENT2(SMOKE)(images(1, 3, 4, 5), ref, ref).sr.shape == (1, 3, 16, 20)
-
-
-def test_subcell_makes_the_small_reference_as_it_is_made_elsewhere():
-    picture = skimage.data.astronaut()[:64, :80]
-    small, usual = downscaled(to_tensor(picture), 4), to_tensor(downscale(picture))
-    assert (small - usual).abs().max() < 1.5 / 255 and (small - usual).abs().mean() < 0.3 / 255
-
-
 def test_the_skip_is_bilinear_interpolation_by_hand():
     ramp = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).repeat(1, 3, 1, 1)
     torch.testing.assert_close(bilinear(ramp, 2)[0, 0, 0], torch.tensor([0.0, 0.25, 0.75, 1.0]))
@@ -291,42 +223,7 @@ def test_with_alphas_0_0_1_the_encoder_gets_the_true_gradient():
     assert bias.grad[3].item() == pytest.approx((value(step) - value(-step)) / (2 * step), rel=1e-6)
 
 
-def test_a_gate_blends_the_two_images_of_its_network():
-    torch.manual_seed(0)
-    model, pictures = GatedE2ENT2(SMOKE), (images(2, 3, 6, 7), images(2, 3, 24, 28, seed=1), images(2, 3, 6, 7, seed=2))
-    inner = model.inner(*pictures)
-    for numbers, share in (((0.0, 0.0), 0.5), ((1.0, 0.0), 1.0), ((-1.0, 0.0), 0.0)):
-        model.gate.data = torch.tensor(numbers)
-        out = model(*pictures)
-        torch.testing.assert_close(out.sr, inner.sisr + share * (inner.sr - inner.sisr))
-        assert torch.equal(out.sisr, inner.sisr) and torch.equal(out.swapped, inner.swapped)
-    out.sr.sum().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is not None] == ["gate"]
-
-
-def test_a_gate_opens_with_the_confidence_around_a_cell():
-    model = GatedE2ENT2(SMOKE)
-    model.gate.data = torch.tensor([0.0, -0.03])  # a = 0, b = −3
-    model.requires_grad_(False)
-    flat = model.opening(torch.full((1, 6, 8), 0.9))
-    torch.testing.assert_close(flat, torch.full((1, 1, 24, 32), 1 / (1 + np.exp(3 + 3 * np.log(0.1001)))))
-    one = torch.full((1, 9, 9), 0.5)
-    one[0, 4, 4] = 1.0
-    alone = model.opening(one)[0, 0]
-    doubt = (24 * np.log(0.5001) + np.log(0.0001)) / 25
-    assert alone[18, 18].item() == pytest.approx(1 / (1 + np.exp(3 + 3 * doubt)), rel=1e-4)
-    assert alone[0, 0] == pytest.approx(1 / (1 + np.exp(3 + 3 * np.log(0.5001))), rel=1e-4)
-    assert (alone >= alone[0, 0] - 1e-6).all()
-
-
-@pytest.mark.parametrize("network", [E2ENT2, SubcellE2ENT2])
-def test_the_confidence_is_that_of_the_match(network):
-    torch.manual_seed(0)
-    model, lr, ref = network(SMOKE), images(1, 3, 6, 7), images(1, 3, 24, 28, seed=1)
-    small = downscaled(ref, 4)
-    found = model(lr, ref, small).confidence
-    cells = match(model.encoder(lr), model.encoder(small)).confidence
-    assert found.shape == (1, 6, 7)
-    if network is E2ENT2:
-        torch.testing.assert_close(found, cells)
-    assert (found >= cells - 1e-5).all()  # between cells there is more to choose from
+def test_the_confidence_is_that_of_the_match():
+    model, lr, ref, small = a_model(), images(1, 3, 6, 7), images(1, 3, 24, 28, seed=1), images(1, 3, 6, 7, seed=2)
+    found = match(model.encoder(lr), model.encoder(small)).confidence
+    torch.testing.assert_close(model(lr, ref, small).confidence, found)

@@ -51,8 +51,8 @@ def test_in_tiles_of_any_size_it_is_the_image_of_the_whole(name, references, mon
 
 def test_the_systems_of_the_paper_tile_and_those_that_look_along_rows_or_between_cells_do_not():
     yes = {n for n in MODELS if tiles.can_tile(build_model(n, SMOKE), True)}
-    assert {"e2ent2", "e2ent2-mse", "e2ent2-mse-gated", "feature-vgg", "feature-presisr"} <= yes
-    assert not {"srntt", "stereosr", "passrnet", "e2ent2-mse-subcell"} & yes
+    assert {"e2ent2", "e2ent2-mse", "e2ent2-photo", "feature-vgg", "feature-presisr"} <= yes
+    assert not {"srntt", "stereosr", "passrnet", "landmark"} & yes
 
 
 @few

@@ -239,12 +239,6 @@ def test_the_second_stage_finds_the_first_in_runs(monkeypatch, photographs, tmp_
     assert model.card["started_from"]["sha256"] == card["sha256"]
 
 
-def test_a_gate_is_trained_and_the_network_behind_it_is_not(photographs, first_stages, tmp_path):
-    gated, _ = run("e2ent2-mse-gated", tmp_path, photographs, start_from=first_stages)
-    assert not differ(weights(load_model("e2ent2-mse", "smoke", first_stages)), weights(gated.inner))
-    assert (gated.gate != 0).all()
-
-
 # the schedule, and which weights are chosen
 
 

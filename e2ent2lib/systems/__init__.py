@@ -131,7 +131,9 @@ class System:
 
 
 def system_of(name: str) -> System:
-    """The record of that name. Raises ValueError for a name that does not exist."""
+    """The record of that name. Raises ValueError for a name that does not exist, or no longer."""
+    if name in _FILE["replaced"]:
+        raise ValueError(f"{name} has been replaced by {_FILE['replaced'][name]}; choose that")
     if name not in SYSTEMS:
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(SYSTEMS)}")
     return SYSTEMS[name]

@@ -64,9 +64,7 @@ class PhotoBase(Network):
 class PhotoE2ENT2(Network):
     """The SISR branch, refined match, swap and gate, and a synthesis that adds what F tells to the branch's image."""
 
-    references = "any"
-    encodes = True
-    swaps = "pixels"
+    references, swaps = "any", "pixels"  # ``encodes`` stays False: its F isn't that of Eq. 4, which Table 3 compares
     norm = "l2"
 
     def __init__(self, profile: Profile):

@@ -49,12 +49,13 @@ def test_a_jpegs_quality_is_read_from_its_table_and_its_blocks_are_seen_without(
 
 
 def test_of_a_reference_size_angle_and_a_lack_of_detail_are_told():
-    assert remarks(LR, HR, "a") == []
+    assert remarks(LR, HR, "a") == ([], False)
     larger = np.asarray(Image.fromarray(HR).resize((2 * HR.shape[1], 2 * HR.shape[0])))
-    (told,) = remarks(LR, larger, "b.png")
-    assert told.startswith("b.png shows things 2 times as large") and "turned" not in told
-    (told,) = remarks(LR, np.ascontiguousarray(np.rot90(HR)), "c.png")
+    for laid_over in (False, True):
+        (told,), costs = remarks(LR, larger, "b.png", laid_over=laid_over)
+        assert told.startswith("b.png shows things 2 times as large") and "turned" not in told and costs != laid_over
+    (told,), _ = remarks(LR, np.ascontiguousarray(np.rot90(HR)), "c.png")
     assert "turned by 90°" in told
-    (told,) = remarks(LR, upscale_bicubic(LR), "d.png")
-    assert "no finer detail" in told
-    assert "few pixels" in remarks(LR, LR, "e.png")[0]
+    (told,), costs = remarks(LR, upscale_bicubic(LR), "d.png")
+    assert "no finer detail" in told and costs
+    assert "few pixels" in remarks(LR, LR, "e.png", laid_over=True)[0][0]

@@ -23,6 +23,8 @@ from e2ent2lib.matching import Matches
 
 FAR = 4
 """Cells between those that are compared."""
+UNCLEAR = 2
+"""Up to so many times the limit is no clear case: in small references that much comes about by chance."""
 FILE = Path(__file__).with_name("confidence.json")
 
 
@@ -34,7 +36,7 @@ class Verdict(NamedTuple):
     threshold: float | None
     """Above it a reference helped, below it not; None if none was measured for the network."""
     helps: bool | None
-    """None if that is hard to tell, or no threshold was measured."""
+    """None if that is hard to tell, if something else costs it its gain, or no threshold was measured."""
     text: str
     """For the user."""
 
@@ -64,11 +66,12 @@ def mean(agreement: Float[Tensor | np.ndarray, "*shape"]) -> float:
     return float(torch.as_tensor(agreement).nanmean().nan_to_num())
 
 
-def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdict:
+def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: bool = False) -> Verdict:
     """What a mean ``agreement`` means for this network. Never raises: without a measured threshold it says so.
 
     A network that was not measured is judged by another's limit, and the text says whose; they hardly differ. Coarse
-    matching has a threshold of its own, for it takes places from neighbours.
+    matching has a threshold of its own, for it takes places from neighbours. ``costly``: something that is told apart
+    costs all references their gain, whatever they show.
     """
     share = f"{100 * agreement:.1f} % of patches a few cells apart match as far apart"
     own = thresholds().get((model.card or {}).get("sha256"), {})
@@ -77,23 +80,27 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdic
     if known is None:
         text = f"{share}; how many it takes for a reference to help was not measured for this network"
         return Verdict(agreement, None, None, text)
-    threshold, chosen, tested = known["threshold"], known["chosen on"], known["tested on"]
+    threshold, tested = known["threshold"], known["tested on"]
     related, unrelated = (f"{tested[f'{kind}, right']} of {tested[kind]}" for kind in ("related", "unrelated"))
     limit = f"the limit is {100 * threshold:.1f} %, right on {related} related test pairs and on {unrelated} unrelated"
     if matching not in own:
         limit = f"with {other['model']} {limit}"
-    # Above the limit, but below all that is related where it was chosen, is no clear case.
-    if agreement > max(threshold, chosen["agreement, related"][0]):
-        gain = tested.get("gain when it says helps / dB")
-        gained = "; of test pairs results gained {mean:+.2f} dB on average, {least:+.2f} to {most:+.2f}" if gain else ""
-        helps, text = True, "the reference shows the same things: {}" + gained.format(**gain or {})
-    elif agreement > threshold:
-        helps, text = None, "it is hard to tell whether the reference helps: {}"
-    else:
-        helps = False
-        text = (
-            "the reference does not seem to help: only {}; what it added may be wrong, without --ref nothing is added"
+    helps = None
+    if agreement <= threshold:
+        helps, text = (
+            False,
+            "the reference does not seem to help: only {}; what it added may be wrong, without --ref nothing is added",
         )
+    elif costly:
+        text = "the reference shows the same things, but adds little for the reason below: {}"
+    elif agreement <= UNCLEAR * threshold:
+        text = "it is hard to tell whether the reference helps: {}"
+    else:
+        helps, text = True, "the reference shows the same things: {}"
+        if gain := tested.get("gain when it says helps / dB"):
+            text += "; of test pairs results gained {mean:+.2f} dB on average, {least:+.2f} to {most:+.2f}".format(
+                **gain
+            )
     return Verdict(agreement, threshold, helps, text.format(f"{share} ({limit} ones)"))
 
 

@@ -11,7 +11,7 @@ import shutil
 import struct
 import sys
 import zlib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
@@ -92,6 +92,14 @@ class Photograph(NamedTuple):
         image = Image.fromarray(np.dstack([self.pixels, np.rint(self.alpha).astype(np.uint8)]))
         return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
 
+    def visible(self) -> tuple[slice, slice]:
+        """Rows and columns around all that isn't transparent. Raises ValueError if all is."""
+        if self.alpha is None:
+            return slice(None), slice(None)
+        if (box := Image.fromarray(self.alpha > 0).getbbox()) is None:
+            raise ValueError(f"{self.path}: is transparent everywhere, so that there is nothing to take from it")
+        return slice(box[1], box[3]), slice(box[0], box[2])
+
 
 class RefusedError(ValueError):
     """What of a file is told as it is."""
@@ -135,7 +143,7 @@ def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
 
     Hidden files and folders, and what a Mac or Windows puts beside photographs, are neither.
     """
-    photographs, others = [], Counter()
+    photographs, others = [], defaultdict(list)
     for path in sorted(folder.glob(pattern)):
         parts = path.relative_to(folder).parts
         if any(p.startswith(".") or p in ("__MACOSX", "Thumbs.db", "desktop.ini") for p in parts) or path.is_dir():
@@ -143,9 +151,13 @@ def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
         if path.suffix.lower() in readable()[1]:
             photographs.append(path)
         else:
-            others[path.suffix.lower() or "without extension"] += 1
-    hints = {".heic": ', for which pip install "pillow-heif"', ".heif": ', for which pip install "pillow-heif"'}
-    return photographs, [f"{count} {kind}{hints.get(kind, '')}" for kind, count in sorted(others.items())]
+            others[path.suffix.lower() or "without extension"].append(path.name)
+    hint = '; for .heic and .heif pip install "pillow-heif"' if {".heic", ".heif"} & others.keys() else ""
+    kinds = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for kind, names in sorted(others.items())
+    ]
+    return photographs, [*kinds[:-1], kinds[-1] + hint] if kinds else []
 
 
 @contextmanager

@@ -78,8 +78,8 @@ def upscale_file(
     photo, references = photograph.read_photograph(low, white=files.range), []
     photograph.check_output(output, tuple(SCALE * n for n in photo.pixels.shape[:2]))
     for ref in map(photograph.read_photograph, refs):
-        pixels = usable_reference(photograph.in_colours_of(ref, photo), SCALE, str(ref.path))
-        references.append(ref._replace(pixels=pixels))
+        pixels = photograph.in_colours_of(ref, photo)[ref.visible()]
+        references.append(ref._replace(pixels=usable_reference(pixels, SCALE, str(ref.path))))
     notes = [warning for one in (photo, *references) for warning in one.warnings]
     recipe, unlike = SYSTEMS[system.card["model"]].recipe, unlike_training(photo)
     if unlike and (TOO_FINE in unlike or not (recipe and "degraded" in recipe.crops)):  # else it has seen such ones
@@ -106,7 +106,9 @@ def upscale_file(
     if result.matches is not None:
         widths = [ref.shape[1] // SCALE for ref in result.references]
         agreeing = agreement(result.matches, widths)[0].cpu().numpy()
-        verdict = judge(system, mean(agreeing), options.matching)
+        lays = files.register or registers
+        said = [remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays) for ref in references]
+        verdict = judge(system, mean(agreeing), options.matching, costly=all(costs for _, costs in said))
     sharp = result.image
     if not np.ptp(photo.pixels, axis=2).any():  # black and white stays so, in RGB too
         sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)
@@ -123,9 +125,7 @@ def upscale_file(
     made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp, place=place)
     notes += _write(output, made)
     if verdict:
-        lays = files.register or registers
-        notes += [verdict.text]
-        notes += [r for ref in references for r in remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays)]
+        notes += [verdict.text, *(remark for told, _ in said for remark in told)]
         if reports:
             notes.append(
                 f"small text, faces and numbers may be wrong where {REPORT[2]} shows that the reference mattered"
@@ -180,15 +180,14 @@ def upscale_all(
     inside = [p for p in photographs if p.resolve() in known]
     skipped += [f"{p.relative_to(low)}, which is a reference" for p in inside]
     if not files.recursive and (count := sum(p.is_dir() and not p.name.startswith((".", "__")) for p in low.iterdir())):
-        skipped.append(f"{count} sub-folders, which --recursive takes")
+        skipped.append(f"{count} sub-folder(s), which --recursive takes")
     photographs = [p for p in photographs if p not in inside]
     if not photographs:
         raise ValueError(f"{low}: holds no photographs to enlarge{'; skipped: ' * bool(skipped)}{'; '.join(skipped)}")
     for ref in refs:
-        usable_reference(photograph.read_photograph(ref).pixels, SCALE, str(ref))
+        photo = photograph.read_photograph(ref)
+        usable_reference(photo.pixels[photo.visible()], SCALE, str(ref))
     check_folder(output)
-    if skipped:
-        yield f"skipped: {'; '.join(skipped)}"
     targets = {p: p.relative_to(low) for p in photographs if p.suffix.lower() in photograph.EXTENSIONS}
     for path in (p for p in photographs if p not in targets):
         name = path.relative_to(low)
@@ -206,6 +205,8 @@ def upscale_all(
             yield upscale_file(path, refs, target, system, options, own)
         except (ValueError, OSError, RuntimeError) as error:
             yield error
+    if skipped:
+        yield f"skipped: {'; '.join(skipped)}"
 
 
 def references_of(given: Sequence[Path], most: int) -> list[Path]:

@@ -23,8 +23,6 @@ from e2ent2lib.matching import Matches
 
 FAR = 4
 """Cells between those that are compared."""
-UNCLEAR = 2
-"""Up to so many times the limit is no clear case: in small references that much comes about by chance."""
 FILE = Path(__file__).with_name("confidence.json")
 
 
@@ -81,27 +79,27 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: b
         text = f"{share}; how many it takes for a reference to help was not measured for this network"
         return Verdict(agreement, None, None, text)
     threshold, tested = known["threshold"], known["tested on"]
+    # Where it was chosen, unrelated pairs stay below the limit by some factor. As far above it is no clear case either.
+    chance = max(1e-4, known["chosen on"]["agreement, unrelated"][-1])
+    unclear, clear = sorted((chance, threshold**2 / chance))
     related, unrelated = (f"{tested[f'{kind}, right']} of {tested[kind]}" for kind in ("related", "unrelated"))
     limit = f"the limit is {100 * threshold:.1f} %, right on {related} related test pairs and on {unrelated} unrelated"
     if matching not in own:
         limit = f"with {other['model']} {limit}"
-    helps = None
-    if agreement <= threshold:
-        helps, text = (
-            False,
-            "the reference does not seem to help: only {}; what it added may be wrong, without --ref nothing is added",
-        )
+    share, helps = f"{share} ({limit} ones)", None
+    if agreement <= unclear:
+        helps, text = False, f"the reference does not seem to help: only {share}"
+        text += "; what it added may be wrong, without --ref nothing is added"
+    elif agreement <= clear:
+        text = f"it is hard to tell whether the reference helps: {share}"
     elif costly:
-        text = "the reference shows the same things, but adds little for the reason below: {}"
-    elif agreement <= UNCLEAR * threshold:
-        text = "it is hard to tell whether the reference helps: {}"
+        text = f"the reference shows the same things, but adds little for the reason below: {share}"
     else:
-        helps, text = True, "the reference shows the same things: {}"
+        helps, text = True, f"the reference shows the same things: {share}"
         if gain := tested.get("gain when it says helps / dB"):
-            text += "; of test pairs results gained {mean:+.2f} dB on average, {least:+.2f} to {most:+.2f}".format(
-                **gain
-            )
-    return Verdict(agreement, threshold, helps, text.format(f"{share} ({limit} ones)"))
+            gained = "; of test pairs results gained {mean:+.2f} dB on average, {least:+.2f} to {most:+.2f}"
+            text += gained.format(**gain)
+    return Verdict(agreement, threshold, helps, text)
 
 
 @lru_cache(maxsize=1)

@@ -117,15 +117,17 @@ def read_photograph(picture: Picture, name: str = "image", white: int | None = N
     path = Path(picture) if isinstance(picture, (str, os.PathLike)) else None
     if path and not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the name")
-    if path or isinstance(picture, (io.IOBase, Image.Image)):
-        return _photograph(path or picture, str(path or name), white)._replace(path=path)
-    array = np.asarray(picture)
-    channels = array.shape[2:]
-    if array.dtype != np.uint8 or array.ndim < 2 or 0 in array.shape or channels not in ((), (1,), (3,), (4,)):
-        raise ValueError(
-            f"{name}: expected a uint8 array (H, W, 3), or of 1 or 4 channels, not {array.dtype} {array.shape}"
-        )
-    return _photograph(Image.fromarray(array.squeeze(2) if channels == (1,) else array), name)
+    if not path and not isinstance(picture, (io.IOBase, Image.Image)):
+        array = np.asarray(picture)
+        channels = array.shape[2:]
+        if array.dtype != np.uint8 or array.ndim < 2 or 0 in array.shape or channels not in ((), (1,), (3,), (4,)):
+            wanted = "expected a uint8 array (H, W, 3), or of 1 or 4 channels"
+            raise ValueError(f"{name}: {wanted}, not {array.dtype} {array.shape}")
+        picture = Image.fromarray(array.squeeze(2) if channels == (1,) else array)
+    name = str(path or name)
+    with _named(name):
+        photo = _photograph(path or picture, white)
+    return photo._replace(path=path, warnings=tuple(f"{name}: {warning}" for warning in photo.warnings))
 
 
 @lru_cache(maxsize=1)
@@ -195,20 +197,15 @@ def _numbers(image: Image.Image, file: io.IOBase, start: int) -> tuple[Image.Ima
         return upright, np.atleast_3d(np.asarray(upright))
     if pair:
         return upright, np.array(upright).view(pair)
-    orders = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": f"RGB;16{'LB'[sys.byteorder == 'little']}"}
-    orders |= {
-        key.replace("RGB", kind): value.replace("RGB", kind)
-        for key, value in orders.items()
-        for kind in ("RGBA", "RGBX")
-    }
-    raw = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in tiles if tile.args]
-    if file is image or not raw or any(kind not in orders for kind in raw):
+    raw = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in tiles]
+    if file is image or not raw or not all(re.fullmatch("RGB[AX]?;16[BLN]", str(kind)) for kind in raw):
         return upright, None
     file.seek(start)
-    low = Image.open(file, formats=[image.format])
+    low, other = Image.open(file, formats=[image.format]), {"B": "L", "L": "B", "N": "LB"[sys.byteorder == "little"]}
     low.seek(page)
+    raw = [kind[:-1] + other[kind[-1]] for kind in raw]
     low.tile = [
-        tile._replace(args=orders[kind] if isinstance(tile.args, str) else (orders[kind], *tile.args[1:]))
+        tile._replace(args=kind if isinstance(tile.args, str) else (kind, *tile.args[1:]))
         for tile, kind in zip(tiles, raw)
     ]
     second = np.asarray(ImageOps.exif_transpose(low))
@@ -226,73 +223,65 @@ def _turn_to_largest(image: Image.Image, file: io.IOBase, start: int) -> int | N
         every = [inner for page in tiff.pages for inner in (page, *(page.pages or ()))]
         if any(page.imagelength * page.imagewidth > max(sizes) or page.photometric in RAW for page in every):
             raise RefusedError(
-                "holds a larger picture that cannot be read, as a camera's raw file; save it as TIFF first"
+                "holds a larger picture that can't be read, as a camera's raw file; save it as TIFF first"
             )
     image.seek(sizes.index(max(sizes)))
     white, bits = image.tag_v2.get(281, image.tag_v2.get(341)), image.tag_v2.get(258, (1,))[0]
     return white[0] if isinstance(white, tuple) else white or (2**bits - 1 if bits in (10, 12, 14) else None)
 
 
-def _png_colours(image: Image.Image, head: bytes, name: str, notes: list[str]) -> tuple[tuple, float | None] | None:
+def _png_colours(image: Image.Image, head: bytes, notes: list[str]) -> tuple[tuple, float | None] | None:
     """Primaries and gamma (None: sRGB's curve) that a PNG gives instead of a profile; None for sRGB's."""
     described = re.search(rb"cICP(.)(.)", head.partition(b"IDAT")[0], re.DOTALL)
     if described and (kind := (described[1][0], described[2][0])) != (1, 13):
         if kind == (12, 13):
             return P3, None
-        notes.append(f"{name}: its colour description (cICP {kind[0]}, {kind[1]}) is left out, and sRGB assumed")
+        notes.append(f"its colour description (cICP {kind[0]}, {kind[1]}) is left out, and sRGB assumed")
     if described or "icc_profile" in image.info or "srgb" in image.info:
         return None
     white, *primaries = np.reshape(image.info.get("chromaticity", (*SRGB[3], *SRGB[0], *SRGB[1], *SRGB[2])), (4, 2))
     gamma = 1 / (image.info.get("gamma") or 1 / 2.2)
-    return (
-        None
-        if np.allclose([*primaries, white], SRGB, atol=0.01) and abs(gamma - 2.2) < 0.1
-        else ((*primaries, white), gamma)
-    )
+    usual = np.allclose([*primaries, white], SRGB, atol=0.01) and abs(gamma - 2.2) < 0.1
+    return None if usual else ((*primaries, white), gamma)
 
 
-def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float | None = None) -> Photograph:
-    """Decoded and converted. Raises ValueError or PermissionError that gives its ``name`` if that cannot be done."""
+def _photograph(source: Path | io.IOBase | Image.Image, white: float | None) -> Photograph:
+    """Decoded and converted; its warnings don't name it yet. Raises RefusedError, and whatever Pillow does."""
     head, start, notes, alpha, deep, stated, colours, jpeg = b"", 0, [], None, None, None, None, None
     # Given its name, Pillow maps an uncompressed TIFF into memory, and garbles one that the camera turned.
-    with _named(name), source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
         image = file
         if not isinstance(file, Image.Image):
             start = file.tell()
             head = file.read(1 << 16)
             file.seek(start)
-            if (
-                re.match(rb"ftyp(hei|hev|mif1|msf1)", head[4:])
-                and b"avif" not in head[:48]
-                and ".heic" not in readable()[1]
-            ):
+            heic = re.match(rb"ftyp(hei|hev|mif1|msf1)", head[4:]) and b"avif" not in head[:48]
+            if heic and ".heic" not in readable()[1]:
                 raise RefusedError('is a HEIC picture; pip install "pillow-heif", or save it as JPEG')
             image = Image.open(file, formats=readable()[0])
         if image.format == "TIFF" and head:
             stated = _turn_to_largest(image, file, start)
         elif image.format == "PNG" and head:
-            colours = _png_colours(image, head, name, notes)
+            colours = _png_colours(image, head, notes)
         elif image.mode.startswith("I"):
             stated = 65535  # for so Pillow scales what Netpbm and JPEG 2000 hold
         elif bits := re.search(rb"ihdr.{10}([\x08-\x0f])|pixi.{5}([\x09-\x10])", head, re.DOTALL):
-            notes.append(f"{name}: {(bits[1] or bits[2])[0] + bool(bits[1])} bits are reduced to 8")
+            notes.append(f"{(bits[1] or bits[2])[0] + bool(bits[1])} bits are reduced to 8")
         if getattr(image, "is_animated", False):
             number = "first" if image.tell() == 0 else f"largest, number {image.tell() + 1},"
-            notes.append(f"{name}: the {number} of {image.n_frames} pictures is taken")
-        reduced = head and any(";16" in str(tile.args) for tile in image.tile)
-        negative = image.format == "TIFF" and head and image.tag_v2.get(262) == 0
-        upright, values = _numbers(image, file, start)
-        exif, place, adobe = _noted(image)
+            notes.append(f"the {number} of {image.n_frames} pictures is taken")
         if image.format == "JPEG" and 0 in image.quantization:  # by the table of quality 50, scaled as libjpeg does
             scale = sum(image.quantization[0]) / 3688
             jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
-        colours = colours or (ADOBE if adobe and "icc_profile" not in image.info else None)
+        reduced = head and any(";16" in str(tile.args) for tile in image.tile)
+        negative = head and image.format == "TIFF" and image.tag_v2.get(262) == 0
+        upright, values = _numbers(image, file, start)
+        exif, place, adobe = _noted(image)
     image, info = upright, upright.info
     profile = info.get("icc_profile")
+    colours = colours or (ADOBE if adobe else None)
     if 0 in image.size:
-        raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
-    if values is None and reduced:
-        notes.append(f"{name}: 16 bits are reduced to 8")
+        raise RefusedError(f"a picture of {image.width}×{image.height} has no pixels")
     if values is not None:
         if values.shape[2] in (2, 4):
             alpha, values = values[..., -1] * np.float32(255 / np.iinfo(values.dtype).max), values[..., :-1]
@@ -300,33 +289,30 @@ def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float 
             alpha = np.where((values == info["transparency"]).all(2), 0, np.float32(255))
         if negative:  # white is 0
             stated, values = stated or 65535, (stated or 65535) - values
-        white = white or stated or _range(values, name, notes)
+        white = white or stated or _range(values, notes)
         if not (values.min() >= 0 and values.max() <= white):
-            raise ValueError(
-                f"{name}: values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit"
-            )
+            raise RefusedError(f"values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit")
         deep = (values * (255 / white)).astype(np.float32)
         image = Image.fromarray(np.rint(deep.squeeze(2) if deep.shape[2] == 1 else deep).astype(np.uint8))
         deep = np.broadcast_to(deep, (*deep.shape[:2], 3))
-    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in info:
+    elif reduced:
+        notes.append("16 bits are reduced to 8")
+    if values is None and (image.has_transparency_data or image.mode in ("PA", "La", "RGBa")):
         image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
         alpha = np.array(image.getchannel("A"))
         image = image.convert(image.mode[:-1])
     if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
-        notes.append(f"{name}: {image.mode} is converted to RGB")
+        notes.append(f"{image.mode} is converted to RGB")
         image, profile = _to_srgb(image, profile), None
     grey = image.mode in ("1", "L")
     if profile and not _fits(profile, grey):
-        notes.append(f"{name}: its colour profile is damaged or not for this picture, and left out")
+        notes.append("its colour profile is damaged or not for this picture, and left out")
         profile = None
-    try:
-        pixels = np.array(image.convert("RGB"))
-    except ValueError as error:
-        raise ValueError(f"{name}: cannot be converted from {image.mode} ({error}); save it as RGB first") from error
+    pixels = np.array(image.convert("RGB"))
     if colours and not profile:
         deep, hadnt = _from_colours(pixels if deep is None else deep, *colours), deep is None
         pixels, deep = np.rint(deep).astype(np.uint8), None if hadnt else deep
-        notes.append(f"{name}: its colours, given without a profile, are converted to sRGB")
+        notes.append("its colours, given without a profile, are converted to sRGB")
     if alpha is not None and alpha.min() == 255:
         alpha = None
     if alpha is not None and (alpha == 0).any() and alpha.any():  # what is hidden is no picture
@@ -338,15 +324,13 @@ def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float 
     return Photograph(pixels, alpha, profile, grey, None, tuple(notes), deep, whole, exif, place, info.get("dpi"), jpeg)
 
 
-def _range(values: np.ndarray, name: str, notes: list[str]) -> int:
-    """The number that stands for white where nobody says which. Raises ValueError for floats."""
+def _range(values: np.ndarray, notes: list[str]) -> int:
+    """The number that stands for white where nobody says which. Raises RefusedError for floats."""
     if values.dtype.kind == "f":
-        raise ValueError(
-            f"{name}: a float image has no agreed range; name its white with --range, or save it as 16 bit"
-        )
+        raise RefusedError("a float image has no agreed range; name its white with --range, or save it as 16 bit")
     white = next((n for n in (255, 4095) if values.max() <= n), 65535)
     if white < 65535:
-        notes.append(f"{name}: no number is over {values.max()}, so {white} is taken as white; --range takes another")
+        notes.append(f"no number is over {values.max()}, so {white} is taken as white; --range takes another")
     return white
 
 
@@ -448,12 +432,12 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
     check_output(path, photo.pixels.shape[:2])
     warnings, exif, alpha = [], photo.exif, photo.alpha
     if photo.deep is not None and extension not in DEEP:
-        warnings.append(f"{path}: {extension} holds 8 of the picture's 16 bits; .png and .tif hold all")
+        warnings.append("holds 8 of the picture's 16 bits; .png and .tif hold all")
     if alpha is not None and extension in OPAQUE:
-        warnings.append(f"{path}: {extension} has no transparency, so white is behind the picture; .png keeps it")
+        warnings.append("has no transparency, so white is behind the picture; .png keeps it")
         photo, alpha = photo._replace(pixels=photo.on_white()), None
     if photo.profile and extension == ".bmp":
-        warnings.append(f"{path}: {extension} has no colour profile, so the colours are converted to sRGB")
+        warnings.append("has no colour profile, so the colours are converted to sRGB")
         photo = photo._replace(pixels=in_colours_of(photo, Photograph(photo.pixels)), profile=None)
     image = Image.fromarray(photo.pixels)
     if photo.grey:
@@ -477,7 +461,7 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
             temporary.write_bytes(_png_in_16_bits(temporary.read_bytes(), bands))
         elif photo.deep is not None and extension in DEEP:
             temporary.write_bytes(_tiff_in_16_bits(temporary.read_bytes(), bands.shape[1]))
-    return warnings
+    return [f"{path}: {extension} {warning}" for warning in warnings]
 
 
 def _png_in_16_bits(png: bytes, bands: UInt16[np.ndarray, "h w bands"]) -> bytes:

@@ -204,17 +204,19 @@ def test_the_detail_shown_is_where_the_reference_changed_most(photos, model):
 
 
 def test_one_who_upscales_gets_the_verdict(photos, model, monkeypatch):
-    known = {
-        "chosen on": {"agreement, unrelated": [0, 0.05, 0.16]},
-        "tested on": {"related": 9, "related, right": 8, "unrelated": 9, "unrelated, right": 7},
-    }
+    tested = {"related": 9, "related, right": 8, "unrelated": 9, "unrelated, right": 7}
     done = upscaled(photos, model)
     assert isinstance(done, Upscaled) and done.verdict.agreement >= 0
     monkeypatch.setattr(upscale, "mean", lambda _: 0.3)
-    for threshold, costs, helps in ((0.1, False, True), (0.1, True, None), (0.2, False, None), (0.8, False, False)):
+    for limit, chance, costs, helps in (
+        (0.1, 0.05, False, True),
+        (0.1, 0.05, True, None),
+        (0.2, 0.1, False, None),  # that far above the limit is no clear case
+        (0.4, 0.35, False, False),
+    ):
+        known = {"threshold": limit, "chosen on": {"agreement, unrelated": [0, 0.01, chance]}, "tested on": tested}
         monkeypatch.setattr(upscale, "remarks", lambda *_, c=costs, **__: (["too few pixels"], c))
-        thresholds = {"e2ent2-mse 0": {"exact": known | {"threshold": threshold}}}
-        monkeypatch.setattr(confidence, "thresholds", lambda t=thresholds: t)
+        monkeypatch.setattr(confidence, "thresholds", lambda k=known: {"e2ent2-mse 0": {"exact": k}})
         done = upscaled(photos, model)
         assert done.verdict.helps is helps and done.notes[-2:] == [done.verdict.text, "too few pixels"]
         assert "8 of 9" in done.notes[-2] and "7 of 9" in done.notes[-2]

@@ -26,7 +26,7 @@ from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.registered import laid_over, remarks
 from e2ent2lib.photos.tiles import Enlarged
-from e2ent2lib.photos.unlike import TOO_FINE, unlike_training
+from e2ent2lib.photos.unlike import unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
 from e2ent2lib.systems import SYSTEMS
 from e2ent2lib.systems.bicubic import Bicubic
@@ -81,8 +81,8 @@ def upscale_file(
         pixels = photograph.in_colours_of(ref, photo)[ref.visible()]
         references.append(ref._replace(pixels=usable_reference(pixels, SCALE, str(ref.path))))
     notes = [warning for one in (photo, *references) for warning in one.warnings]
-    recipe, unlike = SYSTEMS[system.card["model"]].recipe, unlike_training(photo)
-    if unlike and (TOO_FINE in unlike or not (recipe and "degraded" in recipe.crops)):  # else it has seen such ones
+    recipe, (unlike, beyond) = SYSTEMS[system.card["model"]].recipe, unlike_training(photo)
+    if unlike and (beyond or not (recipe and "degraded" in recipe.crops)):  # else it has seen such ones
         notes.append(unlike)
     deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
     options = replace(options, saved=output.parent / f".{output.name[:40]}.matches", rounded=not deep)

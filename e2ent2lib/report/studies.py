@@ -121,8 +121,8 @@ def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr
 
 
 def effects(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """``effect`` of each RefSR network that is trained for PSNR and was measured with both, by its short name."""
-    networks = {s.short: name for name, s in SYSTEMS.items() if s.recipe and s.recipe.rec == "mse"}
+    """``effect`` of E2ENT²-MSE's kind and of the departures, if measured with both references, by their short names."""
+    networks = {s.short: name for name, s in SYSTEMS.items() if s.departure or (s.recipe and s.recipe.rec == "mse")}
     tables = {title: effect(results, model) for title, model in networks.items()}
     return {title: table for title, table in tables.items() if len(table)}
 
@@ -131,7 +131,7 @@ def gains(results: pd.DataFrame) -> dict[str, pd.Series]:
     """What E2ENT²-MSE gains over SISR in dB, image by image, by what the reference shows, in words."""
     worth = effect(results)
     gain = worth.sub(worth["sisr"], axis=0)
-    cases = [KINDS[kind(data)]["gain"].format(SETS.get(data, data)) for data in gain.index.get_level_values("dataset")]
+    cases = gain.index.get_level_values("dataset").map(lambda d: KINDS[kind(d)]["gain"].format(SETS.get(d, d)))
     return dict(list(gain["related"].groupby(cases, sort=False))) | {KINDS[UNRELATED]["gain"]: gain[UNRELATED]}
 
 

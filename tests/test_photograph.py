@@ -463,6 +463,17 @@ def test_what_is_reduced_to_8_bits_says_so(tmp_path):
     photo = read_photograph(tmp_path / "a.tif")
     (told,) = write_photograph(tmp_path / "a.jpg", photo)
     assert "8 of the picture's 16 bits" in told
+    (tmp_path / "a.ppm").write_bytes(b"P6 2 2 65535\n" + deep(2, 2).tobytes())
+    assert "16 bits are reduced to 8" in read_photograph(tmp_path / "a.ppm").warnings[0]
+
+
+def test_tiffs_that_pillow_reads_wrong_are_refused_or_read_right(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", deep(3, 5, 7), photometric="rgb", planarconfig="separate")
+    with pytest.raises(ValueError, match="planes"):
+        read_photograph(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", np.uint32([[0, 2**32 - 1], [2**31, 5]]))
+    found = read_photograph(tmp_path / "b.tif", white=2**32 - 1)
+    np.testing.assert_array_equal(found.pixels[..., 0], [[0, 255], [128, 0]])
 
 
 def test_the_largest_page_is_taken_and_a_raw_files_thumbnail_refused(tmp_path):

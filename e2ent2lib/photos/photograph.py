@@ -194,7 +194,8 @@ def _numbers(image: Image.Image, file: io.IOBase, start: int) -> tuple[Image.Ima
         pair = ">u2" if image.tag_v2.prefix == b"MM" and tiles[0].codec_name == "raw" else "<u2"
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
-        return upright, np.atleast_3d(np.asarray(upright))
+        unsigned = image.format == "TIFF" and upright.mode == "I" and image.tag_v2.get(339, (1,))[0] == 1
+        return upright, np.atleast_3d(np.array(upright, np.uint32 if unsigned else None))
     if pair:
         return upright, np.array(upright).view(pair)
     raw = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in tiles]
@@ -225,7 +226,10 @@ def _turn_to_largest(image: Image.Image, file: io.IOBase, start: int) -> int | N
             raise RefusedError(
                 "holds a larger picture that can't be read, as a camera's raw file; save it as TIFF first"
             )
-    image.seek(sizes.index(max(sizes)))
+        page = tiff.pages[sizes.index(max(sizes))]
+        if page.planarconfig == 2 and page.bitspersample > 8:
+            raise RefusedError("holds its colours in planes of over 8 bits, which Pillow garbles; save it interleaved")
+    image.seek(page.index)
     white, bits = image.tag_v2.get(281, image.tag_v2.get(341)), image.tag_v2.get(258, (1,))[0]
     return white[0] if isinstance(white, tuple) else white or (2**bits - 1 if bits in (10, 12, 14) else None)
 
@@ -273,7 +277,13 @@ def _photograph(source: Path | io.IOBase | Image.Image, white: float | None) -> 
         if image.format == "JPEG" and 0 in image.quantization:  # by the table of quality 50, scaled as libjpeg does
             scale = sum(image.quantization[0]) / 3688
             jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
-        reduced = head and any(";16" in str(tile.args) for tile in image.tile)
+        deep_rgb = (
+            image.format == "PPM"
+            and image.mode == "RGB"
+            and image.tile[0].codec_name != "raw"
+            and image.tile[0].args[1] > 255
+        )
+        reduced = head and (deep_rgb or any(";16" in str(tile.args) for tile in image.tile))
         negative = head and image.format == "TIFF" and image.tag_v2.get(262) == 0
         upright, values = _numbers(image, file, start)
         exif, place, adobe = _noted(image)

@@ -68,7 +68,7 @@ def test_every_threshold_belongs_to_a_checkpoint_that_ships_and_each_such_networ
     cards = {name: shipped_card(name, "compact") for name in available_models("compact")}
     known = {known["model"]: sha for sha, known in thresholds().items()}
     assert known == {name: cards[name]["sha256"] for name in known}, "run benchmarks/confidence.py again"
-    assert {"e2ent2", "e2ent2-mse"} <= known.keys()
+    assert {"e2ent2", "e2ent2-mse", "e2ent2-photo"} <= known.keys()
 
 
 def test_thresholds_are_right_on_most_of_what_they_were_not_chosen_on():

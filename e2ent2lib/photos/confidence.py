@@ -2,7 +2,7 @@
 
 Eq. 4 always finds a best patch, however bad. What tells a reference that shows the same things from one that does not
 is whether cells keep their distance: the share of cells whose best patch lies as far from that of another cell as the
-cells do. Of adjacent cells that is a fifth by chance, since their patches overlap; four cells apart it hardly happens.
+cells do. Adjacent cells often do so by chance, since their patches overlap; cells four apart hardly ever.
 The cosine of patch and match tells less, for it is also high where nothing is to be seen. ``confidence.json`` holds a
 threshold for each checkpoint, as ``benchmarks/confidence.py`` measured it, with how often it is right on pictures it
 was not chosen on. Notebook 14.

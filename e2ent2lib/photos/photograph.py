@@ -8,7 +8,6 @@ import io
 import os
 import re
 import shutil
-import struct
 import sys
 import zlib
 from collections import defaultdict
@@ -459,28 +458,29 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
         exif.get_ifd(ExifTags.IFD.GPSInfo).update(photo.place)
     options = {"icc_profile": photo.profile, "dpi": photo.dpi, "exif": exif.tobytes() if exif is not None else None}
     options = QUALITY | {key: value for key, value in options.items() if value}
-    if photo.deep is not None and extension in DEEP:
+    deep = photo.deep is not None and extension in DEEP
+    if deep:
         bands = np.rint(photo.deep[..., : 1 if photo.grey else 3] * (photo.white / 255))
         bands = (bands if alpha is None else np.dstack([bands, np.rint(alpha * 257.0)])).astype("<u2")
-        if extension != ".png":
+        if extension != ".png":  # its bytes, as a picture of twice the width
             doubled = bands.view(np.uint8).reshape(len(bands), -1, bands.shape[2])
             image = Image.fromarray(doubled.squeeze(2) if doubled.shape[2] == 1 else doubled)
     with whole_file(path) as temporary:
         image.save(temporary, **options)
-        if photo.deep is not None and extension == ".png":
+        if deep and extension == ".png":
             temporary.write_bytes(_png_in_16_bits(temporary.read_bytes(), bands))
-        elif photo.deep is not None and extension in DEEP:
-            temporary.write_bytes(_tiff_in_16_bits(temporary.read_bytes(), bands.shape[1]))
+        elif deep:
+            with TiffFile(temporary, mode="r+b") as tiff:
+                tiff.pages.first.tags["ImageWidth"].overwrite(bands.shape[1])
+                tiff.pages.first.tags["BitsPerSample"].overwrite([16] * bands.shape[2])
     return [f"{path}: {extension} {warning}" for warning in warnings]
 
 
 def _png_in_16_bits(png: bytes, bands: UInt16[np.ndarray, "h w bands"]) -> bytes:
     """The PNG with these numbers instead of its own. Of what is installed nothing writes 16 bits in colour."""
     rows = bands.astype(">u2").reshape(len(bands), -1).view(np.uint8)
-    lines = np.insert(
-        np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1])), 0, 2, axis=1
-    )  # filter 2, less the row above
-    deep, at, content = io.BytesIO(), 8, zlib.compress(lines.tobytes())
+    above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
+    deep, at, content = io.BytesIO(), 8, zlib.compress(np.insert(rows - above, 0, 2, axis=1).tobytes())  # filter 2
     deep.write(png[:8])
     while at < len(png):
         size, kind = int.from_bytes(png[at : at + 4]), png[at + 4 : at + 8]
@@ -490,15 +490,3 @@ def _png_in_16_bits(png: bytes, bands: UInt16[np.ndarray, "h w bands"]) -> bytes
         if kind != b"IDAT" or body:
             PngImagePlugin.putchunk(deep, kind, body[:8] + b"\x10" + body[9:] if kind == b"IHDR" else body)
     return deep.getvalue()
-
-
-def _tiff_in_16_bits(tiff: bytes, width: int) -> bytes:
-    """A TIFF of 8 bits and twice the width, whose bytes are those of 16 bits, with the tags of these."""
-    deep, at = bytearray(tiff), int.from_bytes(tiff[4:8], "little")
-    for entry in range(at + 2, at + 2 + 12 * int.from_bytes(tiff[at : at + 2], "little"), 12):
-        tag, _, count, value = struct.unpack_from("<HHLL", tiff, entry)
-        if tag == 256:
-            struct.pack_into("<L", deep, entry + 8, width)
-        if tag == 258:
-            struct.pack_into(f"<{count}H", deep, entry + 8 if count <= 2 else value, *[16] * count)
-    return bytes(deep)

@@ -596,8 +596,6 @@ def test_a_folder_lists_photographs_without_what_is_hidden_and_counts_the_rest(t
         (tmp_path / name).touch()
     paths, others = listed(tmp_path)
     assert [p.name for p in paths] == ["a.JPG", "b.png"]
-    assert others[-2:] == [
-        "2 .nef (g.nef, h.nef)",
-        '1 without extension (i); for .heic and .heif pip install "pillow-heif"',
-    ]
+    assert others[-2:] == ["2 .nef (g.nef, h.nef)", "1 without extension (i)"]
+    assert others[0] == '1 .heic (f.heic); pip install "pillow-heif" for these'
     assert [p.name for p in listed(tmp_path, "**/*")[0]] == ["a.JPG", "b.png", "d.tif"]

@@ -93,7 +93,7 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: b
     elif agreement <= clear:
         text = f"it is hard to tell whether the reference helps: {share}"
     elif costly:
-        text = f"the reference shows the same things, but adds little for the reason below: {share}"
+        text = f"the reference shows the same things, but adds little or nothing for the reason below: {share}"
     else:
         helps, text = True, f"the reference shows the same things: {share}"
         if gain := tested.get("gain when it says helps / dB"):

@@ -153,12 +153,12 @@ def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
             photographs.append(path)
         else:
             others[path.suffix.lower() or "without extension"].append(path.name)
-    hint = '; for .heic and .heif pip install "pillow-heif"' if {".heic", ".heif"} & others.keys() else ""
     kinds = [
         f"{len(names)} {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        + ('; pip install "pillow-heif" for these' if kind in (".heic", ".heif") else "")
         for kind, names in sorted(others.items())
     ]
-    return photographs, [*kinds[:-1], kinds[-1] + hint] if kinds else []
+    return photographs, kinds
 
 
 @contextmanager

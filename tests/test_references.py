@@ -7,7 +7,6 @@ import pytest
 from score_rows import row, stored
 
 from e2ent2lib.data.scenes import graded_pairs
-from e2ent2lib.measure.results import result_file
 from e2ent2lib.report import studies
 from e2ent2lib.report.studies import draw_effect, effect, effect_figure, effect_tables, gains
 from e2ent2lib.report.tables import table
@@ -38,14 +37,6 @@ def test_each_image_stands_in_one_line_with_its_four_scores(results):
     found = effect(results)
     assert list(found.index) == [("toys", "bear")]  # the doll was not measured with an unrelated reference
     assert found.loc[("toys", "bear")].to_dict() == {"bicubic": 20.0, "sisr": 21.0, "unrelated": 20.9, "related": 22.5}
-
-
-def test_other_references_have_files_of_their_own(tmp_path):
-    usual = result_file(tmp_path, "compact", "cufed5", "e2ent2")
-    assert usual == result_file(tmp_path, "compact", "cufed5", "e2ent2", "level 1")
-    assert usual.relative_to(tmp_path).as_posix() == "compact/cufed5/e2ent2.jsonl"
-    other = result_file(tmp_path, "compact", "cufed5", "e2ent2", "level 2")
-    assert other.relative_to(tmp_path).as_posix() == "compact/cufed5-level-2/e2ent2.jsonl"
 
 
 def test_a_table_shows_the_usual_reference_alone(results):

@@ -48,8 +48,8 @@ def check(name: str, *, progress: bool = True) -> Findings:
         warnings = [f"{same} have the same pixels; one is enough" for same in _twins(decoded)]
         notes = [f"{known.title}: {len(paths)} of {known.total} photographs are here"]
     else:
-        errors += _spoilt_pairs(known, here, folder, decoded)
-        warnings = _doubtful_pairs(known, here, decoded)
+        spoilt, warnings = _check_pairs(known, here, folder, decoded)
+        errors += spoilt
         notes = [f"{known.label(len(here))}: {len(here)} pairs, {len(decoded) or 2 * len(here)} images decoded"]
         if not errors and len(here) == known.total and known.pixels:
             if sets.fingerprint(x for p in here for x in (p.hr(), *p.refs())) != known.pixels:
@@ -97,53 +97,47 @@ def _twins(decoded: Decoded) -> Iterator[str]:
     return (" and ".join(paths) for paths in by_pixels.values() if len(paths) > 1)
 
 
-def _spoilt_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded: Decoded) -> Iterator[str]:
-    """The errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice."""
+def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded: Decoded) -> tuple[list, list]:
+    """Errors and warnings.
+
+    Errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice. Warnings: views
+    that look exchanged, and photographs without a reference.
+    """
+    errors, warnings = [], []
     for name, files in sorted(sets.grouped(folder, known.layout).items()) if folder else ():
         there = ", ".join(p.relative_to(folder).as_posix() for p in files.values())
         for pattern in (p for place, p in enumerate(known.layout) if place not in files):
             lacking = folder / pattern.replace("*", name, 1).replace(".*", ".png")
-            yield f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others"
+            errors.append(f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others")
     if known.views:
         views = {view.name: view for pair in sets.view_pairs(known.views) for view in pair}
         for path in (p for p in decoded if p.parent == folder and p.name not in views):
-            yield f"{path}: is not of {known.title}, perhaps of another level; move it away"
+            errors.append(f"{path}: is not of {known.title}, perhaps of another level; move it away")
         for view in different([v for v in views.values() if folder / v.name in decoded], folder):
-            yield f"{folder / view.name}: other pixels than listed; move it away, then fetch again"
-    for pair, sources, sizes, pixels in _readable(pairs, decoded):
-        if len(set(pixels)) < len(pixels):
-            same = " and ".join(str(s) for s, p in zip(sources, pixels) if pixels.count(p) > 1)
-            yield f"{same} are of one pair and have the same pixels; get them again"
-        for source, size, (least, most) in zip(sources, sizes, known.sides):
-            if min(size) < least or max(size) > most:
-                yield f"{source}: is {_by(size)}, expected {most}×{most}; get it again"
-        if known.reference == "right view" and len(set(sizes)) > 1:
-            first, left, right = (sources[0] if folder else pair.name), *map(_by, sizes)
-            yield f"{first}: left is {left}, right {right}; they must be of one size, get them again"
-    for same in _twins({p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}):
-        yield f"{same} have the same pixels and would count twice; delete all but one"
-
-
-def _doubtful_pairs(known: DataSet, pairs: list[Pair], decoded: Decoded) -> list[str]:
-    """The warnings: views that look exchanged, and photographs without a reference."""
-    warnings = []
-    if known.reference == "right view":
-        alike = [sources for _, sources, sizes, _ in _readable(pairs, decoded) if len(set(sizes)) == 1]
-        swapped = [views[0] for views in alike if looks_swapped(*map(as_rgb, views))]
-        advice = "left and right look swapped; compare them, and exchange their names if so"
-        warnings = [f"{first}: {advice}" for first in swapped]
-    if without := sum(not p.ref_sources for p in pairs):
-        warnings.append(f"{without} of {len(pairs)} have no reference: bicubic and SISR models only")
-    return warnings
-
-
-def _readable(pairs: list[Pair], decoded: Decoded) -> Iterator[tuple[Pair, list, list[tuple[int, int]], list[str]]]:
-    """Pair, sources, their sizes and pixels' hashes, of those of which no file is damaged, which is told already."""
+            errors.append(f"{folder / view.name}: other pixels than listed; move it away, then fetch again")
     for pair in pairs:
         sources = [s for s in (pair.hr_source, *pair.ref_sources) if not callable(s)]
-        if all(s in decoded for s in sources if isinstance(s, Path)):
-            facts = [decoded[s] if isinstance(s, Path) else (s.shape[1::-1], mark(s)) for s in sources]
-            yield pair, sources, [size for size, _ in facts], [m.pixels for _, m in facts]
+        if not all(s in decoded for s in sources if isinstance(s, Path)):
+            continue  # one is damaged, which is told already
+        facts = [decoded[s] if isinstance(s, Path) else (s.shape[1::-1], mark(s)) for s in sources]
+        sizes, pixels = [size for size, _ in facts], [m.pixels for _, m in facts]
+        if len(set(pixels)) < len(pixels):
+            same = " and ".join(str(s) for s, p in zip(sources, pixels) if pixels.count(p) > 1)
+            errors.append(f"{same} are of one pair and have the same pixels; get them again")
+        for source, size, (least, most) in zip(sources, sizes, known.sides):
+            if min(size) < least or max(size) > most:
+                errors.append(f"{source}: is {_by(size)}, expected {most}×{most}; get it again")
+        first = sources[0] if folder else pair.name
+        if known.reference == "right view" and sizes[0] != sizes[1]:
+            left, right = map(_by, sizes)
+            errors.append(f"{first}: left is {left}, right {right}; they must be of one size, get them again")
+        elif known.reference == "right view" and looks_swapped(*map(as_rgb, sources)):
+            warnings.append(f"{first}: left and right look swapped; compare them, and exchange their names if so")
+    for same in _twins({p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}):
+        errors.append(f"{same} have the same pixels and would count twice; delete all but one")
+    if without := sum(not p.ref_sources for p in pairs):
+        warnings.append(f"{without} of {len(pairs)} have no reference: bicubic and SISR models only")
+    return errors, warnings
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -9,33 +9,24 @@ import gzip
 import tarfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What an archive may grow to. A photograph hardly packs; a ratio of 100 is nobody's photographs."""
-
-    total: int = 8 * 2**30
-    """Bytes unpacked, of all its files together."""
-    single: int = 2**30
-    """Bytes of one file."""
-    files: int = 200_000
-    """Files and folders."""
-    ratio: float = 100.0
-    """Bytes unpacked for each byte packed, once more than ``small`` are unpacked."""
-    small: int = 16 * 2**20
-    """Bytes under which the ratio does not matter (a few empty blocks pack well), and the most that a header has."""
+TOTAL, SINGLE = 8 * 2**30, 2**30
+"""Bytes unpacked, of all files of an archive together and of one."""
+FILES = 200_000
+"""Files and folders."""
+RATIO, SMALL = 100.0, 16 * 2**20
+"""Bytes unpacked for each byte packed, once more than ``SMALL`` are unpacked (a few empty blocks pack well): nobody's
+photographs pack so. ``SMALL`` is also the most that a header has."""
 
 
-def unpack(archive: Path, into: Path, choose: Callable[[str], str | None], *, limits: Limits = Limits()) -> list[str]:
+def unpack(archive: Path, into: Path, choose: Callable[[str], str | None]) -> list[str]:
     """Write the chosen files of a tar or tar.gz below the empty folder ``into``; returns their paths there, sorted.
 
     ``choose`` gives the path that a file gets, or None to leave it out; it is asked without the archive's top folder.
     Raises ValueError for an archive that is damaged, that holds a name twice or, among what is chosen, a path that
-    leads out of ``into`` or anything but plain files; or that grows beyond ``limits``. What was written is then up to
+    leads out of ``into`` or anything but plain files; or that grows beyond these limits. What was written is then up to
     the caller.
     """
     written: dict[str, str] = {}
@@ -43,13 +34,13 @@ def unpack(archive: Path, into: Path, choose: Callable[[str], str | None], *, li
         with open(archive, "rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            stream = _Bounded(gzip.GzipFile(fileobj=raw) if packed else raw, archive, limits)
+            stream = _Bounded(gzip.GzipFile(fileobj=raw) if packed else raw, archive)
             with tarfile.open(fileobj=stream, mode="r:") as tar:
                 for count, member in enumerate(iter(tar.next, None), 1):
                     tar.members.clear()  # tarfile remembers every member otherwise
-                    if count > limits.files:
-                        raise ValueError(f"{archive.name}: holds more than {limits.files:,} files; nothing kept")
-                    if member.size > limits.single:
+                    if count > FILES:
+                        raise ValueError(f"{archive.name}: holds more than {FILES:,} files; nothing kept")
+                    if member.size > SINGLE:
                         raise ValueError(f"{archive.name}: {member.name} has {member.size:,} bytes; nothing kept")
                     parts = PurePosixPath(member.name).parts[1:]
                     target = choose("/".join(parts)) if parts and not member.isdir() else None
@@ -78,12 +69,12 @@ def unpack(archive: Path, into: Path, choose: Callable[[str], str | None], *, li
 class _Bounded:
     """A tar stream that stops at the limits whatever its headers say, before it is unpacked into memory."""
 
-    def __init__(self, file: BinaryIO, archive: Path, limits: Limits):
-        self.file, self.archive, self.limits = file, archive, limits
-        self.most = min(limits.total, max(limits.small, int(limits.ratio * archive.stat().st_size)))
+    def __init__(self, file: BinaryIO, archive: Path):
+        self.file, self.archive = file, archive
+        self.most = min(TOTAL, max(SMALL, int(RATIO * archive.stat().st_size)))
 
     def read(self, size: int) -> bytes:
-        if size > self.limits.small:
+        if size > SMALL:
             raise ValueError(f"{self.archive.name}: a header of {size:,} bytes; nothing kept")
         data = self.file.read(size)
         self._within(self.file.tell())

@@ -48,16 +48,13 @@ def numbers(f: Finding) -> str:
     return text
 
 
-def rests_on(f: Finding) -> str:
-    """How many pictures of which data sets a finding is of, or how many seeds or rounds; "" if it is of none."""
-    several = "s" * (f.scenes > 1)
-    return f"{f.sets}, {f.scenes} scene{several}" if f.scenes else f.sets
-
-
 def set_by_set(f: Finding) -> str:
-    """One sentence: all pictures, then the verdict on each data set, best first; of one set only ``rests_on``."""
+    """One sentence: all pictures, then the verdict on each data set, best first.
+
+    Of one set only how many pictures it has; of none how many seeds or rounds there were, or "".
+    """
     if not f.by_set:
-        return rests_on(f)
+        return f"{f.sets}, {f.scenes} scene{'s' * (f.scenes > 1)}" if f.scenes else f.sets
     verdicts_of = {}
     for part in f.by_set:
         effect = f" ({numbers(part).split(' [')[0]})" if part.effect is not None else ""

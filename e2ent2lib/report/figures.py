@@ -33,12 +33,7 @@ from e2ent2lib.runs.checkpoints import available_models, shipped_card, shipped_f
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.systems import SYSTEMS
 
-PLACES = {
-    "tank": (392, 176, 96, 72),
-    "lamp": (488, 100, 96, 72),
-    "shelf": (384, 48, 96, 72),
-    "wheel": (136, 252, 96, 72),
-}
+PLACES = dict(tank=(392, 176, 96, 72), lamp=(488, 100, 96, 72), shelf=(384, 48, 96, 72), wheel=(136, 252, 96, 72))
 """The crops of Fig. 7."""
 MISSING = {8: "it shows the answers of a user study, and no responses have been collected (notebook 13)"}
 """The figures that are not drawn, and why."""

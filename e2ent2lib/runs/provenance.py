@@ -16,9 +16,7 @@ PACKAGES = ("torch", "numpy", "scikit-image", "pillow")
 def need_checkout(what: str) -> None:
     """Raise FileNotFoundError unless this is a checkout, whose scores, notebooks and pages ``what`` is made of."""
     if ROOT != LIBRARY.parent:
-        raise FileNotFoundError(
-            f"{what} needs the repository, which the package does not hold; clone it and call it there"
-        )
+        raise FileNotFoundError(f"{what} needs the repository, which the package lacks; clone it and call it there")
 
 
 def commit() -> str:

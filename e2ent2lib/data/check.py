@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -147,21 +147,16 @@ def _by(size: tuple[int, int]) -> str:
 def looks_swapped(left: UInt8[np.ndarray, "h w 3"], right: UInt8[np.ndarray, "h w 3"]) -> bool:
     """Whether what both views of a rectified pair show lies further right in the right one, where it cannot lie.
 
-    Rows at 256 pixels width are cross-correlated in 16 bands; most bands must agree, for more than one pixel.
+    Sixteen bands of both, at 256 pixels width, are laid over each other by phase correlation: most must be shifted so
+    by more than one pixel, and hardly one the other way.
     """
-    rows, others = _slopes(left), _slopes(right)
-    spectrum = np.fft.rfft(rows, 512, axis=1) * np.fft.rfft(others, 512, axis=1).conj()
-    reach = np.r_[0:65, -64:0]  # a quarter of the width
-    correlation = np.fft.irfft(spectrum, 512, axis=1)[:, reach]
-    shifts = [reach[band.sum(0).argmax()] for band in np.array_split(correlation, 16) if len(band)]
-    return float(np.mean(np.array(shifts) < -1)) > 0.7
+    from skimage.registration import phase_cross_correlation  # slow to import, and `data list` does without
 
-
-def _slopes(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "H 255"]:
-    grey = Image.fromarray(image).convert("L")
-    small = grey.resize((256, max(16, round(256 * grey.height / grey.width))), Image.Resampling.BOX)
-    slopes = np.diff(np.asarray(small, float), axis=1)
-    return slopes / (np.abs(slopes).mean(1, keepdims=True) + 1e-3)
+    size = (256, max(64, round(256 * left.shape[0] / left.shape[1])))
+    views = (Image.fromarray(view).convert("L").resize(size, Image.Resampling.BOX) for view in (left, right))
+    bands = zip(*(np.array_split(np.asarray(view, float), 16) for view in views))
+    shifts = np.array([phase_cross_correlation(*band)[0][1] for band in bands if all(map(np.ptp, band))])
+    return bool(sum(shifts < -1) > 0.5 * len(shifts) and sum(shifts > 1) < 0.1 * len(shifts))
 
 
 def _training_marks(progress: bool) -> list[tuple[str, Mark]]:

@@ -69,9 +69,9 @@ def fetch(name: str, *, progress: bool = True, timeout: float = 30.0, retries: i
 
 def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Path], Path]) -> list[str]:
     key = f"{mirror.repository}@{mirror.commit}"
-    url = f"{GITHUB}/{mirror.repository}/archive/{mirror.commit}.tar.gz"
+    url = f"{GITHUB}/{mirror.repository}/archive/{mirror.commit}.zip"
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home) as folder:  # the same disk: moving is renaming
-        file, unpacked = f"{mirror.repository.replace('/', '-')}-{mirror.commit}.tar.gz", Path(folder) / "unpacked"
+        file, unpacked = f"{mirror.repository.replace('/', '-')}-{mirror.commit}.zip", Path(folder) / "unpacked"
         archive = get(url, Path(folder) / file)
         paths = unpack(archive, unpacked, mirror.place)
         if not paths:

@@ -46,9 +46,7 @@ def can_measure(name: str, data: DataSet) -> bool:
     Nor is measured what is to be retrained first.
     """
     use = system_of(name).references
-    if to_be_retrained(name, data.name):
-        return False
-    if use == "stereo" and not data.stereo:
+    if to_be_retrained(name, data.name) or (use == "stereo" and not data.stereo):
         return False
     return use == "none" or all(pair.ref_sources for pair in data.lister())
 
@@ -75,11 +73,6 @@ class ResultFile:
     pairs: list[Pair]
 
     @property
-    def part(self) -> Path:
-        """Where its rows are until it is complete."""
-        return self.path.with_suffix(".part")
-
-    @property
     def missing(self) -> list[Pair]:
         """The pairs still to be measured."""
         return [pair for pair in self.pairs if pair.name not in self.rows]
@@ -87,11 +80,12 @@ class ResultFile:
     def add(self, row: dict) -> None:
         """Keep a row: the file appears with its last one, so that no table is made of a part of a set."""
         self.rows[row["image"]] = row
+        part = self.path.with_suffix(".part")
         if self.missing:
-            write_rows(self.part, self.rows.values())
+            write_rows(part, self.rows.values())
             return
         write_rows(self.path, [self.rows[pair.name] for pair in self.pairs])
-        self.part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def measure_all(
@@ -159,9 +153,8 @@ def _result_files(folder: Path, profile: str, datasets: list[str]) -> list[Resul
                 here = pictures[data, reference]
                 facts = here.facts(model, profile, card, (model, reference) in perceptual)
                 path = result_file(folder, profile, data, model, reference)
-                file = ResultFile(path=path, facts=facts, rows=current(read_rows(path), facts), pairs=here.pairs)
-                file.rows.update(current(read_rows(file.part), facts))
-                files.append(file)
+                rows = current(read_rows(path), facts) | current(read_rows(path.with_suffix(".part")), facts)
+                files.append(ResultFile(path=path, facts=facts, rows=rows, pairs=here.pairs))
     return files
 
 

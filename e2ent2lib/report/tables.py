@@ -309,10 +309,3 @@ def pages(root: Path, profile: str) -> dict[str, str]:
         "README.md": filled(readme, "results", short_table(read_results(folder, profile))),
         "MODEL_CARD.md": filled(model_card, "weights", weights_table(profile)),
     }
-
-
-def renew(root: Path, profile: str) -> list[Path]:
-    """Write ``pages``; returns their paths."""
-    for name, text in (made := pages(root, profile)).items():
-        write_text(root / name, text)
-    return [root / name for name in made]

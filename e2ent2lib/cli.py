@@ -240,9 +240,8 @@ def claims(
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)
     if stored.empty:
-        need_checkout(
-            f"{folder / profile} holds no scores; --results names a folder that does, and without it the command"
-        )
+        without = f"{folder / profile} holds no scores; --results names a folder that does, and without it the command"
+        need_checkout(without)
     judged = verdicts.judge_all(stored, profile, folder, names)
     if measure:
         available = available_data()

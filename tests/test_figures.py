@@ -185,10 +185,8 @@ def test_match_figures_name_sizes_and_checkpoint_and_are_the_same_bytes_each_tim
         assert one.read_bytes() == two.read_bytes() and one.stat().st_size > 1000
 
 
-def test_draw_all_makes_the_folder_closes_its_figures_and_leaves_the_style_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "FIGURES", {3: lambda profile: plt.figure(figsize=(1, 1))})
+def test_drawing_makes_the_folder_closes_its_figures_and_leaves_the_style_alone(tmp_path):
     size = plt.rcParams["savefig.dpi"]
-    paths = figures.draw_all("smoke", tmp_path / "new", progress=False)
-    assert paths == [tmp_path / "new" / "fig3.png", tmp_path / "new" / "fig3.pdf"]
+    paths = figures.draw(lambda: plt.figure(figsize=(1, 1)), "fig3", tmp_path / "new")
     assert all(p.is_file() for p in paths) and not plt.get_fignums()
     assert plt.rcParams["savefig.dpi"] == size

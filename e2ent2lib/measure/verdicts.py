@@ -197,7 +197,8 @@ def _read(claim: dict) -> Claim:
     return Claim(**claim | {"parts": tuple(parts)})
 
 
-CLAIMS = tuple(map(_read, tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))["claim"]))
+FILE = tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))
+CLAIMS = tuple(map(_read, FILE["claim"]))
 
 
 @dataclass(frozen=True, kw_only=True)

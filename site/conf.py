@@ -19,6 +19,7 @@ include_patterns = ["*.md", "docs/*.md", "data/README.md", "notebooks/*.ipynb", 
 exclude_patterns = ["site/contents.md", ".*", "build", "runs", "data/[!R]*", "weights", "**/.ipynb_checkpoints"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
 nb_execution_mode, nb_merge_streams, nb_render_markdown_format = "off", True, "myst"
+nb_render_image_options = {"scale": "100"}  # Sphinx links a picture with a scale to its file
 myst_enable_extensions, myst_heading_anchors = ["dollarmath", "html_image"], 4
 autodoc_member_order, autodoc_preserve_defaults, add_module_names = "bysource", True, False
 python_maximum_signature_line_length, viewcode_follow_imported_members = 88, False

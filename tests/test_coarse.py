@@ -9,7 +9,7 @@ from tiny import maps, network, picture
 
 from e2ent2lib.exact.search import similarity_map
 from e2ent2lib.matching import match
-from e2ent2lib.photos import tiles
+from e2ent2lib.photos import coarse, tiles
 from e2ent2lib.photos.coarse import Lookup, Places, match_coarse
 from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Options
@@ -45,6 +45,21 @@ def test_among_all_places_around_it_is_the_exact_match(seed, norm):
     assert torch.equal(found, exact.index)
 
 
+@few
+@given(st.integers(0, 999), st.integers(1, 4), st.integers(0, 3), st.integers(9, 14))
+def test_compiled_it_finds_what_it_finds_uncompiled(seed, step, around, side):
+    query, *keys = maps((4, 5), (side, 12), (10, side + 1), seed=seed)
+    look, rng = Lookup(query, keys, step=step), np.random.default_rng(seed)
+    asked = [torch.from_numpy(rng.integers(low, high, (4, 5))) for low, high in ((0, 2), (-9, 20), (-9, 20))]
+    with pytest.MonkeyPatch.context() as patch:
+        compiled = look.best(Places(*asked, torch.zeros(4, 5)), around)
+        patch.setattr(coarse, "_compiled", lambda: None)
+        plain = look.best(Places(*asked, torch.zeros(4, 5)), around)
+    torch.testing.assert_close(compiled.score, plain.score, atol=1e-5, rtol=1e-5)
+    for got, wanted in zip(compiled[:3], plain[:3]):
+        assert torch.equal(got, wanted)
+
+
 def test_a_shifted_copy_is_found_everywhere():
     key = torch.nn.functional.interpolate(maps((15, 18))[0], scale_factor=4, mode="bicubic")
     query = key[..., 7:47, 10:60]
@@ -69,7 +84,7 @@ def test_it_is_an_option_of_networks_that_tile():
     assert near.image.shape == exact.image.shape
     with pytest.raises(ValueError, match="matching 'near'"):
         Options(matching="near")
-    coarse = Options(matching="coarse")
+    near = Options(matching="coarse")
     with pytest.raises(ValueError, match="coarse matching"):
-        enlarge(network("srntt"), lr, refs, coarse)
-    np.testing.assert_array_equal(tiles.enlarge(model, lr, (), coarse).image, tiles.enlarge(model, lr).image)
+        enlarge(network("srntt"), lr, refs, near)
+    np.testing.assert_array_equal(tiles.enlarge(model, lr, (), near).image, tiles.enlarge(model, lr).image)

@@ -8,6 +8,7 @@ pixels apart.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -27,6 +28,16 @@ ROUNDS = 2
 NEAR = 1
 CHUNK = 1 << 16
 """Cells of the keys that are looked at together: few enough for a processor's cache."""
+
+
+@cache
+def _compiled() -> Callable | None:
+    """``around.best_around``, imported on first use; None without numba, or with nowhere to keep what it compiled."""
+    try:
+        from e2ent2lib.photos.around import best_around
+    except (ImportError, RuntimeError):
+        return None
+    return best_around
 
 
 class Places(NamedTuple):
@@ -115,7 +126,11 @@ class Lookup:
         return Places(*(field.view_as(places.row) for field in (source, row, column, score)))
 
     def _best(self, s: int, y: Tensor, x: Tensor, row: Tensor, column: Tensor, around: int) -> tuple:
-        three, key = torch.arange(3, device=row.device), self.keys[s]
+        key = self.keys[s]
+        if key.device.type == "cpu" and key.dtype == torch.float32 and (compiled := _compiled()):
+            arrays = (part.numpy() for part in (y, x, row, column, self.query, key, self.inverse[s]))
+            return tuple(map(torch.from_numpy, compiled(*arrays, self.step, around)))
+        three = torch.arange(3, device=row.device)
         patch = self.query[y[:, None, None] + three[:, None], x[:, None, None] + three]  # (n, 3, 3, C)
         last, k = 2 * self.step, 2 * around + 1  # from a patch's first cell to its last; places on a side
         side = torch.arange(-around, around + last + 1, device=row.device)  # of the cells of all patches

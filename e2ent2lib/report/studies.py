@@ -119,8 +119,8 @@ def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr
 
 
 def effects(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """``effect`` of each RefSR network that is trained for PSNR and was measured with both, by its short name."""
-    networks = {s.short: name for name, s in SYSTEMS.items() if s.recipe and s.recipe.rec == "mse"}
+    """``effect`` of E2ENT²-MSE's kind and of the departures, if measured with both references, by their short names."""
+    networks = {s.short: name for name, s in SYSTEMS.items() if s.departure or (s.recipe and s.recipe.rec == "mse")}
     tables = {title: effect(results, model) for title, model in networks.items()}
     return {title: table for title, table in tables.items() if len(table)}
 

@@ -1,7 +1,7 @@
-"""The trainings of the tables that are missing, one a core at low priority; a second call goes on where this one ended.
+"""The trainings of the tables that are missing, one a core at low priority; a second call goes on from there.
 
-    python -m benchmarks.queue --data train              # rows of Tables 1 and 2, then the ablations with three seeds
-    python -m benchmarks.queue --data train --only e2ent2
+    python -m benchmarks.trainings --data train   # rows of Tables 1 and 2, then the ablations with three seeds
+    python -m benchmarks.trainings --data train --only e2ent2
 
 Each is begun as soon as the one that it starts from is finished. What is finished is in ``--out``, checkpoint and card;
 what is under way is in ``--runs``. Run it in a checkout of its own, so that work on the code doesn't disturb it.
@@ -57,7 +57,7 @@ def main(
     missing = [t for t in trainings.values() if not finished(t, out) and (not only or t.name in only)]
     running: dict[str, subprocess.Popen] = {}
     failed: set[str] = set()
-    command = [sys.executable, "-m", "benchmarks.queue", "--data", data, "--out", str(out), "--runs", str(runs)]
+    command = [sys.executable, "-m", "benchmarks.trainings", "--data", data, "--out", str(out), "--runs", str(runs)]
     command += ["--profile", profile, "--hours", str(hours)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends the runs too, as Ctrl-C does
     try:

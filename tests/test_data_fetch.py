@@ -1,4 +1,4 @@
-"""Fetching and unpacking, against servers and archives that are not what they should be (data/fetch.py, unpack.py)."""
+"""Fetching and unpacking, against servers and archives that are not what they should be (data/fetch.py)."""
 
 import hashlib
 import json
@@ -15,9 +15,8 @@ from server import BODY
 
 from e2ent2lib.data import fetch as fetching
 from e2ent2lib.data import pairs
-from e2ent2lib.data.fetch import Refused, download, fetch
+from e2ent2lib.data.fetch import Refused, download, fetch, unpack
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS
-from e2ent2lib.data.unpack import unpack
 
 
 def get(server, folder, sha256=None, retries=0, timeout=5.0):
@@ -148,7 +147,7 @@ def test_a_bomb_that_says_it_is_small_is_not_unpacked_beyond_what_it_says(tmp_pa
 @METHODS
 @pytest.mark.parametrize(("limit", "value"), [("TOTAL", 9_999), ("FILES", 19)])
 def test_size_and_number_of_files_are_bounded(tmp_path, monkeypatch, method, limit, value):
-    monkeypatch.setattr(f"e2ent2lib.data.unpack.{limit}", value)
+    monkeypatch.setattr(fetching, limit, value)
     archive = packed(tmp_path / "a.zip", {f"top/{i}.png": BODY[:1000] for i in range(20)}, method)
     with pytest.raises(ValueError, match=r"a\.zip: .*nothing kept"):
         unpacked(archive)

@@ -61,8 +61,11 @@ def check(name: str, *, progress: bool = True) -> Findings:
         changed = [p for p, (_, m) in decoded.items() if noted.get(p, m.pixels) != m.pixels]
         errors += [f"{p}: is not what was fetched; delete it, then fetch again" for p in changed]
     training = [(str(p), m) for p, (_, m) in decoded.items()]
-    if isinstance(known, DataSet) and known.for_evaluation:
-        training = _training_marks(progress)
+    if isinstance(known, DataSet) and known.for_evaluation:  # then all that is trained on, but what is damaged
+        folders = [root / part for root in sets.data_roots() for part in ("train", "CUFED")]
+        others = _decode([path for folder in folders for path in sets.image_files(folder)], progress)[0]
+        training = [(f"embedded {name}", mark(image)) for name, image in sets.embedded_photographs().items()]
+        training += [(str(p), m) for p, (_, m) in others.items()]
     evaluation = evaluation_marks(progress=progress)
     leaked = leaks(training, evaluation)
     errors += [f"{line}; delete it from the training photographs" for line in leaked]
@@ -157,13 +160,3 @@ def looks_swapped(left: UInt8[np.ndarray, "h w 3"], right: UInt8[np.ndarray, "h 
     bands = zip(*(np.array_split(np.asarray(view, float), 16) for view in views))
     shifts = np.array([phase_cross_correlation(*band)[0][1] for band in bands if all(map(np.ptp, band))])
     return bool(sum(shifts < -1) > 0.5 * len(shifts) and sum(shifts > 1) < 0.1 * len(shifts))
-
-
-def _training_marks(progress: bool) -> list[tuple[str, Mark]]:
-    """The training photographs that are here: scikit-image's, train/ and CUFED of the data folders.
-
-    Damaged ones are left out: checking the training set itself names them.
-    """
-    paths = [p for root in sets.data_roots() for part in ("train", "CUFED") for p in sets.image_files(root / part)]
-    marks = [(f"embedded {name}", mark(image)) for name, image in sets.embedded_photographs().items()]
-    return marks + [(str(p), m) for p, (_, m) in _decode(paths, progress)[0].items()]

@@ -4,6 +4,7 @@ Only public repositories are fetched from, each at one commit. They are mirrors,
 hold a part of a set only. Nothing that is there already is overwritten.
 """
 
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -146,15 +146,11 @@ def download(url: str, path: Path, sha256: str | None, progress: bool, timeout: 
             raise Refused(f"{url}: the server sends to {answer.url}, which is not encrypted")
 
     def downloader(url: str, output_file: str, pup: pooch.Pooch, check_only: bool = False) -> None:
-        http = pooch.HTTPDownloader(
-            progressbar=progress and sys.stderr.isatty(),
-            timeout=timeout,
-            headers={"Accept-Encoding": "identity"},
-            hooks={"response": check},
-        )
-        with open(output_file, "wb") as file:
+        options = {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}, "hooks": {"response": check}}
+        http = pooch.HTTPDownloader(progressbar=progress and sys.stderr.isatty(), **options)
+        with _AtMost(output_file, "wb") as file:
             try:
-                http(url, _AtMost(file, url), pup)
+                http(url, file, pup)
             except (requests.TooManyRedirects, requests.exceptions.InvalidSchema) as error:
                 raise Refused(f"{url}: the server sends elsewhere without end, or to no web address") from error
 
@@ -168,16 +164,13 @@ def download(url: str, path: Path, sha256: str | None, progress: bool, timeout: 
         raise ConnectionError(f"{url}: {why}; fetch again later") from error
 
 
-class _AtMost:
+class _AtMost(io.FileIO):
     """The file that pooch writes to, which takes ``LARGEST`` bytes and no more."""
 
-    def __init__(self, file: BinaryIO, url: str):
-        self.file, self.url, self.flush = file, url, file.flush
-
-    def write(self, block: bytes) -> None:
-        if self.file.tell() + len(block) > LARGEST:
-            raise Refused(f"{self.url}: sends more than {LARGEST:,} bytes")
-        self.file.write(block)
+    def write(self, block: bytes) -> int:
+        if self.tell() + len(block) > LARGEST:
+            raise Refused(f"{Path(self.name).name}: the server sends more than {LARGEST:,} bytes")
+        return super().write(block)
 
 
 # ---- the archive ----

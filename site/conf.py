@@ -64,10 +64,13 @@ def link_code(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def link_equations(app: Sphinx, doctree: nodes.document) -> None:
-    """On every page the first "Eq. 5" leads to that equation, beside which its code and notebooks stand."""
+    """On every page the first "Eq. 5" leads to that equation; not in what a cell prints (of a baseline)."""
     page, linked = app.builder.get_relative_uri(app.env.docname, "site/equations"), set()
+    outputs = doctree.findall(lambda n: isinstance(n, nodes.Element) and n.get("nb_element") == "cell_code_output")
+    printed = {id(text) for output in outputs for text in output.findall(nodes.Text)}
     for text in list(doctree.findall(nodes.Text)):
-        if isinstance(text.parent, nodes.paragraph) and app.env.docname != "site/equations":
+        written = isinstance(text.parent, nodes.paragraph) and id(text) not in printed
+        if written and app.env.docname != "site/equations":
             parts: list[nodes.Node] = []
             for part in re.split(r"(Eq\. \d+|Eq\. \(\d+\))", text.astext()):
                 number = re.fullmatch(r"Eq\. \(?(\d+)\)?", part)

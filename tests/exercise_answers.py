@@ -409,4 +409,22 @@ ANSWERS: dict[str, tuple[str, dict[str, str]]] = {
             "lambda n, half: 77": "same answer",
         },
     ),
+    "14b off_by": (
+        "lambda shift, r: abs((shift + r // 2) % r - r // 2)",
+        {
+            "lambda shift, r: shift % r": "the next cell",
+            "lambda shift, r: abs(shift / r - round(shift / r))": "not in cells",
+            "lambda shift, r: max(shift % r, -shift % r)": "not the furthest",
+            "lambda shift, r: shift": "times the expected",
+        },
+    ),
+    "14b projected": (
+        "lambda sr, lr: sr + np.repeat(np.repeat(lr - cell_means(sr), 4, 0), 4, 1)",
+        {
+            "lambda sr, lr: sr + np.kron(lr - cell_means(sr), np.ones((4, 4))) / 16": "by all that",
+            "lambda sr, lr: sr - np.kron(lr - cell_means(sr), np.ones((4, 4)))": "the other way",
+            "lambda sr, lr: np.kron(lr, np.ones((4, 4)))": "add, don't replace",
+            "lambda sr, lr: sr + np.tile(lr, (4, 4))": "off by",
+        },
+    ),
 }

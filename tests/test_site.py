@@ -24,7 +24,7 @@ FAULTS = """async width => {
   await window.MathJax?.startup?.promise;
   await Promise.all([...document.images].map(image => image.decode().catch(() => {})));
   const faulty = [...document.querySelectorAll('img, .math, mjx-merror, .system-message, .problematic')].filter(e =>
-    e.matches('img') ? !e.naturalWidth : !e.matches('.math') || !e.querySelector('mjx-container'));
+    e.matches('img') ? !e.naturalWidth : !(e.querySelector('mjx-container')?.getBoundingClientRect().left >= 0));
   const wide = document.documentElement.scrollWidth;
   return [...faulty.map(e => e.outerHTML.slice(0, 200)), ...(wide > width ? [`${wide} pixels wide`] : [])];
 }"""

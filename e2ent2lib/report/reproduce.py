@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -80,17 +81,20 @@ def moved_cells(measured: Path, stored: Path, profile: str) -> list[str]:
 
 
 def run_all_notebooks(target: Path, results: Path, *, progress: bool = True) -> None:
-    """Execute the notebooks in order into ``target``; those unchanged since they last ran there are skipped."""
+    """Execute the notebooks into ``target``, two at a time; those unchanged since they last ran there are skipped."""
     target.mkdir(parents=True, exist_ok=True)
     sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     library = hashlib.sha256(b"".join(p.read_bytes() for p in sorted((ROOT / "e2ent2lib").rglob("*.py")))).hexdigest()
     state = [library, *(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))]
-    for source in (bar := tqdm(sources, unit="notebook", disable=not progress)):
-        bar.set_description(source.stem)
+
+    def run(source: Path) -> None:
         mark, now = target / f".{source.stem}.done", " ".join([file_sha256(source), *state])
         if not mark.is_file() or mark.read_text() != now:
             run_notebook(source, target / source.name, results=results)
             mark.write_text(now)
+
+    with ThreadPoolExecutor(2) as two:
+        list(tqdm(two.map(run, sources), total=len(sources), unit="notebook", disable=not progress))
 
 
 def run_notebook(source: Path, target: Path, *, results: Path | None = None) -> None:
@@ -103,7 +107,8 @@ def run_notebook(source: Path, target: Path, *, results: Path | None = None) -> 
     notebook = nbformat.read(source, as_version=4)
     resources = {"metadata": {"path": str(source.parent)}}
     options = {"store_widget_state": False, "record_timing": False, "timeout": 600, "kernel_name": "python3"}
-    environment = os.environ | ({"E2ENT2_RESULTS": str(results.resolve())} if results else {})
+    # one thread: two notebooks at a time are two cores' work
+    environment = os.environ | ({"E2ENT2_RESULTS": str(results.resolve()), "OMP_NUM_THREADS": "1"} if results else {})
     NotebookClient(notebook, resources=resources, **options).execute(env=environment)
     notebook.metadata["language_info"] = {"name": "python"}
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):

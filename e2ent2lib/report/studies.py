@@ -129,7 +129,7 @@ def gains(results: pd.DataFrame) -> dict[str, pd.Series]:
     """What E2ENT²-MSE gains over SISR in dB, image by image, by what the reference shows, in words."""
     worth = effect(results)
     gain = worth.sub(worth["sisr"], axis=0)
-    cases = [KINDS[kind(data)]["gain"].format(SETS.get(data, data)) for data in gain.index.get_level_values("dataset")]
+    cases = gain.index.get_level_values("dataset").map(lambda d: KINDS[kind(d)]["gain"].format(SETS.get(d, d)))
     return dict(list(gain["related"].groupby(cases, sort=False))) | {KINDS[UNRELATED]["gain"]: gain[UNRELATED]}
 
 

@@ -30,7 +30,7 @@ from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.coarse import match_coarse
-from e2ent2lib.photos.confidence import FILE, agreement
+from e2ent2lib.photos.confidence import FAR, FILE, agreement, mean
 from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image
 from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Matching, Options
@@ -39,8 +39,10 @@ from e2ent2lib.runs.files import whole_file
 from e2ent2lib.systems import SYSTEMS
 
 PROFILE = "compact"
-SIDE = 512  # pixels of a view, from its top left
-EVERY = 3  # so many views apart
+SIDE = 512  # pixels of a view or a test picture, from its top left
+EVERY = 6  # so many views apart
+MOST = 5  # pairs of a data set
+SETTINGS = {"side": SIDE, "every": EVERY, "most": MOST, "apart": FAR, "seed": 0}
 Case = tuple[str, bool, UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]
 
 
@@ -64,35 +66,36 @@ def test_cases() -> Iterator[Case]:
     for name in (n for n, data in DATASETS.items() if data.in_tables or n == "views"):
         for related in (True, False):
             data = dataset(name) if related else dataset(name, reference="unrelated")
-            for pair in data.lister():
+            for pair in data.lister()[:MOST]:
                 if pair.ref_sources:
                     hr, reference, *_ = prepared(pair)
-                    yield name, related, hr, reference
+                    yield name, related, hr[:SIDE, :SIDE], reference
 
 
 @torch.inference_mode()
-def measure(model: nn.Module, cases: Sequence[Case], matching: Matching, every: int) -> pd.DataFrame:
-    """Agreement of each case, and the gain of every so many."""
+def measure(model: nn.Module, cases: Sequence[Case], every: int) -> pd.DataFrame:
+    """Agreement of each case under each matching, and the gain of every so many."""
     rows, r = [], model.profile.scale
-    for i, (data, related, hr, reference) in enumerate(tqdm(cases, desc=f"{model.card['model']}, {matching}")):
-        lr, gain = downscale(hr), np.nan
+    for i, (data, related, hr, reference) in enumerate(tqdm(cases, desc=model.card["model"])):
+        lr = downscale(hr)
         refs = model.offered(lr, [reference])
         phi_in, *downs = (
             tiles.in_tiles(model.encoder, x, torch.device("cpu")) for x in (lr, *(downscale(ref, r) for ref in refs))
         )
-        matches = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm)
-        agreeing = agreement(matches, [ref.shape[1] // r for ref in refs]).mean().item()
-        if i % every == 0:
-            result = enlarge(model, lr, [reference], Options(matching=matching))
-            gain = psnr(result.image, hr) - psnr(result.sisr, hr) if result.sisr is not None else np.nan
-        rows.append({"set": data, "related": related, "agreement": agreeing, "gain": gain})
+        for matching in get_args(Matching):
+            matches, gain = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm), np.nan
+            agreeing = mean(agreement(matches, [ref.shape[1] // r for ref in refs]))
+            if i % every == 0:
+                result = enlarge(model, lr, [reference], Options(matching=matching))
+                gain = psnr(result.image, hr) - psnr(result.sisr, hr) if result.sisr is not None else np.nan
+            rows.append({"set": data, "related": related, "matching": matching, "agreement": agreeing, "gain": gain})
     return pd.DataFrame(rows)
 
 
 def best_threshold(agreement: pd.Series, related: pd.Series) -> float:
     """Of those between neighbouring values the one with the least mistakes; of equals the middle of the longest run."""
     values = np.sort(agreement.unique())
-    between = (values[1:] + values[:-1]) / 2
+    between = np.sqrt(values[1:] * values[:-1])  # they differ by factors
     mistakes = np.array([((agreement > t) != related).sum() for t in between])
     best = between[mistakes == mistakes.min()]
     return float(best[len(best) // 2])
@@ -114,7 +117,7 @@ def summary(measured: pd.DataFrame, threshold: float) -> dict:
         if part.any() and measured.gain.notna().any()
     }
     shares = {
-        f"agreement, {name}": [round(float(q), 3) for q in measured.agreement[kind].quantile([0, 0.5, 1])]
+        f"agreement, {name}": [round(float(q), 4) for q in measured.agreement[kind].quantile([0, 0.5, 1])]
         for name, kind in (("related", measured.related), ("unrelated", ~measured.related))
     }
     return counts | gains | shares
@@ -128,19 +131,21 @@ def main() -> None:
     given = parser.parse_args()
     named = given.models or [n for n in available_models(PROFILE) if not SYSTEMS[n].card]
     chosen, tested = list(training_cases()), list(test_cases())
-    written = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"checkpoints": {}}
+    written = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
+    if written.get("settings") != SETTINGS:
+        written = {"checkpoints": {}, "settings": SETTINGS}
     written["pictures"] = {
         f"{use} on": fingerprint(x for c in cases for x in c[2:])
         for use, cases in (("chosen", chosen), ("tested", tested))
     }
-    written["settings"] = {"side": SIDE, "every": EVERY, "seed": 0}
     for name in named:
         model = load_model(name, PROFILE)
         if model.references == "none" or not tiles.can_tile(model, references=True):
             continue
         entry = {"model": name, "profile": PROFILE}
+        measured = [measure(model, cases, given.every) for cases in (chosen, tested)]
         for matching in get_args(Matching):
-            train, test = (measure(model, cases, matching, given.every) for cases in (chosen, tested))
+            train, test = (rows[rows.matching == matching] for rows in measured)
             threshold = best_threshold(train.agreement, train.related)
             entry[matching] = {
                 "threshold": round(threshold, 4),

@@ -57,7 +57,7 @@ def upscale(
     if files.report and files.report.exists() and not files.report.is_dir():
         raise ValueError(f"{files.report}: is a file; --report is a folder")
     system = load_model(model, profile, weights) if weights else shipped(model, profile)
-    options, enlarged, failed = Options(precision=precision, matching=matching, progress=True), 0, 0
+    options, enlarged, failed = Options(precision=precision, matching=matching, progress=True), 0, []
     for done in upscale_all(low, [path for paths in ref for path in paths], output, system, options, files):
         try:
             if isinstance(done, Upscaled):
@@ -65,15 +65,17 @@ def upscale(
             if isinstance(done, Upscaled) and done.files.report:
                 print(*save_report(done.files.report, done), sep="\n")
         except OSError as error:
+            if not low.is_dir():
+                raise
             done = error
         enlarged += isinstance(done, Upscaled)
-        failed += isinstance(done, Exception)
+        failed += [str(done)] * isinstance(done, Exception)
         for note in done.notes if isinstance(done, Upscaled) else [done]:
             print(f"note: {note}", file=sys.stderr)
     if low.is_dir():
-        print(f"{low}: {enlarged} enlarged, {failed} failed", file=sys.stderr)
+        print(f"{low}: {enlarged} enlarged, {len(failed)} failed", file=sys.stderr)
     if failed:
-        raise ValueError(f"{failed} of the photographs in {low} failed, for the reasons above; the others are done")
+        raise ValueError(f"{len(failed)} failed; the others are done:\n  " + "\n  ".join(failed))
 
 
 def data(action: Positional[Literal["list", "fetch", "check"]], name: Positional[str | None] = None, /) -> None:

@@ -35,26 +35,28 @@ def as_jpeg(tmp_path, quality, name="a.jpg"):
     ],
 )
 def test_a_decimated_or_noisy_input_is_told_and_a_reduced_one_is_not(pixels, told):
-    found = unlike_training(Photograph(np.ascontiguousarray(pixels)))
-    assert found is None if told is None else told in found
+    found, beyond = unlike_training(Photograph(np.ascontiguousarray(pixels)))
+    assert (found, beyond) == (None, False) if told is None else told in found and beyond
 
 
 @pytest.mark.parametrize(("quality", "told"), [(95, False), (85, False), (75, True), (50, True), (20, True)])
 def test_a_jpegs_quality_is_read_from_its_table_and_its_blocks_are_seen_without(tmp_path, quality, told):
     photo = as_jpeg(tmp_path, quality)
     assert photo.jpeg == pytest.approx(quality, abs=1)
-    assert (f"quality {photo.jpeg}" in (unlike_training(photo) or "")) == told
+    assert (f"quality {photo.jpeg}" in (unlike_training(photo)[0] or "")) == told
+    assert unlike_training(photo)[1] == (quality == 20)  # which ``data.degraded`` shows no network
     if quality == 20:
-        assert "blocks of a JPEG" in unlike_training(Photograph(photo.pixels))  # saved again as something else
+        assert "blocks of a JPEG" in unlike_training(Photograph(photo.pixels))[0]  # saved again as something else
 
 
 def test_of_a_reference_size_angle_and_a_lack_of_detail_are_told():
-    assert remarks(LR, HR, "a") == []
+    assert remarks(LR, HR, "a") == ([], False)
     larger = np.asarray(Image.fromarray(HR).resize((2 * HR.shape[1], 2 * HR.shape[0])))
-    (told,) = remarks(LR, larger, "b.png")
-    assert told.startswith("b.png shows things 2 times as large") and "turned" not in told
-    (told,) = remarks(LR, np.ascontiguousarray(np.rot90(HR)), "c.png")
+    for laid_over in (False, True):
+        (told,), costs = remarks(LR, larger, "b.png", laid_over=laid_over)
+        assert told.startswith("b.png shows things 2 times as large") and "turned" not in told and costs != laid_over
+    (told,), _ = remarks(LR, np.ascontiguousarray(np.rot90(HR)), "c.png")
     assert "turned by 90°" in told
-    (told,) = remarks(LR, upscale_bicubic(LR), "d.png")
-    assert "no finer detail" in told
-    assert "few pixels" in remarks(LR, LR, "e.png")[0]
+    (told,), costs = remarks(LR, upscale_bicubic(LR), "d.png")
+    assert "no finer detail" in told and costs
+    assert "few pixels" in remarks(LR, LR, "e.png", laid_over=True)[0][0]

@@ -7,11 +7,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from data_files import left
+from data_files import call, encoded, left
 from PIL import Image
 from tiny import interrupt_third_band, network, picture
 
-from e2ent2lib.photos import FileOptions, confidence, photograph, report, tiles
+from e2ent2lib.photos import FileOptions, confidence, photograph, report, tiles, upscale
 from e2ent2lib.photos.images import read_image, upscale_bicubic
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.upscale import Upscaled, references_of, upscale_all, upscale_file
@@ -119,6 +119,7 @@ def folder(tmp_path):
     inputs.mkdir()
     for seed, name in enumerate(("1.png", "2.JPG", "3.gif")):
         Image.fromarray(picture(8, 9, seed)).save(inputs / name)
+    (inputs / "trip").mkdir()
     (inputs / "broken.png").write_bytes((inputs / "1.png").read_bytes()[:60])
     for name in ("notes.txt", ".hidden.png", "program.eps", "drawing.wmf"):
         (inputs / name).touch()
@@ -128,14 +129,15 @@ def folder(tmp_path):
 def test_a_folder_is_done_file_by_file_and_one_that_fails_does_not_hold_up_the_rest(folder, tmp_path, model, capsys):
     out = tmp_path / "out"
     done = list(upscale_all(folder, [], out, model))
-    assert [type(x).__name__ for x in done] == ["str", "Upscaled", "Upscaled", "Upscaled", "ValueError"]
+    assert [type(x).__name__ for x in done] == ["Upscaled", "Upscaled", "Upscaled", "ValueError", "str"]
     assert left(out) == ["1.png", "2.JPG", "3.gif.png"]
-    assert done[0] == "skipped: 1 .eps; 1 .txt; 1 .wmf"
-    assert "broken.png" in str(done[4]) and "4 of 4: broken.png" in capsys.readouterr().err
+    others = "1 .eps (program.eps); 1 .txt (notes.txt); 1 .wmf (drawing.wmf)"
+    assert done[4] == f"skipped: {others}; 1 sub-folder(s), which --recursive takes"
+    assert "broken.png" in str(done[3]) and "4 of 4: broken.png" in capsys.readouterr().err
     assert read_image(out / "3.gif.png").shape == (32, 36, 3)
     (out / "1.png").write_bytes(b"the user's own")
     done = list(upscale_all(folder, [], out, model))
-    assert str(out / "1.png") in done[1] and "--again" in done[1]
+    assert str(out / "1.png") in done[0] and "--again" in done[0]
     assert (out / "1.png").read_bytes() == b"the user's own"
     list(upscale_all(folder, [], out, model, files=FileOptions(again=True)))
     assert read_image(out / "1.png").shape == (32, 36, 3)
@@ -202,18 +204,22 @@ def test_the_detail_shown_is_where_the_reference_changed_most(photos, model):
 
 
 def test_one_who_upscales_gets_the_verdict(photos, model, monkeypatch):
-    known = {
-        "chosen on": {"agreement, related": [0.3, 0.4, 0.5], "agreement, unrelated": [0, 0.1, 0.2]},
-        "tested on": {"related": 9, "related, right": 8, "unrelated": 9, "unrelated, right": 7},
-    }
+    tested = {"related": 9, "related, right": 8, "unrelated": 9, "unrelated, right": 7}
     done = upscaled(photos, model)
-    assert isinstance(done, Upscaled) and done.verdict.helps is None and "not measured" in done.notes[-1]
-    for threshold, helps in ((-1.0, True), (done.verdict.agreement - 0.05, None), (1.0, False)):
-        thresholds = {"e2ent2-mse 0": {"exact": known | {"threshold": threshold}}}
-        monkeypatch.setattr(confidence, "thresholds", lambda t=thresholds: t)
+    assert isinstance(done, Upscaled) and done.verdict.agreement >= 0
+    monkeypatch.setattr(upscale, "mean", lambda _: 0.3)
+    for limit, chance, costs, helps in (
+        (0.1, 0.05, False, True),
+        (0.1, 0.05, True, None),
+        (0.2, 0.1, False, None),  # that far above the limit is no clear case
+        (0.4, 0.35, False, False),
+    ):
+        known = {"threshold": limit, "chosen on": {"agreement, unrelated": [0, 0.01, chance]}, "tested on": tested}
+        monkeypatch.setattr(upscale, "remarks", lambda *_, c=costs, **__: (["too few pixels"], c))
+        monkeypatch.setattr(confidence, "thresholds", lambda k=known: {"e2ent2-mse 0": {"exact": k}})
         done = upscaled(photos, model)
-        assert done.verdict.helps is helps and done.notes[-1] == done.verdict.text
-        assert "8 of 9" in done.notes[-1] and "7 of 9" in done.notes[-1]
+        assert done.verdict.helps is helps and done.notes[-2:] == [done.verdict.text, "too few pixels"]
+        assert "8 of 9" in done.notes[-2] and "7 of 9" in done.notes[-2]
 
 
 # ---- nothing is overwritten ----
@@ -292,6 +298,22 @@ def test_what_is_hidden_gives_the_cut_out_no_outline(photos, model):
     assert (np.abs(found[seen][:, :3] - (200, 150, 100)).max() <= 1) and (found[..., 3] == 255).any()
 
 
+def test_what_is_hidden_of_a_reference_is_not_used(photos, model):
+    made = []
+    for hidden in (0, 255):
+        rgba = np.dstack([picture(48, 64, 1), np.full((48, 64), 255, np.uint8)])
+        rgba[:16], rgba[20:24, 20:24] = (*[hidden] * 3, 0), (*[hidden] * 3, 0)
+        Image.fromarray(rgba).save(photos / "ref.png")
+        done = upscaled(photos, model, ["ref.png"])
+        made.append(done.result.image)
+        assert done.references[0].pixels.shape == (32, 64, 3)
+    np.testing.assert_array_equal(*made)
+    rgba[..., 3] = 0
+    Image.fromarray(rgba).save(photos / "ref.png")
+    with pytest.raises(ValueError, match=r"ref\.png: is transparent everywhere"):
+        upscaled(photos, model, ["ref.png"])
+
+
 def test_the_place_is_left_out_unless_it_is_to_be_kept(photos, model):
     exif = Image.Exif()
     exif[0x0110] = "a camera"
@@ -307,34 +329,33 @@ def test_the_place_is_left_out_unless_it_is_to_be_kept(photos, model):
 # ---- folders as people have them ----
 
 
-def test_a_folder_as_a_phone_and_a_camera_leave_it(folder, tmp_path, model):
-    for name in (
-        "trip/deep/4.tif",
-        "3.gif.png",
-        "ref.jpg",
-        "__MACOSX/1.png",
-        "._1.png",
-        "IMG.HEIC",
-        "DSC.NEF",
-        ".DS_Store",
-    ):
+def test_a_folder_as_a_phone_and_a_camera_leave_it(tmp_path, monkeypatch, capsys):
+    """Fifty files: what is a photograph is enlarged, once each; all else is named in what is told at the end."""
+    folder, good = tmp_path / "phone", [f"DCIM/100/IMG_{n:04}.JPG" for n in range(15)]
+    good += [f"a.{extension}" for extension in "jpg jpeg png PNG gif bmp tif webp avif".split()]
+    good += ["a.gif.png", "a b.jpg", "-o.jpg", "é😀.png", "DCIM/100/a.jpg", "x.jpg/inside.png", "ref.jpg"]
+    bad = {"cut.jpg": encoded(Image.new("RGB", (64, 64)), "JPEG")[:300], "empty.png": b"", "text.jpg": b"a list"}
+    bad |= {"heic.jpg": b"\0\0\0\x18ftypheic" + bytes(99)}
+    skipped = ["IMG_1.HEIC", "IMG_2.HEIC", "IMG_1.MOV", "IMG_1.AAE", "DSC_1.NEF", "DSC_1.xmp", "DSC_2.CR2", "notes.txt"]
+    junk = ["._a.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX/._a.jpg", ".trash/a.jpg", "DCIM/.nomedia"]
+    for n, name in enumerate(good + skipped + junk):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture(16, 20)).save(folder / name, "PNG")
-    out, refs = folder / "sharp", [folder / "ref.jpg"]
-    done = list(upscale_all(folder, refs, out, model))
-    assert left(out) == ["1.png", "2.JPG", "3.gif-2.png", "3.gif.png"]
-    for part in (
-        "1 .heic",
-        "pillow-heif",
-        "1 .nef",
-        "ref.jpg, which is a reference",
-        "1 sub-folders, which --recursive",
-    ):
-        assert part in done[0]
-    files = FileOptions(recursive=True)
-    for _ in range(2):  # what was made before is no input
-        list(upscale_all(folder, refs, out, model, files=files))
-        assert left(out) == ["1.png", "2.JPG", "3.gif-2.png", "3.gif.png", "trip/deep/4.tif"]
+        image = Image.fromarray(picture(16, 20, n))
+        image.save(folder / name, Image.registered_extensions().get(Path(name).suffix.lower(), "JPEG"))
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    out = folder / "sharp"
+    for again in (False, True):  # what was made before is no input, and is left
+        line = ("upscale", folder, "-o", out, "--model", "bicubic", "--recursive", "--ref", folder / "ref.jpg")
+        assert call(monkeypatch, *line) == 2
+        told = capsys.readouterr().err
+        *_, left_out, summary = told.partition("\ne2ent2: 4 failed")[0].splitlines()
+        made = [{"a.gif": "a.gif-2.png", "a.avif": "a.avif.png"}.get(name, name) for name in good if name != "ref.jpg"]
+        assert left(out) == sorted(made)
+        assert all(told.count(f"{folder / name}: ") == 2 for name in bad)  # as it happens, and at the end
+        assert all(name in left_out for name in ("ref.jpg, which is a reference", "2 .heic (IMG_1.HEIC, IMG_2.HEIC)"))
+        assert all(Path(name).suffix.lower() in left_out for name in skipped) and "a.jpg" not in left_out
+        assert summary == f"{folder}: {0 if again else len(made)} enlarged, {len(bad)} failed"
 
 
 def test_references_are_files_a_pattern_or_a_folder_each_once_and_ten_at_most(tmp_path):

@@ -1,8 +1,9 @@
 """Whether a reference helps: a threshold on how far its matches agree, measured on pairs whose answer is known.
 
 Eq. 4 always finds a best patch, however bad. What tells a reference that shows the same things from one that does not
-is whether neighbours go to neighbours: the share of adjacent cells whose best patches are adjacent in the same way. The
-cosine of patch and match tells less, for it is also high where nothing is to be seen. ``confidence.json`` holds a
+is whether cells keep their distance: the share of cells whose best patch lies as far from that of another cell as the
+cells do. Adjacent cells often do so by chance, since their patches overlap; cells four apart hardly ever.
+The cosine of patch and match tells less, for it is also high where nothing is to be seen. ``confidence.json`` holds a
 threshold for each checkpoint, as ``benchmarks/confidence.py`` measured it, with how often it is right on pictures it
 was not chosen on. Notebook 14.
 """
@@ -13,12 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.matching import Matches
 
+FAR = 4
+"""Cells between those that are compared."""
 FILE = Path(__file__).with_name("confidence.json")
 
 
@@ -26,56 +30,76 @@ class Verdict(NamedTuple):
     """What may be said of a reference."""
 
     agreement: float
-    """Mean of ``agreement``, in [0, 1]."""
+    """``mean`` of ``agreement``, in [0, 1]."""
     threshold: float | None
     """Above it a reference helped, below it not; None if none was measured for the network."""
     helps: bool | None
-    """None if that is hard to tell, or no threshold was measured."""
+    """None if that is hard to tell, if something else costs it its gain, or no threshold was measured."""
     text: str
     """For the user."""
 
 
 def agreement(matches: Matches, key_widths: Sequence[int]) -> Float[Tensor, "b h w"]:
-    """For each cell the share of its two to four neighbours whose best patch lies beside its own on the same side.
+    """For each cell the share of those ``FAR`` above, below, left and right whose best patch is as far from its own.
 
-    ``key_widths`` are the keys' widths in cells, W of Eq. 3. In [0, 1]; 0 for a map of one cell.
+    Of several references only cells that took the same one are compared, so that references that show the same don't
+    count against each other. ``key_widths`` are the keys' widths in cells, W of Eq. 3. In [0, 1]; NaN where there is
+    nothing to compare.
     """
     across = torch.tensor(key_widths, device=matches.index.device)[matches.source] - 2
     place = torch.stack([matches.source, matches.index // across, matches.index % across])
     agreeing, neighbours = torch.zeros(2, *matches.index.shape, device=place.device)
-    for axis, step in ((1, (0, 1, 0)), (2, (0, 0, 1))):
-        same = (place.diff(dim=axis + 1) == place.new_tensor(step).view(3, 1, 1, 1)).all(0)
-        for first in (0, 1):  # what holds between two cells counts for both of them
-            agreeing.narrow(axis, first, same.shape[axis]).add_(same)
-            neighbours.narrow(axis, first, same.shape[axis]).add_(1)
-    return agreeing / neighbours.clamp(min=1)
+    for axis, step in ((1, (0, FAR, 0)), (2, (0, 0, FAR))):
+        count = max(0, place.shape[axis + 1] - FAR)
+        apart = place.narrow(axis + 1, place.shape[axis + 1] - count, count) - place.narrow(axis + 1, 0, count)
+        same = (apart == place.new_tensor(step).view(3, 1, 1, 1)).all(0)
+        for first in (0, agreeing.shape[axis] - count):  # what holds between two cells counts for both of them
+            agreeing.narrow(axis, first, count).add_(same)
+            neighbours.narrow(axis, first, count).add_(apart[0] == 0)
+    return agreeing / neighbours  # 0/0 is NaN
 
 
-def judge(model: nn.Module, agreement: float, matching: str = "exact") -> Verdict:
+def mean(agreement: Float[Tensor | np.ndarray, "*shape"]) -> float:
+    """Over the cells that have an agreement; 0 if none has."""
+    return float(torch.as_tensor(agreement).nanmean().nan_to_num())
+
+
+def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: bool = False) -> Verdict:
     """What a mean ``agreement`` means for this network. Never raises: without a measured threshold it says so.
 
-    Coarse matching has a threshold of its own, for it takes places from neighbours.
+    A network that was not measured is judged by another's limit, and the text says whose; they hardly differ. Coarse
+    matching has a threshold of its own, for it takes places from neighbours. ``costly``: something that is told apart
+    costs all references their gain, whatever they show.
     """
-    share = f"{100 * agreement:.0f} % of neighbouring patches have neighbouring matches"
-    known = thresholds().get((model.card or {}).get("sha256"), {}).get(matching)
+    share = f"{100 * agreement:.1f} % of patches a few cells apart match as far apart"
+    own = thresholds().get((model.card or {}).get("sha256"), {})
+    other = next((one for one in thresholds().values() if matching in one), {})
+    known = own.get(matching) or other.get(matching)
     if known is None:
         text = f"{share}; how many it takes for a reference to help was not measured for this network"
         return Verdict(agreement, None, None, text)
-    threshold, chosen, tested = known["threshold"], known["chosen on"], known["tested on"]
+    threshold, tested = known["threshold"], known["tested on"]
+    # Where it was chosen, unrelated pairs stay below the limit by some factor. As far above it is no clear case either.
+    chance = max(1e-4, known["chosen on"]["agreement, unrelated"][-1])
+    unclear, clear = sorted((chance, threshold**2 / chance))
     related, unrelated = (f"{tested[f'{kind}, right']} of {tested[kind]}" for kind in ("related", "unrelated"))
-    limit = f"the limit is {100 * threshold:.0f} %, right on {related} related test pairs and on {unrelated} unrelated"
-    # How far apart the two kinds were where the limit was chosen: less than that above the limit is no clear case.
-    gap = max(0.0, chosen["agreement, related"][0] - chosen["agreement, unrelated"][-1])
-    if agreement > threshold + gap:
-        helps, text = True, "the reference shows the same things: {}"
-    elif agreement > threshold:
-        helps, text = None, "it is hard to tell whether the reference helps: {}"
+    limit = f"the limit is {100 * threshold:.1f} %, right on {related} related test pairs and on {unrelated} unrelated"
+    if matching not in own:
+        limit = f"with {other['model']} {limit}"
+    share, helps = f"{share} ({limit} ones)", None
+    if agreement <= unclear:
+        helps, text = False, f"the reference does not seem to help: only {share}"
+        text += "; what it added may be wrong, without --ref nothing is added"
+    elif agreement <= clear:
+        text = f"it is hard to tell whether the reference helps: {share}"
+    elif costly:
+        text = f"the reference shows the same things, but adds little or nothing for the reason below: {share}"
     else:
-        helps = False
-        text = (
-            "the reference does not seem to help: only {}; what it added may be wrong, without --ref nothing is added"
-        )
-    return Verdict(agreement, threshold, helps, text.format(f"{share} ({limit} ones)"))
+        helps, text = True, f"the reference shows the same things: {share}"
+        if gain := tested.get("gain when it says helps / dB"):
+            gained = "; of test pairs results gained {mean:+.2f} dB on average, {least:+.2f} to {most:+.2f}"
+            text += gained.format(**gain)
+    return Verdict(agreement, threshold, helps, text)
 
 
 @lru_cache(maxsize=1)

@@ -8,13 +8,14 @@ import io
 import os
 import re
 import shutil
-import struct
 import sys
 import zlib
-from collections import Counter
-from contextlib import nullcontext, suppress
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ import numpy as np
 from jaxtyping import Float, Real, UInt8, UInt16
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from scipy.ndimage import distance_transform_edt
+from tifffile import TiffFile
 
 from e2ent2lib.runs.files import check_folder, whole_file
 
@@ -37,6 +39,8 @@ DEEP = (".png", ".tif", ".tiff")
 """Formats that hold 16 bits."""
 QUALITY = {"quality": 95, "subsampling": 0}
 """What Pillow is told beside the picture, where a format knows it: no codec may blur what was made sharp."""
+for _order, _extra in product((b"II", b"MM"), ((), (0,), (2,))):  # grey with alpha of 16 bits, as bytes: ``_numbers``
+    TiffImagePlugin.OPEN_INFO[_order, 1, (1,), 1, (16, 16), _extra] = "RGBA", "RGBA"
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes of a colour profile or text; more than 64 MB in all stay refused
 SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), (0.3127, 0.329))
 """Red, green, blue and white of sRGB: x and y of CIE 1931."""
@@ -87,25 +91,17 @@ class Photograph(NamedTuple):
         image = Image.fromarray(np.dstack([self.pixels, np.rint(self.alpha).astype(np.uint8)]))
         return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
 
+    def visible(self) -> tuple[slice, slice]:
+        """Rows and columns around all that isn't transparent. Raises ValueError if all is."""
+        if self.alpha is None:
+            return slice(None), slice(None)
+        if (box := Image.fromarray(self.alpha > 0).getbbox()) is None:
+            raise ValueError(f"{self.path}: is transparent everywhere, so that there is nothing to take from it")
+        return slice(box[1], box[3]), slice(box[0], box[2])
 
-class Decoded(NamedTuple):
-    """A picture as its file has it, upright."""
 
-    image: Image.Image
-    """As Pillow decodes it; its ``info`` counts beside ``values`` too."""
-    values: Real[np.ndarray, "h w bands"] | None
-    """Its numbers, if a band has more than 8 bits and all of them could be read."""
-    stated: int | None
-    """Which of them is white, if the file says so."""
-    colours: tuple[tuple, float | None] | None
-    """Primaries and gamma, if the file gives these and no profile; None is sRGB's curve."""
-    jpeg: int | None
-    """A JPEG's quality."""
-    exif: Image.Exif | None
-    """What the camera noted that holds for the result too."""
-    place: dict
-    """Where it was, as EXIF's GPS part."""
-    notes: list[str]
+class RefusedError(ValueError):
+    """What of a file is told as it is."""
 
 
 def read_photograph(picture: Picture, name: str = "image", white: int | None = None) -> Photograph:
@@ -120,15 +116,17 @@ def read_photograph(picture: Picture, name: str = "image", white: int | None = N
     path = Path(picture) if isinstance(picture, (str, os.PathLike)) else None
     if path and not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the name")
-    if path or isinstance(picture, (io.IOBase, Image.Image)):
-        return _photograph(path or picture, str(path or name), white)._replace(path=path)
-    array = np.asarray(picture)
-    channels = array.shape[2:]
-    if array.dtype != np.uint8 or array.ndim < 2 or 0 in array.shape or channels not in ((), (1,), (3,), (4,)):
-        raise ValueError(
-            f"{name}: expected a uint8 array (H, W, 3), or of 1 or 4 channels, not {array.dtype} {array.shape}"
-        )
-    return _photograph(Image.fromarray(array.squeeze(2) if channels == (1,) else array), name)
+    if not path and not isinstance(picture, (io.IOBase, Image.Image)):
+        array = np.asarray(picture)
+        channels = array.shape[2:]
+        if array.dtype != np.uint8 or array.ndim < 2 or 0 in array.shape or channels not in ((), (1,), (3,), (4,)):
+            wanted = "expected a uint8 array (H, W, 3), or of 1 or 4 channels"
+            raise ValueError(f"{name}: {wanted}, not {array.dtype} {array.shape}")
+        picture = Image.fromarray(array.squeeze(2) if channels == (1,) else array)
+    name = str(path or name)
+    with _named(name):
+        photo = _photograph(path or picture, white)
+    return photo._replace(path=path, warnings=tuple(f"{name}: {warning}" for warning in photo.warnings))
 
 
 @lru_cache(maxsize=1)
@@ -146,7 +144,7 @@ def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
 
     Hidden files and folders, and what a Mac or Windows puts beside photographs, are neither.
     """
-    photographs, others = [], Counter()
+    photographs, others = [], defaultdict(list)
     for path in sorted(folder.glob(pattern)):
         parts = path.relative_to(folder).parts
         if any(p.startswith(".") or p in ("__MACOSX", "Thumbs.db", "desktop.ini") for p in parts) or path.is_dir():
@@ -154,51 +152,21 @@ def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
         if path.suffix.lower() in readable()[1]:
             photographs.append(path)
         else:
-            others[path.suffix.lower() or "without extension"] += 1
-    hints = {".heic": ', for which pip install "pillow-heif"', ".heif": ', for which pip install "pillow-heif"'}
-    return photographs, [f"{count} {kind}{hints.get(kind, '')}" for kind, count in sorted(others.items())]
+            others[path.suffix.lower() or "without extension"].append(path.name)
+    kinds = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        + ('; pip install "pillow-heif" for these' if kind in (".heic", ".heif") else "")
+        for kind, names in sorted(others.items())
+    ]
+    return photographs, kinds
 
 
-def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
-    """Raises ValueError or PermissionError with its ``name``."""
-    head, values, stated, colours, jpeg, notes = b"", None, None, None, None, []
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors of decoding become ValueError or PermissionError, which give the ``name`` and what to do."""
     try:
-        # Given its name, Pillow maps an uncompressed TIFF into memory, and garbles one that the camera turned.
-        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
-            if isinstance(file, Image.Image):
-                image, start = file, 0
-            else:
-                start = file.tell()
-                head = file.read(1 << 16)
-                file.seek(start)
-                image = Image.open(file, formats=readable()[0])
-            if image.format == "TIFF" and head:
-                stated = _turn_to_largest(image, file, head)
-            elif image.format == "PNG" and head:
-                colours = _png_colours(image, head, name, notes)
-            elif image.mode.startswith("I"):
-                stated = 65535  # for so Pillow scales what Netpbm and JPEG 2000 hold
-            elif bits := re.search(rb"ihdr.{10}([\x08-\x0f])|pixi.{5}([\x09-\x10])", head, re.DOTALL):
-                notes.append(f"{name}: {(bits[1] or bits[2])[0] + bool(bits[1])} bits are reduced to 8")
-            if getattr(image, "is_animated", False):
-                number = "first" if image.tell() == 0 else f"largest, number {image.tell() + 1},"
-                notes.append(f"{name}: the {number} of {image.n_frames} pictures is taken")
-            tiles, page = [tile._replace() for tile in getattr(image, "tile", ())], image.tell()
-            exif, place, adobe = _noted(image)
-            if image.format == "JPEG" and 0 in image.quantization:  # by the table of quality 50, scaled as libjpeg does
-                scale = sum(image.quantization[0]) / 3688
-                jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
-            colours = colours or (ADOBE if adobe and "icc_profile" not in image.info else None)
-            upright = ImageOps.exif_transpose(image)
-            if head and any(";16" in str(tile.args) for tile in tiles) and not image.mode.startswith("I"):
-                if image.mode in ("RGB", "RGBA"):
-                    file.seek(start)
-                    values = _deep(upright, Image.open(file, formats=[image.format]), page, tiles)
-                else:
-                    notes.append(f"{name}: 16 bits are reduced to 8")
+        yield
     except UnidentifiedImageError as error:
-        if re.match(rb"ftyp(hei|hev|mif1|msf1)", head[4:16]):
-            raise ValueError(f'{name}: is a HEIC picture; pip install "pillow-heif", or save it as JPEG') from error
         known = ", ".join(extension[1:] for extension in EXTENSIONS)
         raise ValueError(f"{name}: not an image this project can read; expected one of {known}") from error
     except Image.DecompressionBombError as error:
@@ -206,125 +174,154 @@ def _decoded(source: Path | io.IOBase | Image.Image, name: str) -> Decoded:
         raise ValueError(f"{name}: more than {most} megapixels, which may be a trap; save it smaller first") from error
     except PermissionError as error:
         raise PermissionError(f"{name}: may not be read; change its permissions") from error
-    except UnusedPageError as error:
+    except RefusedError as error:
         raise ValueError(f"{name}: {error}") from error
     except Exception as error:  # on a damaged file Pillow raises ValueError, struct.error and more
         raise ValueError(f"{name}: cannot be decoded ({error}); it may be damaged, fetch it again") from error
-    if upright.mode.startswith(("I", "F")):
-        values = np.atleast_3d(np.asarray(upright))
-    return Decoded(upright, values, stated, colours, jpeg, exif, place, notes)
 
 
-def _deep(high: Image.Image, low: Image.Image, page: int, tiles: list[NamedTuple]) -> UInt16[np.ndarray, "h w bands"]:
-    """The numbers of a picture of 16 bits in colour, of which Pillow gives ``high``, the first byte.
+def _numbers(image: Image.Image, file: io.IOBase, start: int) -> tuple[Image.Image, Real[np.ndarray, "h w n"] | None]:
+    """The picture upright, and its numbers if a band has more than 8 bits and all of them can be read.
 
-    Read in the other order of bytes, ``low`` gives the second; of grey with alpha, read as RGBA, both.
+    Of 16 bits in colour Pillow gives the first byte; read in the other order of bytes, it gives the second. Grey with
+    alpha is read as the four bytes that it is.
     """
+    tiles, page, pair = [tile._replace() for tile in getattr(image, "tile", ())], image.tell(), None
+    if tiles and tiles[0].args == "LA;16B":
+        image.tile, pair = [tile._replace(args="RGBA") for tile in tiles], ">u2"
+    elif image.format == "TIFF" and image.tag_v2.get(258) == (16, 16):
+        pair = ">u2" if image.tag_v2.prefix == b"MM" and tiles[0].codec_name == "raw" else "<u2"
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")):
+        unsigned = image.format == "TIFF" and upright.mode == "I" and image.tag_v2.get(339, (1,))[0] == 1
+        return upright, np.atleast_3d(np.array(upright, np.uint32 if unsigned else None))
+    if pair:
+        return upright, np.array(upright).view(pair)
+    raw = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in tiles]
+    if file is image or not raw or not all(re.fullmatch("RGB[AX]?;16[BLN]", str(kind)) for kind in raw):
+        return upright, None
+    file.seek(start)
+    low, other = Image.open(file, formats=[image.format]), {"B": "L", "L": "B", "N": "LB"[sys.byteorder == "little"]}
     low.seek(page)
-    other = "16B" if sys.byteorder == "little" else "16L"
-    orders = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": f"RGB;{other}"}
-    orders |= {f"RGBA{key[3:]}": f"RGBA{value[3:]}" for key, value in orders.items()} | {"LA;16B": "RGBA"}
-
-    def swapped(args: str | tuple) -> str | tuple:
-        return orders.get(args, args) if isinstance(args, str) else tuple(orders.get(a, a) for a in args)
-
-    low.tile = [tile._replace(args=swapped(tile.args)) for tile in tiles]
-    second = np.asarray(ImageOps.exif_transpose(low)).astype(np.uint16)
-    if tiles[0].args == "LA;16B":
-        return 256 * second[..., ::2] + second[..., 1::2]
-    return 256 * np.asarray(high).astype(np.uint16) + second
+    raw = [kind[:-1] + other[kind[-1]] for kind in raw]
+    low.tile = [
+        tile._replace(args=kind if isinstance(tile.args, str) else (kind, *tile.args[1:]))
+        for tile, kind in zip(tiles, raw)
+    ]
+    second = np.asarray(ImageOps.exif_transpose(low))
+    return upright, 256 * np.asarray(upright).astype(np.uint16) + second
 
 
-class UnusedPageError(ValueError):
-    """A file holds a larger picture than the one that can be read."""
-
-
-def _turn_to_largest(image: Image.Image, file: io.IOBase, head: bytes) -> int | None:
+def _turn_to_largest(image: Image.Image, file: io.IOBase, start: int) -> int | None:
     """Turn a TIFF to its largest page; the number that is white there, if it says so.
 
-    Raises UnusedPageError for a camera's raw file, of which Pillow reads a small picture alone.
+    Raises RefusedError for a camera's raw file, of which Pillow reads a small picture alone.
     """
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head[:16] if 43 in head[2:4] else head[:8])
-    pages, below = {}, []
-    while tags.next and tags.next not in pages:
-        place = tags.next
-        file.seek(place)
-        tags.load(file)
-        pages[place], after = (tags.get(256, 0) * tags.get(257, 0), tags.get(262)), tags.next
-        for offset in np.atleast_1d(tags.get(330, ())).astype(int):
-            file.seek(int(offset))
-            tags.load(file)
-            below.append((tags.get(256, 0) * tags.get(257, 0), tags.get(262)))
-        tags.next = after
-    sizes = [size for size, _ in pages.values()]
-    if any(size > max(sizes) or kind in RAW for size, kind in [*below, *pages.values()]):
-        raise UnusedPageError(
-            "holds a larger picture that cannot be read, as a camera's raw file; save it as TIFF first"
-        )
-    image.seek(sizes.index(max(sizes)))
+    file.seek(start)
+    with TiffFile(file, offset=start) as tiff:
+        sizes = [page.imagelength * page.imagewidth for page in tiff.pages]
+        every = [inner for page in tiff.pages for inner in (page, *(page.pages or ()))]
+        if any(page.imagelength * page.imagewidth > max(sizes) or page.photometric in RAW for page in every):
+            raise RefusedError(
+                "holds a larger picture that can't be read, as a camera's raw file; save it as TIFF first"
+            )
+        page = tiff.pages[sizes.index(max(sizes))]
+        if page.planarconfig == 2 and page.bitspersample > 8:
+            raise RefusedError("holds its colours in planes of over 8 bits, which Pillow garbles; save it interleaved")
+    image.seek(page.index)
     white, bits = image.tag_v2.get(281, image.tag_v2.get(341)), image.tag_v2.get(258, (1,))[0]
     return white[0] if isinstance(white, tuple) else white or (2**bits - 1 if bits in (10, 12, 14) else None)
 
 
-def _png_colours(image: Image.Image, head: bytes, name: str, notes: list[str]) -> tuple[tuple, float | None] | None:
+def _png_colours(image: Image.Image, head: bytes, notes: list[str]) -> tuple[tuple, float | None] | None:
     """Primaries and gamma (None: sRGB's curve) that a PNG gives instead of a profile; None for sRGB's."""
     described = re.search(rb"cICP(.)(.)", head.partition(b"IDAT")[0], re.DOTALL)
     if described and (kind := (described[1][0], described[2][0])) != (1, 13):
         if kind == (12, 13):
             return P3, None
-        notes.append(f"{name}: its colour description (cICP {kind[0]}, {kind[1]}) is left out, and sRGB assumed")
+        notes.append(f"its colour description (cICP {kind[0]}, {kind[1]}) is left out, and sRGB assumed")
     if described or "icc_profile" in image.info or "srgb" in image.info:
         return None
     white, *primaries = np.reshape(image.info.get("chromaticity", (*SRGB[3], *SRGB[0], *SRGB[1], *SRGB[2])), (4, 2))
     gamma = 1 / (image.info.get("gamma") or 1 / 2.2)
-    return (
-        None
-        if np.allclose([*primaries, white], SRGB, atol=0.01) and abs(gamma - 2.2) < 0.1
-        else ((*primaries, white), gamma)
-    )
+    usual = np.allclose([*primaries, white], SRGB, atol=0.01) and abs(gamma - 2.2) < 0.1
+    return None if usual else ((*primaries, white), gamma)
 
 
-def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float | None = None) -> Photograph:
-    """Decoded and converted. Raises ValueError that gives its ``name`` if that cannot be done."""
-    image, values, stated, colours, jpeg, exif, place, notes = _decoded(source, name)
-    info, alpha, deep = image.info, None, None
+def _photograph(source: Path | io.IOBase | Image.Image, white: float | None) -> Photograph:
+    """Decoded and converted; its warnings don't name it yet. Raises RefusedError, and whatever Pillow does."""
+    head, start, notes, alpha, deep, stated, colours, jpeg = b"", 0, [], None, None, None, None, None
+    # Given its name, Pillow maps an uncompressed TIFF into memory, and garbles one that the camera turned.
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        image = file
+        if not isinstance(file, Image.Image):
+            start = file.tell()
+            head = file.read(1 << 16)
+            file.seek(start)
+            heic = re.match(rb"ftyp(hei|hev|mif1|msf1)", head[4:]) and b"avif" not in head[:48]
+            if heic and ".heic" not in readable()[1]:
+                raise RefusedError('is a HEIC picture; pip install "pillow-heif", or save it as JPEG')
+            image = Image.open(file, formats=readable()[0])
+        if image.format == "TIFF" and head:
+            stated = _turn_to_largest(image, file, start)
+        elif image.format == "PNG" and head:
+            colours = _png_colours(image, head, notes)
+        elif image.mode.startswith("I"):
+            stated = 65535  # for so Pillow scales what Netpbm and JPEG 2000 hold
+        elif bits := re.search(rb"ihdr.{10}([\x08-\x0f])|pixi.{5}([\x09-\x10])", head, re.DOTALL):
+            notes.append(f"{(bits[1] or bits[2])[0] + bool(bits[1])} bits are reduced to 8")
+        if getattr(image, "is_animated", False):
+            number = "first" if image.tell() == 0 else f"largest, number {image.tell() + 1},"
+            notes.append(f"the {number} of {image.n_frames} pictures is taken")
+        if image.format == "JPEG" and 0 in image.quantization:  # by the table of quality 50, scaled as libjpeg does
+            scale = sum(image.quantization[0]) / 3688
+            jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
+        deep_rgb = (
+            image.format == "PPM"
+            and image.mode == "RGB"
+            and image.tile[0].codec_name != "raw"
+            and image.tile[0].args[1] > 255
+        )
+        reduced = head and (deep_rgb or any(";16" in str(tile.args) for tile in image.tile))
+        negative = head and image.format == "TIFF" and image.tag_v2.get(262) == 0
+        upright, values = _numbers(image, file, start)
+        exif, place, adobe = _noted(image)
+    image, info = upright, upright.info
     profile = info.get("icc_profile")
+    colours = colours or (ADOBE if adobe else None)
     if 0 in image.size:
-        raise ValueError(f"{name}: a picture of {image.width}×{image.height} has no pixels")
+        raise RefusedError(f"a picture of {image.width}×{image.height} has no pixels")
     if values is not None:
         if values.shape[2] in (2, 4):
             alpha, values = values[..., -1] * np.float32(255 / np.iinfo(values.dtype).max), values[..., :-1]
         elif "transparency" in info:
             alpha = np.where((values == info["transparency"]).all(2), 0, np.float32(255))
-        white = white or stated or _range(values, name, notes)
-        if values.min() < 0 or values.max() > white:
-            raise ValueError(
-                f"{name}: values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit"
-            )
+        if negative:  # white is 0
+            stated, values = stated or 65535, (stated or 65535) - values
+        white = white or stated or _range(values, notes)
+        if not (values.min() >= 0 and values.max() <= white):
+            raise RefusedError(f"values {values.min()} to {values.max()} do not fit 16 bit; save it as 8 or 16 bit")
         deep = (values * (255 / white)).astype(np.float32)
-        image = Image.fromarray(
-            np.rint(deep).astype(np.uint8).squeeze(2) if deep.shape[2] == 1 else np.rint(deep).astype(np.uint8)
-        )
+        image = Image.fromarray(np.rint(deep.squeeze(2) if deep.shape[2] == 1 else deep).astype(np.uint8))
         deep = np.broadcast_to(deep, (*deep.shape[:2], 3))
-    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in info:
+    elif reduced:
+        notes.append("16 bits are reduced to 8")
+    if values is None and (image.has_transparency_data or image.mode in ("PA", "La", "RGBa")):
         image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
         alpha = np.array(image.getchannel("A"))
         image = image.convert(image.mode[:-1])
     if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
-        notes.append(f"{name}: {image.mode} is converted to RGB")
+        notes.append(f"{image.mode} is converted to RGB")
         image, profile = _to_srgb(image, profile), None
     grey = image.mode in ("1", "L")
     if profile and not _fits(profile, grey):
-        notes.append(f"{name}: its colour profile is damaged or not for this picture, and left out")
+        notes.append("its colour profile is damaged or not for this picture, and left out")
         profile = None
-    try:
-        pixels = np.array(image.convert("RGB"))
-    except ValueError as error:
-        raise ValueError(f"{name}: cannot be converted from {image.mode} ({error}); save it as RGB first") from error
+    pixels = np.array(image.convert("RGB"))
     if colours and not profile:
         deep, hadnt = _from_colours(pixels if deep is None else deep, *colours), deep is None
         pixels, deep = np.rint(deep).astype(np.uint8), None if hadnt else deep
-        notes.append(f"{name}: its colours, given without a profile, are converted to sRGB")
+        notes.append("its colours, given without a profile, are converted to sRGB")
     if alpha is not None and alpha.min() == 255:
         alpha = None
     if alpha is not None and (alpha == 0).any() and alpha.any():  # what is hidden is no picture
@@ -336,15 +333,13 @@ def _photograph(source: Path | io.IOBase | Image.Image, name: str, white: float 
     return Photograph(pixels, alpha, profile, grey, None, tuple(notes), deep, whole, exif, place, info.get("dpi"), jpeg)
 
 
-def _range(values: np.ndarray, name: str, notes: list[str]) -> int:
-    """The number that stands for white where nobody says which. Raises ValueError for floats."""
+def _range(values: np.ndarray, notes: list[str]) -> int:
+    """The number that stands for white where nobody says which. Raises RefusedError for floats."""
     if values.dtype.kind == "f":
-        raise ValueError(
-            f"{name}: a float image has no agreed range; name its white with --range, or save it as 16 bit"
-        )
+        raise RefusedError("a float image has no agreed range; name its white with --range, or save it as 16 bit")
     white = next((n for n in (255, 4095) if values.max() <= n), 65535)
     if white < 65535:
-        notes.append(f"{name}: no number is over {values.max()}, so {white} is taken as white; --range takes another")
+        notes.append(f"no number is over {values.max()}, so {white} is taken as white; --range takes another")
     return white
 
 
@@ -446,12 +441,12 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
     check_output(path, photo.pixels.shape[:2])
     warnings, exif, alpha = [], photo.exif, photo.alpha
     if photo.deep is not None and extension not in DEEP:
-        warnings.append(f"{path}: {extension} holds 8 of the picture's 16 bits; .png and .tif hold all")
+        warnings.append("holds 8 of the picture's 16 bits; .png and .tif hold all")
     if alpha is not None and extension in OPAQUE:
-        warnings.append(f"{path}: {extension} has no transparency, so white is behind the picture; .png keeps it")
+        warnings.append("has no transparency, so white is behind the picture; .png keeps it")
         photo, alpha = photo._replace(pixels=photo.on_white()), None
     if photo.profile and extension == ".bmp":
-        warnings.append(f"{path}: {extension} has no colour profile, so the colours are converted to sRGB")
+        warnings.append("has no colour profile, so the colours are converted to sRGB")
         photo = photo._replace(pixels=in_colours_of(photo, Photograph(photo.pixels)), profile=None)
     image = Image.fromarray(photo.pixels)
     if photo.grey:
@@ -463,29 +458,29 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
         exif.get_ifd(ExifTags.IFD.GPSInfo).update(photo.place)
     options = {"icc_profile": photo.profile, "dpi": photo.dpi, "exif": exif.tobytes() if exif is not None else None}
     options = QUALITY | {key: value for key, value in options.items() if value}
-    if photo.deep is not None and extension in DEEP:
-        grey = photo.grey and (alpha is None or extension == ".png")  # Pillow reads no TIFF of grey with alpha
-        bands = np.rint(photo.deep[..., : 1 if grey else 3] * (photo.white / 255))
+    deep = photo.deep is not None and extension in DEEP
+    if deep:
+        bands = np.rint(photo.deep[..., : 1 if photo.grey else 3] * (photo.white / 255))
         bands = (bands if alpha is None else np.dstack([bands, np.rint(alpha * 257.0)])).astype("<u2")
-        if extension != ".png":
+        if extension != ".png":  # its bytes, as a picture of twice the width
             doubled = bands.view(np.uint8).reshape(len(bands), -1, bands.shape[2])
             image = Image.fromarray(doubled.squeeze(2) if doubled.shape[2] == 1 else doubled)
     with whole_file(path) as temporary:
         image.save(temporary, **options)
-        if photo.deep is not None and extension == ".png":
+        if deep and extension == ".png":
             temporary.write_bytes(_png_in_16_bits(temporary.read_bytes(), bands))
-        elif photo.deep is not None and extension in DEEP:
-            temporary.write_bytes(_tiff_in_16_bits(temporary.read_bytes(), bands.shape[1]))
-    return warnings
+        elif deep:
+            with TiffFile(temporary, mode="r+b") as tiff:
+                tiff.pages.first.tags["ImageWidth"].overwrite(bands.shape[1])
+                tiff.pages.first.tags["BitsPerSample"].overwrite([16] * bands.shape[2])
+    return [f"{path}: {extension} {warning}" for warning in warnings]
 
 
 def _png_in_16_bits(png: bytes, bands: UInt16[np.ndarray, "h w bands"]) -> bytes:
     """The PNG with these numbers instead of its own. Of what is installed nothing writes 16 bits in colour."""
     rows = bands.astype(">u2").reshape(len(bands), -1).view(np.uint8)
-    lines = np.insert(
-        np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1])), 0, 2, axis=1
-    )  # filter 2, less the row above
-    deep, at, content = io.BytesIO(), 8, zlib.compress(lines.tobytes())
+    above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
+    deep, at, content = io.BytesIO(), 8, zlib.compress(np.insert(rows - above, 0, 2, axis=1).tobytes())  # filter 2
     deep.write(png[:8])
     while at < len(png):
         size, kind = int.from_bytes(png[at : at + 4]), png[at + 4 : at + 8]
@@ -495,15 +490,3 @@ def _png_in_16_bits(png: bytes, bands: UInt16[np.ndarray, "h w bands"]) -> bytes
         if kind != b"IDAT" or body:
             PngImagePlugin.putchunk(deep, kind, body[:8] + b"\x10" + body[9:] if kind == b"IHDR" else body)
     return deep.getvalue()
-
-
-def _tiff_in_16_bits(tiff: bytes, width: int) -> bytes:
-    """A TIFF of 8 bits and twice the width, whose bytes are those of 16 bits, with the tags of these."""
-    deep, at = bytearray(tiff), int.from_bytes(tiff[4:8], "little")
-    for entry in range(at + 2, at + 2 + 12 * int.from_bytes(tiff[at : at + 2], "little"), 12):
-        tag, _, count, value = struct.unpack_from("<HHLL", tiff, entry)
-        if tag == 256:
-            struct.pack_into("<L", deep, entry + 8, width)
-        if tag == 258:
-            struct.pack_into(f"<{count}H", deep, entry + 8 if count <= 2 else value, *[16] * count)
-    return bytes(deep)

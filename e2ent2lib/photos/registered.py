@@ -36,10 +36,9 @@ def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> list[Pixels
     return warped
 
 
-def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scale: int = 4) -> list[str]:
-    """What of a reference costs its gain, for the user: too few pixels, no fine detail, another size or angle.
-
-    ``laid_over`` tells whether it was laid over the input, as it should be then.
+def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scale: int = 4) -> tuple[list[str], bool]:
+    """What costs a reference its gain, for the user: too few pixels, no fine detail, another size or angle; whether any
+    does, for one in another size may have been ``laid_over`` the input.
     """
     remarks, blurred = [], upscale_bicubic(downscale(ref, scale), scale)
     if ref[..., 0].size < FEW * scale**2 * lr[..., 0].size:
@@ -48,6 +47,7 @@ def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scal
         )
     elif (ref.astype(np.float32) - blurred).std() < BLURRED:
         remarks.append(f"{name} holds no finer detail than the input does, so that there is little to take from it")
+    costs = bool(remarks)
     picture = resize(lr, *(scale * n for n in lr.shape[:2]))
     homography = registered(picture, ref)
     if homography is not None:
@@ -59,7 +59,8 @@ def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scal
                 f"{name} shows things {size:.2g} times as large as the result will{turned}; "
                 + ("so it was laid over the input" if laid_over else "--register lays it over the input")
             )
-    return remarks
+            costs |= not laid_over
+    return remarks, costs
 
 
 def registered(picture: Pixels, ref: Pixels) -> Float[np.ndarray, "3 3"] | None:

@@ -18,27 +18,30 @@ BLOCKS = 1.25
 """Steps between neighbours across the borders of JPEG's blocks over those elsewhere; 1.24 was the most without JPEG."""
 QUALITY = 80
 """Of a JPEG as its table tells it; of 75 the result loses."""
-TOO_FINE = "more detail than pixels can hold, as if it was made smaller without a filter"
+SEEN = 50, 4.0
+"""The lowest quality and the most noise in ``data.degraded``: 8 steps in each channel are up to 4 so estimated."""
 SMALLEST = 32
 """Pixels of a side, for anything to be estimated."""
 
 
-def unlike_training(photo: Photograph) -> str | None:
-    """What is unlike the inputs of training, for the user; None if nothing is noticed."""
+def unlike_training(photo: Photograph) -> tuple[str | None, bool]:
+    """(What is unlike the inputs of training, for the user; whether systems trained with ``data.degraded`` haven't seen
+    it either). (None, False) if nothing is noticed.
+    """
     grey = photo.pixels @ np.array((0.299, 0.587, 0.114))
     if photo.jpeg and photo.jpeg < QUALITY:
-        found = f"a JPEG of quality {photo.jpeg} or so, whose blocks are enlarged too"
+        found, beyond = f"a JPEG of quality {photo.jpeg} or so, whose blocks are enlarged too", photo.jpeg < SEEN[0]
     elif min(grey.shape) < SMALLEST or np.ptp(grey) == 0:
-        return None
+        return None, False
     elif (deviation := noise(grey)) > NOISE:
-        found = f"noise of about {deviation:.0f} steps of 255, which is enlarged too"
+        found, beyond = f"noise of about {deviation:.0f} steps of 255, which is enlarged too", deviation > SEEN[1]
     elif aliasing(grey) > ALIASED:
-        found = TOO_FINE
+        found, beyond = "more detail than pixels can hold, as if it was made smaller without a filter", True
     elif blocks(grey) > BLOCKS:
-        found = "the blocks of a JPEG, which are enlarged too"
+        found, beyond = "the blocks of a JPEG, which are enlarged too", False
     else:
-        return None
-    return f"the input has {found}; no system of the tables was trained on that, and bicubic may be as good"
+        return None, False
+    return f"the input has {found}; no system of the tables was trained on that, and bicubic may be as good", beyond
 
 
 def noise(grey: Float[np.ndarray, "h w"]) -> float:

@@ -20,13 +20,13 @@ from jaxtyping import Float
 
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos import FileOptions, photograph
-from e2ent2lib.photos.confidence import Verdict, agreement, judge
-from e2ent2lib.photos.images import resize, upscale_bicubic
+from e2ent2lib.photos.confidence import Verdict, agreement, judge, mean
+from e2ent2lib.photos.images import resize
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.registered import laid_over, remarks
 from e2ent2lib.photos.tiles import Enlarged
-from e2ent2lib.photos.unlike import TOO_FINE, unlike_training
+from e2ent2lib.photos.unlike import unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
 from e2ent2lib.systems import SYSTEMS
 from e2ent2lib.systems.bicubic import Bicubic
@@ -78,16 +78,16 @@ def upscale_file(
     photo, references = photograph.read_photograph(low, white=files.range), []
     photograph.check_output(output, tuple(SCALE * n for n in photo.pixels.shape[:2]))
     for ref in map(photograph.read_photograph, refs):
-        pixels = usable_reference(photograph.in_colours_of(ref, photo), SCALE, str(ref.path))
-        references.append(ref._replace(pixels=pixels))
+        pixels = photograph.in_colours_of(ref, photo)[ref.visible()]
+        references.append(ref._replace(pixels=usable_reference(pixels, SCALE, str(ref.path))))
     notes = [warning for one in (photo, *references) for warning in one.warnings]
-    recipe, unlike = SYSTEMS[system.card["model"]].recipe, unlike_training(photo)
-    if unlike and (TOO_FINE in unlike or not (recipe and "degraded" in recipe.crops)):  # else it has seen such ones
+    recipe, (unlike, beyond) = SYSTEMS[system.card["model"]].recipe, unlike_training(photo)
+    if unlike and (beyond or not (recipe and "degraded" in recipe.crops)):  # else it has seen such ones
         notes.append(unlike)
     deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
-    options = replace(options, saved=output.parent / f".{output.name[:40]}.matches", rounded=not deep)
-    if photo.jpeg or unlike:  # its blocks and noise are not to come back
-        options = replace(options, consistent=False)
+    consistent = options.consistent and not (photo.jpeg or unlike)  # its blocks and noise are not to come back
+    saved = output.parent / f".{output.name[:40]}.matches"
+    options = replace(options, saved=saved, rounded=not deep, consistent=consistent)
     if deep and isinstance(system, Bicubic):
         system = copy.copy(system)
         system.rounded = False
@@ -106,32 +106,22 @@ def upscale_file(
     if result.matches is not None:
         widths = [ref.shape[1] // SCALE for ref in result.references]
         agreeing = agreement(result.matches, widths)[0].cpu().numpy()
-        verdict = judge(system, float(agreeing.mean()), options.matching)
+        lays = files.register or registers
+        said = [remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays) for ref in references]
+        verdict = judge(system, mean(agreeing), options.matching, costly=all(costs for _, costs in said))
     sharp = result.image
     if not np.ptp(photo.pixels, axis=2).any():  # black and white stays so, in RGB too
         sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)
     result = result._replace(image=np.rint(sharp).astype(np.uint8))
-    alpha = photo.alpha
-    if alpha is not None:  # what is opaque stays so
-        height, width = result.image.shape[:2]
-        alpha = (
-            upscale_bicubic(alpha, SCALE)
-            if alpha.dtype == np.uint8
-            else resize(alpha[..., None], height, width)[..., 0]
-        )
+    alpha = photo.alpha if photo.alpha is None else resize(photo.alpha[..., None], *sharp.shape[:2])[..., 0]
     place = photo.place if files.keep_location else None
     made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp, place=place)
     notes += _write(output, made)
     if verdict:
-        lays = files.register or registers
-        notes += [verdict.text]
-        notes += [r for ref in references for r in remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays)]
+        notes += [verdict.text, *(remark for told, _ in said for remark in told)]
         if reports:
-            notes.append(
-                f"small text, faces and numbers may be wrong where {REPORT[2]} shows that the reference mattered"
-            )
-    laid = [photograph.Photograph(pixels, path=LAID_OVER) for pixels in result.references[len(references) :]]
-    references += laid
+            notes.append(f"small text, faces and numbers may be wrong where {REPORT[2]} shows that it mattered")
+    references += [photograph.Photograph(pixels, path=LAID_OVER) for pixels in result.references[len(references) :]]
     return Upscaled(photo, references, output, system, options, files, result, agreeing, verdict, seconds, notes)
 
 
@@ -168,27 +158,25 @@ def upscale_all(
     if not low.is_dir():
         yield upscale_file(low, refs, output, system, options, files)
         return
-    if output.exists() and os.path.samefile(low, output):
-        raise ValueError(f"{output}: is the folder of the inputs; choose another for -o")
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"{output}: is a file; for a folder of photographs -o is a folder")
+    if output.exists() and (not output.is_dir() or os.path.samefile(low, output)):
+        raise ValueError(
+            f"{output}: is {'the folder of the inputs' if output.is_dir() else 'a file'}; -o is another folder"
+        )
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output.parent}: no such folder; create it, then try again")
-    photographs, skipped = photograph.listed(low, "**/*" if files.recursive else "*")
+    found, skipped = photograph.listed(low, "**/*" if files.recursive else "*")
     made, known = [p.resolve() for p in (output, files.report) if p], {ref.resolve() for ref in refs}
-    photographs = [p for p in photographs if not any(p.resolve().is_relative_to(m) for m in made)]
-    inside = [p for p in photographs if p.resolve() in known]
-    skipped += [f"{p.relative_to(low)}, which is a reference" for p in inside]
+    found = [p for p in found if not any(p.resolve().is_relative_to(m) for m in made)]
+    photographs = [p for p in found if p.resolve() not in known]
+    skipped += [f"{p.relative_to(low)}, which is a reference" for p in found if p not in photographs]
     if not files.recursive and (count := sum(p.is_dir() and not p.name.startswith((".", "__")) for p in low.iterdir())):
-        skipped.append(f"{count} sub-folders, which --recursive takes")
-    photographs = [p for p in photographs if p not in inside]
+        skipped.append(f"{count} sub-folder(s), which --recursive takes")
     if not photographs:
         raise ValueError(f"{low}: holds no photographs to enlarge{'; skipped: ' * bool(skipped)}{'; '.join(skipped)}")
     for ref in refs:
-        usable_reference(photograph.read_photograph(ref).pixels, SCALE, str(ref))
+        photo = photograph.read_photograph(ref)
+        usable_reference(photo.pixels[photo.visible()], SCALE, str(ref))
     check_folder(output)
-    if skipped:
-        yield f"skipped: {'; '.join(skipped)}"
     targets = {p: p.relative_to(low) for p in photographs if p.suffix.lower() in photograph.EXTENSIONS}
     for path in (p for p in photographs if p not in targets):
         name = path.relative_to(low)
@@ -197,15 +185,19 @@ def upscale_all(
     for number, path in enumerate(photographs, 1):
         target, name = output / targets[path], path.relative_to(low)
         print(f"{number} of {len(photographs)}: {name}", file=sys.stderr)
-        if target.exists() and not files.again:
-            yield f"{target} exists and was left; --again replaces it"
-            continue
         try:
+            if target.exists() and not files.again:
+                yield f"{target} exists and was left; --again replaces it"
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             own = replace(files, report=files.report and files.report / name)
             yield upscale_file(path, refs, target, system, options, own)
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError) as error:
             yield error
+        except (RuntimeError, MemoryError) as error:  # torch's and Python's name no file
+            yield RuntimeError(f"{path}: {str(error) or 'not enough memory'}")
+    if skipped:
+        yield f"skipped: {'; '.join(skipped)}"
 
 
 def references_of(given: Sequence[Path], most: int) -> list[Path]:

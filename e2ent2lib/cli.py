@@ -200,7 +200,7 @@ def report(
         renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
         again: replace tables that exist in a folder of your own.
     """
-    from e2ent2lib.measure.results import read_results, results_folder
+    from e2ent2lib.measure.results import read_results, results_folder, write_text
     from e2ent2lib.report import tables
     from e2ent2lib.report.reproduce import QUICK
 
@@ -209,8 +209,10 @@ def report(
         need_checkout("--renew")
     profile = get_profile(profile).name
     stored = read_results(results or results_folder(), profile)
-    renewed = tables.renew(ROOT, profile) if renew else []
-    print(*tables.save_tables(stored, profile, out, QUICK), *renewed, sep="\n")
+    print(*tables.save_tables(stored, profile, out, QUICK), sep="\n")
+    for name, text in (tables.pages(ROOT, profile) if renew else {}).items():
+        write_text(ROOT / name, text)
+        print(ROOT / name)
 
 
 def claims(
@@ -240,9 +242,8 @@ def claims(
     profile, folder = get_profile(profile).name, results or results_folder()
     stored = read_seeds(folder, profile)
     if stored.empty:
-        need_checkout(
-            f"{folder / profile} holds no scores; --results names a folder that does, and without it the command"
-        )
+        without = f"{folder / profile} holds no scores; --results names a folder that does, and without it the command"
+        need_checkout(without)
     judged = verdicts.judge_all(stored, profile, folder, names)
     if measure:
         available = available_data()

@@ -86,9 +86,8 @@ def test_the_result_has_the_networks_luminance_and_bicubic_colour():
 def test_on_the_published_patch_the_loss_is_half_the_sum_of_squares(alpha):
     hr, recursions = images(3, 3, 41, 41), images(3, 4, 41, 41, seed=1)
     final = images(3, 1, 41, 41, seed=2)
-    terms = DRCNLoss(SMOKE)(
-        Outputs(hr, details=Recursive(final, recursions, torch.tensor(7.0))), for_loss(hr), 1 - alpha
-    )
+    outputs = Outputs(hr, details=Recursive(final, recursions, torch.tensor(7.0)))
+    terms = DRCNLoss(SMOKE)(outputs, for_loss(hr), 1 - alpha)
     y = to_ycbcr(hr)[:, :1]
     each = sum(0.5 * ((y[i, 0] - recursions[i, d]) ** 2).sum() / 12 for i in range(3) for d in range(4))
     last = sum(0.5 * ((y[i] - final[i]) ** 2).sum() / 3 for i in range(3))

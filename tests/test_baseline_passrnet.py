@@ -14,17 +14,7 @@ from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
 from e2ent2lib.models import Outputs
 from e2ent2lib.systems import passrnet
-from e2ent2lib.systems.passrnet import (
-    Parallax,
-    PASSRnetLoss,
-    cycle,
-    parallax_attention,
-    photometric,
-    smoothness,
-    valid_mask,
-    warp,
-    without_small,
-)
+from e2ent2lib.systems.passrnet import PASSRnetLoss, cycle, parallax_attention, photometric, smoothness, valid_mask
 
 few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
 
@@ -49,7 +39,7 @@ def test_the_attention_is_a_softmax_over_the_row_of_the_other_view():
 
 def test_warping_takes_the_weighted_sum_of_the_row():
     attention, image = images(2, 3, 7, 7), images(2, 4, 3, 7, seed=1)
-    torch.testing.assert_close(warp(attention, image), torch.einsum("byxo,bcyo->bcyx", attention, image))
+    torch.testing.assert_close(passrnet.warp(attention, image), torch.einsum("byxo,bcyo->bcyx", attention, image))
 
 
 def test_the_model_attends_from_each_view_to_the_other():
@@ -102,9 +92,9 @@ def test_the_result_takes_from_the_right_view_over_the_whole_row():
 def test_in_half_precision_the_attention_is_still_exact():
     query, key = 4 * features(2, 1, 32, 3, 9)
     with torch.autocast("cpu", torch.bfloat16):
-        attention, warped = parallax_attention(query, key), warp(parallax_attention(query, key), key)
+        attention, warped = parallax_attention(query, key), passrnet.warp(parallax_attention(query, key), key)
     torch.testing.assert_close(attention, parallax_attention(query, key), rtol=0, atol=0)
-    torch.testing.assert_close(warped, warp(attention, key), rtol=0, atol=0)
+    torch.testing.assert_close(warped, passrnet.warp(attention, key), rtol=0, atol=0)
 
 
 # masks
@@ -156,7 +146,7 @@ def test_pieces_are_those_of_scikit_image(size):
     noise = images(12, *size) < torch.linspace(0.3, 0.5, 12).view(-1, 1, 1)
     masks = torch.stack([*noise, a_snake(*size), a_snake(*size[::-1]).T])[:, None]
     for least in (10, 20, 200):
-        for mask, found in zip(masks, without_small(masks, least)):
+        for mask, found in zip(masks, passrnet.without_small(masks, least)):
             expected = remove_small_objects(mask[0].numpy(), max_size=least - 1, connectivity=2)
             assert (found[0].numpy() == expected).all()
 
@@ -172,7 +162,7 @@ def test_perfect_attention_on_a_scene_of_one_disparity_costs_nothing():
     d, scene = 7, images(1, 3, 6, 47)
     left, right = scene[..., :40], scene[..., d:]
     there, back = attention_at(d, h=6), attention_at(-d, h=6)
-    out = Outputs(images(1, 3, 24, 160), details=Parallax(there, back, valid_mask(back), valid_mask(there)))
+    out = Outputs(images(1, 3, 24, 160), details=passrnet.Parallax(there, back, valid_mask(back), valid_mask(there)))
     terms = PASSRnetLoss(SMOKE)(out, a_batch(left, right, out.sr), 0.5)
     assert terms.keys() == PASSRnetLoss(SMOKE).weights.keys()
     assert all(value == 0 for value in terms.values())
@@ -206,7 +196,7 @@ def test_each_term_counts_both_views():
     left, right = images(2, 1, 3, 4, 6)
     there, back = (parallax_attention(*features(2, 1, 4, 4, 6, seed=s)) for s in (0, 1))
     masks = images(2, 1, 1, 4, 6) > 0.4
-    out = Outputs(images(1, 3, 16, 24), details=Parallax(there, back, *masks))
+    out = Outputs(images(1, 3, 16, 24), details=passrnet.Parallax(there, back, *masks))
     terms = PASSRnetLoss(SMOKE)(out, a_batch(left, right), 0.5)
     both = photometric(there, left, right, masks[0]) + photometric(back, right, left, masks[1])
     torch.testing.assert_close(terms["photometric"], both)
@@ -217,7 +207,7 @@ def test_each_term_counts_both_views():
 def test_without_any_counterpart_the_loss_is_finite():
     there, back = (parallax_attention(*features(2, 1, 4, 4, 6, seed=s)).requires_grad_() for s in (0, 1))
     nothing = torch.zeros(1, 1, 4, 6, dtype=torch.bool)
-    out = Outputs(images(1, 3, 16, 24), details=Parallax(there, back, nothing, nothing))
+    out = Outputs(images(1, 3, 16, 24), details=passrnet.Parallax(there, back, nothing, nothing))
     terms = PASSRnetLoss(SMOKE)(out, a_batch(*images(2, 1, 3, 4, 6)), 0)
     assert terms["photometric"] == 0 and terms["cycle"] == 0
     sum(terms.values()).backward()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import skimage.data
-from data_files import call, noise, put, save
+from data_files import noise, put, save
 from PIL import Image
 
 from e2ent2lib.data.check import check, looks_swapped
@@ -200,29 +200,3 @@ def test_a_training_photograph_that_looks_like_an_evaluation_picture_is_named(da
     save(data / "CUFED/input/a.png", np.asarray(Image.fromarray(LEFT).resize((160, 160))))
     save(data / "Urban100" / "img_001.png", LEFT)
     error("cufed", "a.png looks like", "Urban100: img_001")
-
-
-# ---- the command ----
-
-
-def test_the_command_names_each_file_on_a_line_and_ends_with_2(data, monkeypatch, capsys):
-    group(data, 1, [0, 1, 2, 3])
-    assert call(monkeypatch, "data", "check", "cufed5") == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert "cufed5" in lines[0] and "001_4.png" in lines[1] and "001_5.png" in lines[2]
-
-
-def test_the_command_warns_and_tells_how_to_get_what_only_the_owners_have(data, monkeypatch, capsys):
-    put(data, "SunHays80/img_001_SRF_8_HR.png")
-    assert call(monkeypatch, "data", "check", "sunhays") == 0
-    assert "warning: 1 of 1 have no reference" in capsys.readouterr().out
-    assert call(monkeypatch, "data", "fetch", "urban100") == 0
-    assert "e2ent2 data check urban100" in capsys.readouterr().out
-
-
-def test_training_on_a_leaked_photograph_ends_with_2_and_its_name(data, tmp_path, monkeypatch, capsys):
-    save(tmp_path / "mine" / "bike.png", skimage.data.stereo_motorcycle()[0])
-    arguments = ("train", "sisr", "--profile", "smoke", "--data", tmp_path / "mine", "--out", tmp_path / "run")
-    assert call(monkeypatch, *arguments) == 2
-    assert "bike.png has the pixels of motorcycle" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()

@@ -76,15 +76,6 @@ def test_a_toy_network_whose_shapes_can_be_counted_by_hand():
     assert not toy[0]._forward_hooks, "a hook stays behind"
 
 
-def test_recorded_shapes_are_those_of_section_3_1(example):
-    trace = record(network(), *example.tensors())
-    assert trace.outputs["sisr.encoder"] == [(8, 6, 8), (8, 9, 5), (8, 36, 20)]
-    assert trace.inputs["synthesis"] == [((8, 24, 32), (8, 6, 8), (3, 6, 8))]
-    assert trace.inputs["synthesis.res2.0"] == [((16, 24, 32),)]
-    assert trace.outputs["sisr.tail.0.2"] == [(8, 12, 16)]
-    assert trace.outputs["synthesis"] == [(3, 24, 32)]
-
-
 def test_diagrams_write_the_shapes_and_counts_of_the_model(example):
     model = network()
     whole, branch, zeta = (words(diagram(number, model, example)) for number in (2, 3, 6))
@@ -139,9 +130,8 @@ def test_error_maps_have_the_sizes_of_the_features_and_keep_the_error(example):
     assert [tuple(e.shape[1:]) for e in errors[:4]] == [(8, 24, 32), (8, 6, 8), (8, 9, 5), (8, 36, 20)]
     torch.testing.assert_close(errors.at_in, F.avg_pool2d(errors.at_swapped, 4))
     for mine, all_of_it in ((errors.at_ref, 1), (errors.at_ref_down, 16)):  # each cell of F is a mean: nothing is lost
-        torch.testing.assert_close(
-            mine.double().sum() * all_of_it, errors.at_swapped.double().sum(), rtol=1e-3, atol=1e-9
-        )
+        total = errors.at_swapped.double().sum()
+        torch.testing.assert_close(mine.double().sum() * all_of_it, total, rtol=1e-3, atol=1e-9)
 
 
 def test_features_share_one_basis_of_colours():
@@ -195,24 +185,8 @@ def test_match_figures_name_sizes_and_checkpoint_and_are_the_same_bytes_each_tim
         assert one.read_bytes() == two.read_bytes() and one.stat().st_size > 1000
 
 
-def test_a_figure_that_cannot_be_written_leaves_nothing_and_spares_the_old_file(tmp_path, monkeypatch):
-    (tmp_path / "fig2.png").write_bytes(b"old")
-
-    def break_off(self, path, **_):
-        path.write_bytes(b"half")
-        raise OSError("no space left")
-
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", break_off)
-    with pytest.raises(OSError, match="no space"):
-        figures.save(plt.figure(), "fig2", tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["fig2.png"]
-    assert (tmp_path / "fig2.png").read_bytes() == b"old"
-
-
-def test_draw_all_makes_the_folder_closes_its_figures_and_leaves_the_style_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "FIGURES", {3: lambda profile: plt.figure(figsize=(1, 1))})
+def test_drawing_makes_the_folder_closes_its_figures_and_leaves_the_style_alone(tmp_path):
     size = plt.rcParams["savefig.dpi"]
-    paths = figures.draw_all("smoke", tmp_path / "new", progress=False)
-    assert paths == [tmp_path / "new" / "fig3.png", tmp_path / "new" / "fig3.pdf"]
+    paths = figures.draw(lambda: plt.figure(figsize=(1, 1)), "fig3", tmp_path / "new")
     assert all(p.is_file() for p in paths) and not plt.get_fignums()
     assert plt.rcParams["savefig.dpi"] == size

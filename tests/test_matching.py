@@ -322,7 +322,7 @@ def sky(rng, channels):
     return query, key
 
 
-def a_better_patch_far_away_by_little(rng, channels):
+def better_by_little(rng, channels):
     """Two patches closer to each other than float32 products can tell; the later one is better in float64."""
     query, key = maps(rng, 1, channels, 3, 3, dtype=torch.float32), maps(rng, 1, channels, 16, 15, dtype=torch.float32)
     key[:, :, 1:4, 2:5] = query * (1 + 3e-4 * maps(rng, 1, channels, 3, 3, dtype=torch.float32))
@@ -330,15 +330,7 @@ def a_better_patch_far_away_by_little(rng, channels):
     return query, key
 
 
-HARD = [
-    nearly_orthogonal,
-    last_bits,
-    last_bits_around_the_query,
-    multiples,
-    flat_reference,
-    sky,
-    a_better_patch_far_away_by_little,
-]
+HARD = [nearly_orthogonal, last_bits, last_bits_around_the_query, multiples, flat_reference, sky, better_by_little]
 
 
 def hard_cases(rng, channels):

@@ -15,17 +15,7 @@ from torch.autograd.gradcheck import GradcheckError
 
 from e2ent2lib import matching
 from e2ent2lib.exact import capturable, is_capturable
-from e2ent2lib.matching import (
-    Matches,
-    as_list,
-    match,
-    match_and_swap,
-    plain_match,
-    plain_swap,
-    plain_swap_adjoint,
-    swap,
-    swap_adjoint,
-)
+from e2ent2lib.matching import Matches, match, match_and_swap, plain_match, plain_swap, plain_swap_adjoint, swap
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 scales = st.sampled_from([1, 2, 4])
@@ -51,7 +41,7 @@ def test_swap_and_its_adjoint_and_their_readable_forms_are_the_loops_and_each_ot
     error = maps(rng, batch, 2, h * scale, w * scale)
     by_hand = slow.swap(arrays(*values), *arrays_of(matches), scale)
     back_by_hand = slow.swap_adjoint(error.numpy(), *arrays_of(matches), sizes, scale)
-    for forward, adjoint in ((swap, swap_adjoint), (plain_swap, plain_swap_adjoint)):
+    for forward, adjoint in ((swap, matching.swap_adjoint), (plain_swap, plain_swap_adjoint)):
         swapped, back = forward(values, matches, scale), adjoint(error, matches, sizes, scale)
         np.testing.assert_allclose(swapped.detach(), by_hand, **FLOAT64)
         for ours, loops, autograd in zip(back, back_by_hand, torch.autograd.grad(swapped, values, error)):
@@ -193,7 +183,9 @@ def test_match_and_swap_is_match_then_swap_and_its_gradients_are_equation_5(seed
     error, matches = maps(rng, 2, 2, 2 * h, 2 * w), plain_match(f_in, downs, norm)
     swapped = match_and_swap(f_in, downs, refs, alphas, 2, norm, error_down=rule)
     torch.testing.assert_close(swapped.detach(), plain_swap(refs, matches, 2).detach())
-    found = gradients((f_in, as_list(downs), as_list(refs)), error, alphas, norm=norm, error_down=rule)
+    found = gradients(
+        (f_in, matching.as_list(downs), matching.as_list(refs)), error, alphas, norm=norm, error_down=rule
+    )
     torch.testing.assert_close(found, equation_5(error, matches, sizes, alphas, error_down=rule))
 
 
@@ -310,10 +302,10 @@ def test_swap_adjoint_is_the_same_to_the_last_bit_each_time_and_zero_where_nobod
     matches = random_matches(rng, 2, 30, 25, [(12, 9), (5, 20)])  # nobody chose the third
     matches.index[0].clamp_(max=20)  # many queries share a patch
     error = maps(rng, 2, 5, 60, 50, dtype=dtype)
-    first = swap_adjoint(error, matches, sizes, 2)
-    chosen = swap_adjoint(torch.ones_like(error), matches, sizes, 2)
+    first = matching.swap_adjoint(error, matches, sizes, 2)
+    chosen = matching.swap_adjoint(torch.ones_like(error), matches, sizes, 2)
     for _ in range(3):
-        again = swap_adjoint(error.clone(), matches, sizes, 2)
+        again = matching.swap_adjoint(error.clone(), matches, sizes, 2)
         assert all(torch.equal(a, b) for a, b in zip(first, again))
     assert (first[2] == 0).all()
     for e, weight in zip(first, chosen):
@@ -375,7 +367,7 @@ def test_the_loss_stays_when_phi_in_moves_a_little_and_follows_phi_ref_in_a_stra
         assert not torch.equal(match(moved, moved_down).score, plain.score)
         assert torch.equal(match_and_swap(moved, moved_down, ref, scale=2), swapped)
     way = maps(rng, 2, 2, 10, 12)
-    slope = (swap_adjoint(error, plain, [(5, 6)], 2)[0] * way).sum()
+    slope = (matching.swap_adjoint(error, plain, [(5, 6)], 2)[0] * way).sum()
     for step in (1e-3, 1.0, -50.0):
         change = (match_and_swap(f_in, down, ref + step * way, scale=2) - swapped) * error
         torch.testing.assert_close(change.sum() / step, slope, rtol=1e-8, atol=1e-10)

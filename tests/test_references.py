@@ -7,9 +7,8 @@ import pytest
 from score_rows import row, stored
 
 from e2ent2lib.data.scenes import graded_pairs
-from e2ent2lib.measure.results import result_file
 from e2ent2lib.report import studies
-from e2ent2lib.report.studies import draw_effect, effect, effect_figure, effect_tables, gains
+from e2ent2lib.report.studies import effect, effect_figure, effect_tables, gains
 from e2ent2lib.report.tables import table
 
 
@@ -40,14 +39,6 @@ def test_each_image_stands_in_one_line_with_its_four_scores(results):
     assert found.loc[("toys", "bear")].to_dict() == {"bicubic": 20.0, "sisr": 21.0, "unrelated": 20.9, "related": 22.5}
 
 
-def test_other_references_have_files_of_their_own(tmp_path):
-    usual = result_file(tmp_path, "compact", "cufed5", "e2ent2")
-    assert usual == result_file(tmp_path, "compact", "cufed5", "e2ent2", "level 1")
-    assert usual.relative_to(tmp_path).as_posix() == "compact/cufed5/e2ent2.jsonl"
-    other = result_file(tmp_path, "compact", "cufed5", "e2ent2", "level 2")
-    assert other.relative_to(tmp_path).as_posix() == "compact/cufed5-level-2/e2ent2.jsonl"
-
-
 def test_a_table_shows_the_usual_reference_alone(results):
     long = table(1, results, "compact")
     assert set(long["data set"]) == {"CUFED5", "Sun Hays 80", "toys", "cufed5"}
@@ -69,9 +60,11 @@ def test_the_tables_hold_the_mean_of_each_data_set_and_of_all_images(results):
     assert effect_tables(results[results["model"] == "sisr"]) == ""
 
 
-def test_the_figure_is_written_for_the_networks_that_were_measured(results, tmp_path):
-    assert [p.name for p in draw_effect(results, tmp_path)] == ["reference_effect.png", "reference_effect.pdf"]
-    assert draw_effect(results[results["model"] == "sisr"], tmp_path / "none") == []
+def test_the_figures_are_of_the_networks_that_were_measured(results):
+    (axis,) = effect_figure(studies.effects(results), "toys").axes
+    assert axis.get_title() == "E2ENT²-MSE, 1 pictures"
+    assert effect_figure(studies.effects(results[results["model"] == "sisr"]), "none") is None
+    assert studies.overlap_figure(results) is None
 
 
 def test_without_results_nothing_is_compared():
@@ -97,4 +90,3 @@ def test_gains_against_the_overlap_of_the_pairs(tmp_path):
     assert mean.get_ydata()[middle] == pytest.approx(found["gain"].iloc[middle - 12 : middle + 13].mean())
     assert set(unrelated.get_ydata()) == {-0.5} and set(zero.get_ydata()) == {0}
     plt.close(figure)
-    assert [p.name for p in draw_effect(results, tmp_path)] == ["overlap.png", "overlap.pdf"]

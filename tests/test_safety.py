@@ -48,7 +48,7 @@ def test_no_code_loads_pickles_runs_text_or_lifts_pillows_limit(path):
                 assert given.get("weights_only") == "True", ast.unparse(node)
                 assert called == "torch.load" or given.get("check_hash") == "True", ast.unparse(node)
             if called.endswith(("extractall", "unpack_archive")):
-                pytest.fail(f"archives go through data/unpack.py: {ast.unparse(node)}")
+                pytest.fail(f"archives go through data/fetch.py: {ast.unparse(node)}")
         if isinstance(node, (ast.Assign, ast.AugAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             assert not any("MAX_IMAGE_PIXELS" in ast.unparse(t) for t in targets), ast.unparse(node)

@@ -140,11 +140,7 @@ def test_other_scales_work_too(name, scale):
 
 @pytest.mark.parametrize(
     ("name", "last"),
-    [
-        ("drcn", ["reconstruction.2"]),
-        ("enhancenet", ["tail.2"]),
-        ("stereosr", ["luminance.30", "colour.30"]),
-    ],
+    [("drcn", ["reconstruction.2"]), ("enhancenet", ["tail.2"]), ("stereosr", ["luminance.30", "colour.30"])],
 )
 def test_with_silent_last_layers_it_is_the_bicubic_image_exactly_also_in_half_precision(name, last):
     model, batch = untrained(name).to(memory_format=torch.channels_last), crops(5, 9)

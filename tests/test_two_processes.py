@@ -25,10 +25,8 @@ def folder(tmp_path_factory):
     for i, image in enumerate(work.images()):
         Image.fromarray(image).save(folder / f"photographs/{i}.png")
     profile = replace(work.PROFILE, steps_sisr=1, steps_pretraining=1)
-    options = RunOptions(
-        data=folder / "photographs", out=folder / "first", accelerator="cpu", devices=1, progress=False
-    )
-    train("sisr", profile, options)
+    alone = {"accelerator": "cpu", "devices": 1, "progress": False}
+    train("sisr", profile, RunOptions(data=folder / "photographs", out=folder / "first", **alone))
     return folder
 
 

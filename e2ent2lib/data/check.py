@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -48,8 +48,8 @@ def check(name: str, *, progress: bool = True) -> Findings:
         warnings = [f"{same} have the same pixels; one is enough" for same in _twins(decoded)]
         notes = [f"{known.title}: {len(paths)} of {known.total} photographs are here"]
     else:
-        errors += _spoilt_pairs(known, here, folder, decoded)
-        warnings = _doubtful_pairs(known, here, decoded)
+        spoilt, warnings = _check_pairs(known, here, folder, decoded)
+        errors += spoilt
         notes = [f"{known.label(len(here))}: {len(here)} pairs, {len(decoded) or 2 * len(here)} images decoded"]
         if not errors and len(here) == known.total and known.pixels:
             if sets.fingerprint(x for p in here for x in (p.hr(), *p.refs())) != known.pixels:
@@ -61,8 +61,11 @@ def check(name: str, *, progress: bool = True) -> Findings:
         changed = [p for p, (_, m) in decoded.items() if noted.get(p, m.pixels) != m.pixels]
         errors += [f"{p}: is not what was fetched; delete it, then fetch again" for p in changed]
     training = [(str(p), m) for p, (_, m) in decoded.items()]
-    if isinstance(known, DataSet) and known.for_evaluation:
-        training = _training_marks(progress)
+    if isinstance(known, DataSet) and known.for_evaluation:  # then all that is trained on, but what is damaged
+        folders = [root / part for root in sets.data_roots() for part in ("train", "CUFED")]
+        others = _decode([path for folder in folders for path in sets.image_files(folder)], progress)[0]
+        training = [(f"embedded {name}", mark(image)) for name, image in sets.embedded_photographs().items()]
+        training += [(str(p), m) for p, (_, m) in others.items()]
     evaluation = evaluation_marks(progress=progress)
     leaked = leaks(training, evaluation)
     errors += [f"{line}; delete it from the training photographs" for line in leaked]
@@ -97,53 +100,47 @@ def _twins(decoded: Decoded) -> Iterator[str]:
     return (" and ".join(paths) for paths in by_pixels.values() if len(paths) > 1)
 
 
-def _spoilt_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded: Decoded) -> Iterator[str]:
-    """The errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice."""
+def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded: Decoded) -> tuple[list, list]:
+    """Errors and warnings.
+
+    Errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice. Warnings: views
+    that look exchanged, and photographs without a reference.
+    """
+    errors, warnings = [], []
     for name, files in sorted(sets.grouped(folder, known.layout).items()) if folder else ():
         there = ", ".join(p.relative_to(folder).as_posix() for p in files.values())
         for pattern in (p for place, p in enumerate(known.layout) if place not in files):
             lacking = folder / pattern.replace("*", name, 1).replace(".*", ".png")
-            yield f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others"
+            errors.append(f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others")
     if known.views:
         views = {view.name: view for pair in sets.view_pairs(known.views) for view in pair}
         for path in (p for p in decoded if p.parent == folder and p.name not in views):
-            yield f"{path}: is not of {known.title}, perhaps of another level; move it away"
+            errors.append(f"{path}: is not of {known.title}, perhaps of another level; move it away")
         for view in different([v for v in views.values() if folder / v.name in decoded], folder):
-            yield f"{folder / view.name}: other pixels than listed; move it away, then fetch again"
-    for pair, sources, sizes, pixels in _readable(pairs, decoded):
-        if len(set(pixels)) < len(pixels):
-            same = " and ".join(str(s) for s, p in zip(sources, pixels) if pixels.count(p) > 1)
-            yield f"{same} are of one pair and have the same pixels; get them again"
-        for source, size, (least, most) in zip(sources, sizes, known.sides):
-            if min(size) < least or max(size) > most:
-                yield f"{source}: is {_by(size)}, expected {most}×{most}; get it again"
-        if known.reference == "right view" and len(set(sizes)) > 1:
-            first, left, right = (sources[0] if folder else pair.name), *map(_by, sizes)
-            yield f"{first}: left is {left}, right {right}; they must be of one size, get them again"
-    for same in _twins({p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}):
-        yield f"{same} have the same pixels and would count twice; delete all but one"
-
-
-def _doubtful_pairs(known: DataSet, pairs: list[Pair], decoded: Decoded) -> list[str]:
-    """The warnings: views that look exchanged, and photographs without a reference."""
-    warnings = []
-    if known.reference == "right view":
-        alike = [sources for _, sources, sizes, _ in _readable(pairs, decoded) if len(set(sizes)) == 1]
-        swapped = [views[0] for views in alike if looks_swapped(*map(as_rgb, views))]
-        advice = "left and right look swapped; compare them, and exchange their names if so"
-        warnings = [f"{first}: {advice}" for first in swapped]
-    if without := sum(not p.ref_sources for p in pairs):
-        warnings.append(f"{without} of {len(pairs)} have no reference: bicubic and SISR models only")
-    return warnings
-
-
-def _readable(pairs: list[Pair], decoded: Decoded) -> Iterator[tuple[Pair, list, list[tuple[int, int]], list[str]]]:
-    """Pair, sources, their sizes and pixels' hashes, of those of which no file is damaged, which is told already."""
+            errors.append(f"{folder / view.name}: other pixels than listed; move it away, then fetch again")
     for pair in pairs:
         sources = [s for s in (pair.hr_source, *pair.ref_sources) if not callable(s)]
-        if all(s in decoded for s in sources if isinstance(s, Path)):
-            facts = [decoded[s] if isinstance(s, Path) else (s.shape[1::-1], mark(s)) for s in sources]
-            yield pair, sources, [size for size, _ in facts], [m.pixels for _, m in facts]
+        if not all(s in decoded for s in sources if isinstance(s, Path)):
+            continue  # one is damaged, which is told already
+        facts = [decoded[s] if isinstance(s, Path) else (s.shape[1::-1], mark(s)) for s in sources]
+        sizes, pixels = [size for size, _ in facts], [m.pixels for _, m in facts]
+        if len(set(pixels)) < len(pixels):
+            same = " and ".join(str(s) for s, p in zip(sources, pixels) if pixels.count(p) > 1)
+            errors.append(f"{same} are of one pair and have the same pixels; get them again")
+        for source, size, (least, most) in zip(sources, sizes, known.sides):
+            if min(size) < least or max(size) > most:
+                errors.append(f"{source}: is {_by(size)}, expected {most}×{most}; get it again")
+        first = sources[0] if folder else pair.name
+        if known.reference == "right view" and sizes[0] != sizes[1]:
+            left, right = map(_by, sizes)
+            errors.append(f"{first}: left is {left}, right {right}; they must be of one size, get them again")
+        elif known.reference == "right view" and looks_swapped(*map(as_rgb, sources)):
+            warnings.append(f"{first}: left and right look swapped; compare them, and exchange their names if so")
+    for same in _twins({p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}):
+        errors.append(f"{same} have the same pixels and would count twice; delete all but one")
+    if without := sum(not p.ref_sources for p in pairs):
+        warnings.append(f"{without} of {len(pairs)} have no reference: bicubic and SISR models only")
+    return errors, warnings
 
 
 def _by(size: tuple[int, int]) -> str:
@@ -153,28 +150,13 @@ def _by(size: tuple[int, int]) -> str:
 def looks_swapped(left: UInt8[np.ndarray, "h w 3"], right: UInt8[np.ndarray, "h w 3"]) -> bool:
     """Whether what both views of a rectified pair show lies further right in the right one, where it cannot lie.
 
-    Rows at 256 pixels width are cross-correlated in 16 bands; most bands must agree, for more than one pixel.
+    Sixteen bands of both, at 256 pixels width, are laid over each other by phase correlation: most must be shifted so
+    by more than one pixel, and hardly one the other way.
     """
-    rows, others = _slopes(left), _slopes(right)
-    spectrum = np.fft.rfft(rows, 512, axis=1) * np.fft.rfft(others, 512, axis=1).conj()
-    reach = np.r_[0:65, -64:0]  # a quarter of the width
-    correlation = np.fft.irfft(spectrum, 512, axis=1)[:, reach]
-    shifts = [reach[band.sum(0).argmax()] for band in np.array_split(correlation, 16) if len(band)]
-    return float(np.mean(np.array(shifts) < -1)) > 0.7
+    from skimage.registration import phase_cross_correlation  # slow to import, and `data list` does without
 
-
-def _slopes(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "H 255"]:
-    grey = Image.fromarray(image).convert("L")
-    small = grey.resize((256, max(16, round(256 * grey.height / grey.width))), Image.Resampling.BOX)
-    slopes = np.diff(np.asarray(small, float), axis=1)
-    return slopes / (np.abs(slopes).mean(1, keepdims=True) + 1e-3)
-
-
-def _training_marks(progress: bool) -> list[tuple[str, Mark]]:
-    """The training photographs that are here: scikit-image's, train/ and CUFED of the data folders.
-
-    Damaged ones are left out: checking the training set itself names them.
-    """
-    paths = [p for root in sets.data_roots() for part in ("train", "CUFED") for p in sets.image_files(root / part)]
-    marks = [(f"embedded {name}", mark(image)) for name, image in sets.embedded_photographs().items()]
-    return marks + [(str(p), m) for p, (_, m) in _decode(paths, progress)[0].items()]
+    size = (256, max(64, round(256 * left.shape[0] / left.shape[1])))
+    views = (Image.fromarray(view).convert("L").resize(size, Image.Resampling.BOX) for view in (left, right))
+    bands = zip(*(np.array_split(np.asarray(view, float), 16) for view in views))
+    shifts = np.array([phase_cross_correlation(*band)[0][1] for band in bands if all(map(np.ptp, band))])
+    return bool(sum(shifts < -1) > 0.5 * len(shifts) and sum(shifts > 1) < 0.1 * len(shifts))

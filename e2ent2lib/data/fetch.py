@@ -4,14 +4,18 @@ Only public repositories are fetched from, each at one commit. They are mirrors,
 hold a part of a set only. Nothing that is there already is overwritten.
 """
 
+import io
 import json
 import os
+import shutil
+import stat
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -23,19 +27,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
-from e2ent2lib.data.pairs import (
-    DATASETS,
-    TRAINING_SETS,
-    Listed,
-    Mirror,
-    View,
-    data_roots,
-    different,
-    fingerprint,
-    names_of,
-    pixel_hash,
-)
-from e2ent2lib.data.unpack import unpack
+from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, Listed, Mirror, View
 from e2ent2lib.photos.images import as_rgb, read_image
 from e2ent2lib.runs.files import file_sha256, whole_file
 
@@ -43,44 +35,40 @@ GITHUB = "https://github.com"
 RECORD = "fetched.json"
 LARGEST = 6 * 2**30
 """Bytes of a download."""
+TOTAL, FILES = 8 * 2**30, 200_000
+"""Bytes and files unpacked."""
+RATIO, SMALL = 100, 16 * 2**20
+"""Bytes unpacked for each byte packed, once more than ``SMALL`` are unpacked: nobody's photographs pack so."""
 LONGEST, LONGEST_REFERENCE = 512, 1024
 """Pixels of the longest side of an input of ViewPairs, and of a reference."""
 
 
-def data_home() -> Path:
-    """Where fetched data goes: ``E2ENT2_DATA`` if set, else ``data/`` of the checkout.
-
-    Raises FileNotFoundError if neither exists.
-    """
-    home = data_roots()[-1]
-    if not home.is_dir():
-        raise FileNotFoundError(f"{home}: no such folder; create it, or let E2ENT2_DATA name one for the data sets")
-    return home
-
-
 def fetch(name: str, *, progress: bool = True, timeout: float = 30.0, retries: int = 3) -> list[str]:
-    """Fetch a set into the data folder; returns what to tell the user, a line each.
+    """Fetch a set into ``E2ENT2_DATA`` if set, else ``data/`` of the checkout; returns what to tell the user by line.
 
     ``timeout``: seconds that a server may be silent. Raises ValueError for a set that is not known or files that are
-    not what they were, FileExistsError rather than overwrite, and OSError where the network fails. Then nothing of a
-    mirror is kept: each is moved into the data folder whole or not at all.
+    not what they were, FileNotFoundError if there is no such folder, FileExistsError rather than overwrite, and OSError
+    where the network fails. Then nothing of a mirror is kept: each is moved in whole or not at all.
     """
-    names, lines, problems = names_of(name), [], []
+    names, home, lines, problems = sets.names_of(name), sets.data_roots()[-1], [], []
     if not names:
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join([*DATASETS, *TRAINING_SETS])}")
+    if not home.is_dir():
+        raise FileNotFoundError(f"{home}: no such folder; create it, or let E2ENT2_DATA name one for the data sets")
+    options = {"timeout": timeout, "retries": retries}
     for known in (DATASETS.get(one) or TRAINING_SETS[one] for one in names):
         if not (known.mirrors or known.by_hand or known.views):
             lines.append(f"{known.title}: {known.steps}")
             continue
         lines.append(f"{known.title}: {known.terms}; please cite {known.citation}.")
         if known.views:
-            get = partial(download, sha256=None, progress=False, timeout=timeout, retries=retries)
-            lines.append(_fetch_views(known, data_home(), problems, get, progress))
+            get = partial(download, sha256=None, progress=False, **options)
+            lines.append(_fetch_views(known, home, problems, get, progress))
         for mirror in known.mirrors:
             lines.append(f"From {mirror.repository} at {mirror.commit} on GitHub, a mirror, not the owners' own page.")
-            get = partial(download, sha256=mirror.sha256, progress=progress, timeout=timeout, retries=retries)
-            lines += _fetch_mirror(known.name, mirror, data_home(), get)
-        lines += [x for x in (known.part, known.by_hand.format(place=data_roots()[-1] / known.folder)) if x]
+            get = partial(download, sha256=mirror.sha256, progress=progress, **options)
+            lines += _fetch_mirror(known.name, mirror, home, get)
+        lines += [x for x in (known.part, known.by_hand.format(place=home / known.folder)) if x]
     if problems:
         raise ValueError(f"{len(problems)} problem(s); what is sound is in place:\n  " + "\n  ".join(problems))
     return lines + [f"Then e2ent2 data check {name} verifies what is there."]
@@ -88,20 +76,29 @@ def fetch(name: str, *, progress: bool = True, timeout: float = 30.0, retries: i
 
 def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Path], Path]) -> list[str]:
     key = f"{mirror.repository}@{mirror.commit}"
-    url = f"{GITHUB}/{mirror.repository}/archive/{mirror.commit}.tar.gz"
+    url = f"{GITHUB}/{mirror.repository}/archive/{mirror.commit}.zip"
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home) as folder:  # the same disk: moving is renaming
-        file, unpacked = f"{mirror.repository.replace('/', '-')}-{mirror.commit}.tar.gz", Path(folder) / "unpacked"
+        file, unpacked = f"{mirror.repository.replace('/', '-')}-{mirror.commit}.zip", Path(folder) / "unpacked"
         archive = get(url, Path(folder) / file)
         paths = unpack(archive, unpacked, mirror.place)
         if not paths:
             raise ValueError(f"{mirror.repository} at {mirror.commit} holds none of the files expected of {name}")
-        pixels = {path: fingerprint([read_image(unpacked / path)]) for path in paths}
-        now = {"archive": file_sha256(archive), "pixels": pixels}
-        compared = compare_record(home, key, now)
+        pixels = {path: sets.fingerprint([read_image(unpacked / path)]) for path in paths}
+        now, record = {"archive": file_sha256(archive), "pixels": pixels}, read_record(home)
+        before = record.get(key, now)
+        if other := sorted(path for path, _ in pixels.items() ^ before["pixels"].items()):
+            raise ValueError(
+                f"{key}: {', '.join(dict.fromkeys(other[:6]))} differ from the first fetch, noted in {home / RECORD}; "
+                "nothing was changed here"
+            )
         new = move_in(unpacked, home, paths)
+    same = "the archive and its" if now["archive"] == before["archive"] else "packed again, but its"
+    said = f"As at the first fetch: {same} pictures are the same."
+    if key not in record:
+        said = f"Its hash is not published: this first fetch notes SHA-256 {now['archive']} in {RECORD}."
     with whole_file(home / RECORD) as temporary:
-        temporary.write_text(json.dumps(read_record(home) | {key: now}, indent=1) + "\n", encoding="utf-8")
-    return [compared, f"{len(paths)} files, {len(new)} of them new, below {home}."]
+        temporary.write_text(json.dumps(record | {key: now}, indent=1) + "\n", encoding="utf-8")
+    return [said, f"{len(paths)} files, {len(new)} of them new, below {home}."]
 
 
 def move_in(source: Path, home: Path, paths: list[str]) -> list[str]:
@@ -128,21 +125,6 @@ def read_record(home: Path) -> dict[str, dict]:
         raise ValueError(f"{path}: damaged ({error}); delete it, then fetch again") from error
 
 
-def compare_record(home: Path, key: str, now: dict) -> str:
-    """A sentence on whether the same came as before. Raises ValueError if other pictures came."""
-    before = read_record(home).get(key)
-    if before is None:
-        return f"Its hash is not published: this first fetch notes SHA-256 {now['archive']} in {RECORD}."
-    other = sorted(path for path, _ in now["pixels"].items() ^ before["pixels"].items())
-    if other:
-        raise ValueError(
-            f"{key}: {', '.join(dict.fromkeys(other[:6]))} differ from the first fetch, noted in {home / RECORD}; "
-            "nothing was changed here"
-        )
-    same = "the archive and its" if now["archive"] == before["archive"] else "packed again, but its"
-    return f"As at the first fetch: {same} pictures are the same."
-
-
 # ---- the download ----
 
 
@@ -164,15 +146,11 @@ def download(url: str, path: Path, sha256: str | None, progress: bool, timeout: 
             raise Refused(f"{url}: the server sends to {answer.url}, which is not encrypted")
 
     def downloader(url: str, output_file: str, pup: pooch.Pooch, check_only: bool = False) -> None:
-        http = pooch.HTTPDownloader(
-            progressbar=progress and sys.stderr.isatty(),
-            timeout=timeout,
-            headers={"Accept-Encoding": "identity"},
-            hooks={"response": check},
-        )
-        with open(output_file, "wb") as file:
+        options = {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}, "hooks": {"response": check}}
+        http = pooch.HTTPDownloader(progressbar=progress and sys.stderr.isatty(), **options)
+        with _AtMost(output_file, "wb") as file:
             try:
-                http(url, _AtMost(file, url), pup)
+                http(url, file, pup)
             except (requests.TooManyRedirects, requests.exceptions.InvalidSchema) as error:
                 raise Refused(f"{url}: the server sends elsewhere without end, or to no web address") from error
 
@@ -186,16 +164,49 @@ def download(url: str, path: Path, sha256: str | None, progress: bool, timeout: 
         raise ConnectionError(f"{url}: {why}; fetch again later") from error
 
 
-class _AtMost:
+class _AtMost(io.FileIO):
     """The file that pooch writes to, which takes ``LARGEST`` bytes and no more."""
 
-    def __init__(self, file: BinaryIO, url: str):
-        self.file, self.url, self.flush = file, url, file.flush
+    def write(self, block: bytes) -> int:
+        if self.tell() + len(block) > LARGEST:
+            raise Refused(f"{Path(self.name).name}: the server sends more than {LARGEST:,} bytes")
+        return super().write(block)
 
-    def write(self, block: bytes) -> None:
-        if self.file.tell() + len(block) > LARGEST:
-            raise Refused(f"{self.url}: sends more than {LARGEST:,} bytes")
-        self.file.write(block)
+
+# ---- the archive ----
+
+
+def unpack(archive: Path, into: Path, choose: Callable[[str], str | None]) -> list[str]:
+    """Write the chosen files of a zip archive below the folder ``into``; returns their paths there, sorted.
+
+    ``choose`` gives the path that a file gets, or None to leave it out; it is asked without the archive's top folder.
+    Of a file zipfile writes no more than its header says, and compares its checksum; all else is checked here.
+    Raises ValueError for an archive that is damaged, that grows beyond the limits above or that holds, among what is
+    chosen, a name twice, a path that leads out of ``into`` or anything but plain files. What was written is then up to
+    the caller.
+    """
+    root, written = into.resolve(), {}
+    most = min(TOTAL, max(SMALL, RATIO * archive.stat().st_size))
+    try:
+        with zipfile.ZipFile(archive) as file:
+            places = {m: choose(m.filename.partition("/")[2]) for m in file.infolist() if not m.is_dir()}
+            chosen = {member: (root / place).resolve() for member, place in places.items() if place}
+            if len(chosen) > FILES or sum(member.file_size for member in chosen) > most:
+                raise ValueError(f"{archive.name}: unpacks to over {FILES:,} files or {most:,} bytes; nothing kept")
+            for member, path in chosen.items():
+                if not path.is_relative_to(root):
+                    raise ValueError(f"{archive.name}: {member.filename} leads out of the folder; nothing kept")
+                if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                    raise ValueError(f"{archive.name}: {member.filename} is a link or a device; nothing kept")
+                if str(path).casefold() in written:
+                    raise ValueError(f"{archive.name}: holds {path.relative_to(root)} twice; nothing kept")
+                written[str(path).casefold()] = path.relative_to(root).as_posix()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with file.open(member) as packed, open(path, "xb") as plain:
+                    shutil.copyfileobj(packed, plain)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: of a method it lacks
+        raise ValueError(f"{archive.name}: cannot be unpacked ({error}); it is damaged, fetch it again") from error
+    return sorted(written.values())
 
 
 # ---- ViewPairs ----
@@ -259,8 +270,8 @@ def build(pair: tuple[View, View], sources: list[Path], folder: Path) -> list[Vi
     """
     known = [view.pixels for view in pair]
     made = list(reduced([Image.fromarray(as_rgb(source)) for source in sources]))
-    pictures = next((p for p in made if [pixel_hash(x) for x in p] == known), made[0])
+    pictures = next((p for p in made if [sets.pixel_hash(x) for x in p] == known), made[0])
     folder.mkdir(parents=True, exist_ok=True)
     for view, picture in zip(pair, pictures):
         Image.fromarray(picture).save(folder / view.name, lossless=True)
-    return different(pair, folder)
+    return sets.different(pair, folder)

@@ -122,13 +122,13 @@ class DataSet(Listed):
 
     lister: Callable[[], list[Pair]]
     layout: tuple[str, ...] = ()
-    leave_out: str | None = None
+    leave_out: str = ""
     sides: tuple[tuple[int, int], ...] = ()
     pixels: str | None = None
     """``fingerprint`` of the whole set, pair by pair, where it is known."""
     reference: str
     """Which reference a pair has, as the protocol of a result names it."""
-    choices: dict[str, str] | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
     usual: bool = True
     """Whether ``reference`` is the choice that the data set's plain title stands for."""
     for_evaluation: bool = True
@@ -205,25 +205,20 @@ def grouped(folder: Path, layout: tuple[str, ...]) -> dict[str, dict[int, Path]]
 
 
 def _laid_out(
-    folder: str,
-    layout: tuple[str, ...],
-    *,
-    leave_out: str | None = None,
-    views: str | None = None,
-    level: int | str = 1,
+    folder: str, layout: tuple[str, ...], leave_out: str = "", views: str = "", reference: str = "level 1"
 ) -> list[Pair]:
-    """The pairs that have a reference of that level, or with "all" of each: a score must be of the level it names.
+    """The pairs that have a reference of that level, or of "all levels": a score must be of the level it names.
 
     Of a level of ViewPairs the files of another one do not count.
     """
     root = data_folder(folder)
-    wanted = range(1, len(layout)) if level == "all" else [level]
+    wanted = range(1, len(layout)) if reference == "all levels" else [int(reference[-1])]
     listed = {view.name for pair in view_pairs(views) for view in pair} if views else None
     pairs = []
     for name, files in grouped(root, layout).items() if root else ():
         strange = (leave_out and name.startswith(leave_out)) or (listed and files[min(files)].name not in listed)
         if {0, *wanted} <= files.keys() and not strange:
-            places = sorted(files)[1:] if level in (1, "all") else wanted
+            places = sorted(files)[1:] if reference in ("level 1", "all levels") else wanted
             pairs.append(Pair(files[0].stem, files[0], tuple(files[n] for n in places)))
     return sorted(pairs, key=lambda pair: pair.name)
 
@@ -257,7 +252,7 @@ def _sunhays(reference: str = "first", seed: int = 0) -> list[Pair]:
     return pairs
 
 
-def _urban100(reference: str = "input", seed: int = 0) -> list[Pair]:
+def _urban100(reference: str = "input") -> list[Pair]:
     def ref(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         hr = as_rgb(path)
         return hr[:, ::-1] if reference == "mirrored" else downscale(crop_to_multiple(hr))
@@ -294,7 +289,7 @@ def _listed(kind: type[Listed], name: str, record: dict, steps: str) -> Listed:
     facts["steps"] = record.get("steps", steps).format(name=name, put=_PUT.format(record.get("folder")))
     facts |= {"name": name, "mirrors": tuple(Mirror(**m) for m in record.get("mirrors", ()))}
     if kind is DataSet:
-        options = {key: facts.get(key) for key in ("folder", "layout", "leave_out", "views")}
+        options = {key: facts[key] for key in ("folder", "layout", "leave_out", "views") if key in facts}
         facts["lister"] = partial(_laid_out, **options) if "layout" in facts else _LOADERS[name]
     return kind(**facts)
 
@@ -335,17 +330,12 @@ def dataset(name: str | os.PathLike, *, reference: str | None = None, seed: int 
         return chosen
     if reference == UNRELATED:
         return replace(chosen, lister=lambda: unrelated(chosen.lister()), reference=UNRELATED, usual=False)
-    levels = {f"level {n}": n for n in range(2, len(chosen.layout))}
-    levels |= {"all levels": "all"} if levels else {}
-    if reference in levels:
-        lister = partial(_laid_out, chosen.folder, chosen.layout, level=levels[reference])
-        return replace(chosen, lister=lister, reference=reference, usual=False)
-    if reference not in (chosen.choices or {}):
+    if reference not in chosen.choices:
         known = "; ".join(f"{d.name}: {', '.join(d.choices)}" for d in DATASETS.values() if d.choices)
-        known = f"cufed5: level 1 to level 5, all levels; {known}"
         raise ValueError(f"{name} has no references {reference!r} to choose; there are {known}")
+    options = {"reference": reference} | ({"seed": seed} if reference == "random" else {})
     named = chosen.choices[reference].format(seed)
-    lister = partial(_LOADERS[name], reference, seed)
+    lister = partial(chosen.lister, **options)
     return replace(chosen, lister=lister, reference=named, usual=named == chosen.reference)
 
 
@@ -455,13 +445,8 @@ def overview() -> str:
     rows = []
     for d in (*DATASETS.values(), *TRAINING_SETS.values()):
         size = f"{d.total:,} {'pairs' if isinstance(d, DataSet) else 'photographs'}"
-        rows.append((d.name, state(len(d.lister()), d.total), size, d.what, d.terms, d.citation, d.origin))
+        here = len(d.lister())
+        whole = "whole" if here == d.total else f"partial, {here:,} of {d.total:,}" if here else "absent"
+        rows.append((d.name, whole, size, d.what, d.terms, d.citation, d.origin))
     heads = ("name", "here", "size", "what", "terms", "cite", "from")
     return tabulate(rows, heads, tablefmt="simple_grid", maxcolwidths=[None, 22, 18, 34, 22, 20, 18])
-
-
-def state(available: int, total: int) -> str:
-    """The words "whole", "partial, n of N" or "absent"."""
-    if not available:
-        return "absent"
-    return "whole" if available == total else f"partial, {available:,} of {total:,}"

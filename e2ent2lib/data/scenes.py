@@ -29,9 +29,8 @@ def graded_pairs() -> pd.DataFrame:
     """
     rows = pd.read_csv(Path(__file__).with_name("viewpairs.csv"), dtype=str)
     looks = rows[["input_look", "reference_look"]].map(lambda digits: int(digits, 16)).to_numpy(np.uint64)
-    places = list(
-        zip(rows["input"].map(lambda p: Path(p).parent.name), rows["name"].str.extract(r"([^\W\d]*)-?\d*$")[0])
-    )
+    folders = rows["input"].map(lambda path: Path(path).parent.name)
+    places = list(zip(folders, rows["name"].str.extract(r"([^\W\d]*)-?\d*$")[0]))
     same = np.array([[one == other for other in places] for one in places])
     for one, other in product((0, 1), repeat=2):
         same |= np.bitwise_count(looks[:, None, one] ^ looks[None, :, other]) <= ALIKE

@@ -34,17 +34,10 @@ class CropTwice(Dataset):
     """
 
     def __init__(
-        self,
-        images: Sequence,
-        profile: Profile,
-        *,
-        length: int,
-        seed: int = 0,
-        start: int = 0,
-        scenes: Sequence[str] | None = None,
+        self, images: Sequence, profile: Profile, *, length: int, seed: int = 0, start: int = 0, scenes: Sequence = ()
     ):
         self.images, self.profile, self.length, self.seed, self.start = images, profile, length, seed, start
-        self._view = other_views(scenes or [])
+        self._view = other_views(scenes)
         self._recent: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -126,9 +119,7 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
         for path in named.values():
             parts = {part.upper() for part in path.resolve().parts}
             if forbidden := [name for name in sets.EVALUATION_FOLDERS if name.upper() in parts]:
-                raise ValueError(
-                    f"{path}: {forbidden[0]} is for evaluation, a model trained on it could not be measured"
-                )
+                raise ValueError(f"{path}: {forbidden[0]} is for evaluation; what trains on it could not be measured")
     usable, marks, pixel_count = {}, [], 0
     for name, image in tqdm(named.items(), desc="reading photographs", disable=not progress, leave=False):
         pixels = as_rgb(image, name)
@@ -202,7 +193,8 @@ def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
     pictures = list(_evaluation())
     for name, picture in tqdm(pictures, desc="hashing evaluation sets", disable=not progress or None, leave=False):
         try:
-            marks.setdefault(_marked(picture), name)
+            of_array = isinstance(picture, np.ndarray)
+            marks.setdefault(mark(picture) if of_array else _marked_file(picture, os.stat(picture).st_mtime_ns), name)
         except (OSError, ValueError):  # `e2ent2 data check` says which file is damaged; it cannot leak
             continue
     return marks
@@ -218,15 +210,8 @@ def _evaluation() -> Iterator[tuple[str, object]]:
             yield from ((f"KITTI: {p.relative_to(folder).as_posix()}", p) for p in sets.image_files(folder))
 
 
-def _marked(picture: object) -> Mark:
-    if isinstance(picture, np.ndarray):
-        return mark(picture)
-    status = os.stat(picture)
-    return _marked_file(Path(picture), status.st_mtime_ns, status.st_size)
-
-
 @lru_cache(maxsize=100_000)
-def _marked_file(path: Path, changed: int, size: int) -> Mark:  # a file is hashed once, again only if it changes
+def _marked_file(path: Path, changed: int) -> Mark:  # a file is hashed once, again only if it changes
     return mark(as_rgb(path))
 
 

@@ -1,22 +1,15 @@
 """Every score that the tables, verdicts and figures need: what can be measured here, and what is stale."""
 
-import os
-import signal
-import threading
 import tomllib
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tabulate import tabulate
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, Pair, dataset
@@ -53,9 +46,7 @@ def can_measure(name: str, data: DataSet) -> bool:
     Nor is measured what is to be retrained first.
     """
     use = system_of(name).references
-    if to_be_retrained(name, data.name):
-        return False
-    if use == "stereo" and not data.stereo:
+    if to_be_retrained(name, data.name) or (use == "stereo" and not data.stereo):
         return False
     return use == "none" or all(pair.ref_sources for pair in data.lister())
 
@@ -82,11 +73,6 @@ class ResultFile:
     pairs: list[Pair]
 
     @property
-    def part(self) -> Path:
-        """Where its rows are until it is complete."""
-        return self.path.with_suffix(".part")
-
-    @property
     def missing(self) -> list[Pair]:
         """The pairs still to be measured."""
         return [pair for pair in self.pairs if pair.name not in self.rows]
@@ -94,11 +80,12 @@ class ResultFile:
     def add(self, row: dict) -> None:
         """Keep a row: the file appears with its last one, so that no table is made of a part of a set."""
         self.rows[row["image"]] = row
+        part = self.path.with_suffix(".part")
         if self.missing:
-            write_rows(self.part, self.rows.values())
+            write_rows(part, self.rows.values())
             return
         write_rows(self.path, [self.rows[pair.name] for pair in self.pairs])
-        self.part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def measure_all(
@@ -119,34 +106,28 @@ def measure_all(
     work = [(file, pair) for file in files for pair in file.missing]
     stored = [read_results(place, profile) for place in (folder, ROOT / "data" / "results")]
     stored = pd.concat([frame for frame in stored if len(frame)] or stored[:1])
-    expected = {file.path: _seconds(file.facts, stored) for file in files}
+    cost = stored.groupby(["model", "dataset"])["seconds"].mean() if len(stored) else {}
+    expected = [READING + cost.get((file.facts["model"], file.facts["dataset"]), 0) for file, _ in work]
+    several = {"num_workers": processes, "multiprocessing_context": "spawn", "prefetch_factor": 1, "in_order": False}
+    tasks = [(i, file.facts, pair) for i, (file, pair) in enumerate(work)]
+    # The loader's workers measure: a sample is a task, what it is collated to are the scores.
+    scores = DataLoader(tasks, batch_size=None, collate_fn=_measure, **several if processes > 1 else {})
     form = "{desc} {percentage:3.0f}% {bar} {elapsed} so far, {remaining} left{postfix}"
-    total = sum(expected[file.path] for file, _ in work)
-    with (
-        _resumable(),
-        tqdm(total=total, desc="measuring", smoothing=0, bar_format=form, disable=not progress) as bar,
-        closing(_measured([(file.facts, pair) for file, pair in work], processes)) as scores,
-    ):
-        for count, (place, row) in enumerate(scores, 1):
-            file, pair = work[place]
-            if isinstance(row, Exception):
-                failed.append(f"{file.path.stem} on {file.path.parent.name}, {pair.name}: {row}")
-            else:
-                file.add(file.facts | here | row)
-            bar.set_postfix_str(f"{count} of {len(work)} pictures: {file.path.stem} on {file.path.parent.name}")
-            bar.update(expected[file.path])
+    try:
+        with tqdm(total=sum(expected), desc="measuring", smoothing=0, bar_format=form, disable=not progress) as bar:
+            for count, (place, row) in enumerate(scores, 1):
+                file, pair = work[place]
+                if isinstance(row, Exception):
+                    failed.append(f"{file.path.stem} on {file.path.parent.name}, {pair.name}: {row}")
+                else:
+                    file.add(file.facts | here | row)
+                bar.set_postfix_str(f"{count} of {len(work)} pictures: {file.path.stem} on {file.path.parent.name}")
+                bar.update(expected[place])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; what was measured is kept, and the same command goes on") from None
     if failed:
         raise ValueError(f"{len(failed)} could not be measured; the others are kept:\n  " + "\n  ".join(failed))
     return [row for file in files for row in file.rows.values()]
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Ctrl-C says what becomes of the work."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; what was measured is kept, and the same command goes on") from None
 
 
 def costs(rows: Iterable[dict]) -> str:
@@ -172,58 +153,20 @@ def _result_files(folder: Path, profile: str, datasets: list[str]) -> list[Resul
                 here = pictures[data, reference]
                 facts = here.facts(model, profile, card, (model, reference) in perceptual)
                 path = result_file(folder, profile, data, model, reference)
-                file = ResultFile(path=path, facts=facts, rows=current(read_rows(path), facts), pairs=here.pairs)
-                file.rows.update(current(read_rows(file.part), facts))
-                files.append(file)
+                rows = current(read_rows(path), facts) | current(read_rows(path.with_suffix(".part")), facts)
+                files.append(ResultFile(path=path, facts=facts, rows=rows, pairs=here.pairs))
     return files
 
 
-def _seconds(facts: dict, stored: pd.DataFrame) -> float:
-    """How long a picture of a file with these facts may take: what stored scores took, at best on the same data set."""
-    model, data = (stored[name] == facts[name] for name in ("model", "dataset"))
-    for chosen in (model & data, model, model | True):
-        if chosen.any():
-            return READING + stored.loc[chosen, "seconds"].mean()
-    return READING
-
-
-def _measured(work: list[tuple[dict, Pair]], processes: int) -> Iterator[tuple[int, dict | Exception]]:
-    """(its place in ``work``, what ``_measure`` gives) of each picture as it is done."""
-    if processes == 1:
-        yield from ((i, _measure(*one)) for i, one in enumerate(work))
-        return
-    others = set(active_children())
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start_worker)
-    try:
-        places = {pool.submit(_measure, *one): i for i, one in enumerate(work)}
-        for done in as_completed(places):
-            yield places[done], done.result()
-    except BrokenProcessPool as error:
-        lost = "a process that measured was ended, perhaps for lack of memory; what was done is kept, measure again"
-        raise RuntimeError(lost) from error
-    except BaseException:  # Ctrl-C too, and a caller that wants no more
-        for process in set(active_children()) - others:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread; Ctrl-C is the parent's to handle, and without the parent there is nothing to do."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
-
-
-def _measure(facts: dict, pair: Pair) -> dict | Exception:
-    """The scores of one picture, or why it has none, in whichever process."""
+def _measure(task: tuple[int, dict, Pair]) -> tuple[int, dict | Exception]:
+    """(The task's place, the scores of its picture, or why it has none), in whichever process."""
+    place, facts, pair = task
     model = _loaded(facts["model"], facts["profile"], facts["checkpoint_sha256"])
     columns = {name: Protocol(**column["protocol"]) for name, column in facts["columns"].items()}
     try:
-        return measure(model, pair, Protocol(**facts["protocol"]), bool(facts["perceptual"]), columns)
+        return place, measure(model, pair, Protocol(**facts["protocol"]), bool(facts["perceptual"]), columns)
     except (ValueError, RuntimeError) as error:
-        return error
+        return place, error
 
 
 @lru_cache(maxsize=2)

@@ -101,9 +101,8 @@ class Comparison:
         spread = float(by_seed.max() - by_seed.min()) if len(by_seed) > 1 else None
         outcome, why = verdict(effect + self.margin, low + self.margin, high + self.margin, spread)
         if outcome == NOT_SEPARABLE:
-            why += (
-                f"; one above {max((high - low) / 2, spread or 0):.2g} {unit}".rstrip() + " would have been separable"
-            )
+            least = f"{max((high - low) / 2, spread or 0):.2g} {unit}".rstrip()
+            why += f"; one above {least} would have been separable"
         facts |= {"effect": effect, "low": low, "high": high, "spread": spread, "borrowed": borrowed}
         return facts | {"verdict": outcome, "why": why, "trainings": 1 if borrowed else len(by_seed)}
 
@@ -117,12 +116,8 @@ class Comparison:
 
     def _lent(self, results: pd.DataFrame, images: pd.Index) -> pd.Series:
         """``LENDER``'s mean score by seed, on those of these images that it was measured on, or else on all its own."""
-        lent = (
-            scores(results, LENDER, USUAL, self.metric, {*EVERY, *self.data})
-            .groupby(level=images.names)
-            .mean()
-            .dropna()
-        )
+        lent = scores(results, LENDER, USUAL, self.metric, {*EVERY, *self.data})
+        lent = lent.groupby(level=images.names).mean().dropna()
         common = images.intersection(lent.index)
         return (lent.loc[common] if len(common) else lent).mean()
 
@@ -176,13 +171,8 @@ class Timing:
         least = np.log(1 - self.margin)
         outcome, why = verdict(effect - least, low - least, high - least, None)
         numbers = {name: float(np.exp(x)) for name, x in (("effect", effect), ("low", low), ("high", high))}
-        return {
-            "verdict": outcome,
-            "why": why,
-            "unit": "×",
-            "images": len(logs),
-            "sets": f"{len(logs)} rounds",
-        } | numbers
+        rounds = {"images": len(logs), "sets": f"{len(logs)} rounds"}
+        return {"verdict": outcome, "why": why, "unit": "×"} | rounds | numbers
 
 
 @dataclass(frozen=True)
@@ -207,7 +197,8 @@ def _read(claim: dict) -> Claim:
     return Claim(**claim | {"parts": tuple(parts)})
 
 
-CLAIMS = tuple(map(_read, tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))["claim"]))
+FILE = tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))
+CLAIMS = tuple(map(_read, FILE["claim"]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,16 +12,8 @@ from e2ent2lib.measure import verdicts
 from e2ent2lib.measure.effects import core_hours
 from e2ent2lib.measure.results import write_text
 from e2ent2lib.measure.verdicts import LENDER, Claim, Comparison, Finding, overall
-from e2ent2lib.report import figures
 
-RULE = f"""Effect: the difference, averaged over seeds, then over images; a positive one is what the paper says.
-Interval: 95 % bootstrap of the mean over images, 9,999 draws of whole scenes, since pictures of one scene gain or lose
-together; percentiles, widened for few scenes by Student's t. Spread: largest minus smallest effect over the seeds;
-where a network was trained once, that of {LENDER}'s mean score on the same images, or on all its own where it was
-measured on none of them. Not separable: the interval includes zero, or the spread is at least as large as the effect;
-else the sign decides. Depends on the pictures: reproduced on a data set and not on another. Not comparable: it would be
-reproduced, but the other network had under {verdicts.AS_LONG:.0%} of the core-hours of training. A claim is judged by
-its worst part."""
+RULE = verdicts.FILE["rule"].format(lender=LENDER, share=f"{verdicts.AS_LONG:.0%}").strip()
 """How a verdict is made."""
 Findings = Mapping[Claim, list[Finding]]
 """What ``verdicts.judge_all`` returns."""
@@ -48,16 +39,13 @@ def numbers(f: Finding) -> str:
     return text
 
 
-def rests_on(f: Finding) -> str:
-    """How many pictures of which data sets a finding is of, or how many seeds or rounds; "" if it is of none."""
-    several = "s" * (f.scenes > 1)
-    return f"{f.sets}, {f.scenes} scene{several}" if f.scenes else f.sets
-
-
 def set_by_set(f: Finding) -> str:
-    """One sentence: all pictures, then the verdict on each data set, best first; of one set only ``rests_on``."""
+    """One sentence: all pictures, then the verdict on each data set, best first.
+
+    Of one set only how many pictures it has; of none how many seeds or rounds there were, or "".
+    """
     if not f.by_set:
-        return rests_on(f)
+        return f"{f.sets}, {f.scenes} scene{'s' * (f.scenes > 1)}" if f.scenes else f.sets
     verdicts_of = {}
     for part in f.by_set:
         effect = f" ({numbers(part).split(' [')[0]})" if part.effect is not None else ""
@@ -135,9 +123,14 @@ def save(findings: Findings, results: pd.DataFrame, profile: str, folder: Path) 
     return [folder / name for name in FILES]
 
 
-def forest(findings: Findings) -> Figure:
-    """The effects in decibels, a line a comparison: point and interval, and as a grey bar the spread over seeds."""
+def forest(findings: Findings) -> Figure | None:
+    """The effects in decibels, a line a comparison: point and interval, and as a grey bar the spread over seeds.
+
+    None if there are none.
+    """
     shown = [f for fs in findings.values() for f in fs if f.unit == "dB" and f.effect is not None]
+    if not shown:
+        return None
     figure, axis = plt.subplots(figsize=(10, 0.32 * len(shown) + 1.4))
     for y, f in enumerate(shown):
         colour = VERDICT_COLOURS[f.verdict]
@@ -158,9 +151,3 @@ def forest(findings: Findings) -> Figure:
     handles.append(plt.Rectangle((0, 0), 1, 1, color="#E6E6E6", label="± spread over seeds"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     return figure
-
-
-def draw(findings: Findings, folder: Path) -> list[Path]:
-    """Write ``claims.png`` and ``.pdf``: ``forest`` of all claims; nothing if none can be tested."""
-    testable = any(f.unit == "dB" and f.effect is not None for fs in findings.values() for f in fs)
-    return figures.draw(partial(forest, findings), "claims", folder) if testable else []

@@ -8,8 +8,6 @@ import io
 import textwrap
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,6 +17,7 @@ import torch
 import typst
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.models.blocks import ResidualBlock
@@ -44,16 +43,15 @@ class Trace(NamedTuple):
 def record(model: nn.Module, *inputs: object) -> Trace:
     """Run ``model(*inputs)`` once without gradients and note the shapes that go into and come out of each module."""
     seen_in, seen_out = defaultdict(list), defaultdict(list)
+    names = {module: name for name, module in model.named_modules() if name}
 
-    def note(name: str, _: nn.Module, arguments: tuple, output: object) -> None:
-        seen_in[name].append(tuple(tuple(a.shape[1:]) for a in arguments if isinstance(a, Tensor)))
-        if isinstance(output, Tensor):
+    def note(module: nn.Module, arguments: tuple, output: object) -> None:
+        if name := names.get(module):
+            seen_in[name].append(tuple(tuple(a.shape[1:]) for a in arguments if isinstance(a, Tensor)))
+        if name and isinstance(output, Tensor):
             seen_out[name].append(tuple(output.shape[1:]))
 
-    with ExitStack() as hooks, torch.no_grad():
-        for name, module in model.named_modules():
-            if name:
-                hooks.enter_context(module.register_forward_hook(partial(note, name)))
+    with register_module_forward_hook(note), torch.no_grad():
         result = model(*inputs)
     return Trace(dict(seen_in), dict(seen_out), result)
 
@@ -87,12 +85,7 @@ class Drawing:
     """
 
     def __init__(
-        self,
-        name: str,
-        pictures: Mapping[str, Pixels],
-        shapes: Mapping[str, Shape],
-        caption: str,
-        facts: Mapping[str, object],
+        self, name: str, pictures: Mapping[str, Pixels], shapes: Mapping[str, Shape], caption: str, facts: Mapping
     ):
         self.name = name
         template = (SVG / f"{name}.svg").read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
 """The paper's figures as far as a program can draw them, in our own drawing; Fig. 2, 3 and 6 by ``diagrams``.
 
-``FIGURES[n](profile)`` draws Fig. n with the profile's checkpoints; ``draw_all`` writes them all. Notebook 10.
+``FIGURES[n](profile)`` draws Fig. n with the profile's checkpoints; ``draw`` writes a figure's files. Notebook 10.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import dataset
 from e2ent2lib.losses import reconstruction_loss
@@ -33,12 +32,7 @@ from e2ent2lib.runs.checkpoints import available_models, shipped_card, shipped_f
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.systems import SYSTEMS
 
-PLACES = {
-    "tank": (392, 176, 96, 72),
-    "lamp": (488, 100, 96, 72),
-    "shelf": (384, 48, 96, 72),
-    "wheel": (136, 252, 96, 72),
-}
+PLACES = dict(tank=(392, 176, 96, 72), lamp=(488, 100, 96, 72), shelf=(384, 48, 96, 72), wheel=(136, 252, 96, 72))
 """The crops of Fig. 7."""
 MISSING = {8: "it shows the answers of a user study, and no responses have been collected (notebook 13)"}
 """The figures that are not drawn, and why."""
@@ -287,20 +281,11 @@ def save(figure: Figure | Drawing, name: str, folder: Path) -> list[Path]:
     return paths
 
 
-def draw(figure: Callable[[], Figure | Drawing], name: str, folder: Path) -> list[Path]:
-    """Draw a figure in the style of all and ``save`` it; the folder is made."""
+def draw(figure: Callable[[], Figure | Drawing | None], name: str, folder: Path) -> list[Path]:
+    """Draw a figure in the style of all and ``save`` it; the folder is made. Nothing is written of one that is None."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with plt.rc_context():
         plots.use_style()
-        paths = save(figure(), name, folder)
+        paths = save(made, name, folder) if (made := figure()) else []
         plt.close("all")
-    return paths
-
-
-def draw_all(profile: str, folder: Path, progress: bool = True) -> list[Path]:
-    """Draw every figure of ``FIGURES`` into ``folder`` (made if missing); returns the files."""
-    paths = []
-    for number, figure in (bar := tqdm(FIGURES.items(), unit="figure", disable=not progress)):
-        bar.set_description(f"drawing Fig. {number}")
-        paths += draw(partial(figure, profile), f"fig{number}", folder)
     return paths

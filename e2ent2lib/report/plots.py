@@ -42,12 +42,10 @@ _MAGMA = (colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astyp
 
 def use_style() -> None:
     """Fonts, colours and resolution for all plots; a notebook stores them as JPEG whose losses nobody sees."""
+    from IPython import get_ipython
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
     plt.style.use(Path(__file__).with_name("house.mplstyle"))
-    try:
-        from IPython import get_ipython
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:  # a script without IPython
-        return
     if get_ipython() is not None:
         set_matplotlib_formats("jpeg", pil_kwargs=JPEG)
 

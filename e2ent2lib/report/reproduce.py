@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -53,9 +54,13 @@ def reproduce(
     findings = verdicts.judge_all(scores, profile, source)
     claims_report.save(findings, scores, profile, build / "tables")
     pictures = pictures or build / "figures"
-    drawn = figures.draw_all(profile, pictures, progress=progress)
+    shown, drawn = {f"fig{number}": partial(figure, profile) for number, figure in figures.FIGURES.items()}, []
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
-        drawn += studies.draw_effect(results, pictures) + claims_report.draw(findings, pictures)
+        shown["reference_effect"] = partial(studies.effect_figure, studies.effects(results), studies.EFFECT)
+        shown["overlap"] = partial(studies.overlap_figure, results)
+        shown["claims"] = partial(claims_report.forest, findings)
+    for name, figure in tqdm(shown.items(), desc="drawing", unit="figure", disable=not progress):
+        drawn += figures.draw(figure, name, pictures)
     lines = [costs(rows)] if all_data and not quick else []
     lines += [f"profile {profile}; {QUICK if quick else f'scores in {folder}'}", short_table(results), ""]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")

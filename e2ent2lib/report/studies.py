@@ -4,7 +4,6 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,7 +19,6 @@ from e2ent2lib.measure.metrics import Protocol, psnr
 from e2ent2lib.measure.results import cards
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
-from e2ent2lib.report import figures
 from e2ent2lib.report.plots import COLOURS, Pixels, Window, cut, show
 from e2ent2lib.runs.checkpoints import available_models, build_model, shipped_card
 from e2ent2lib.systems import SYSTEMS, recipe_of, system_of
@@ -135,11 +133,14 @@ def gains(results: pd.DataFrame) -> dict[str, pd.Series]:
     return dict(list(gain["related"].groupby(cases, sort=False))) | {KINDS[UNRELATED]["gain"]: gain[UNRELATED]}
 
 
-def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure:
+def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure | None:
     """``effect`` as a picture: what each of the four gains over SISR; a line an image, a panel a RefSR network.
 
     ``tables`` holds them by the network's name; the images of each data set stand in the order of the first one's gain.
+    None without tables.
     """
+    if not tables:
+        return None
     gains = {name: table.sub(table["sisr"], axis=0) for name, table in tables.items()}
     order = next(iter(gains.values()))["related"].sort_values(ascending=False)
     order = order.sort_index(level="dataset", key=in_order, sort_remaining=False)
@@ -185,9 +186,8 @@ def effect_tables(results: pd.DataFrame) -> str:
     frames = {f"Gain over SISR in dB, {which} reference": gain[which].unstack(0, "–", sort=False) for which in gain}
     names = {"sisr": "SISR", UNRELATED: "unrelated reference", "related": "related reference"}
     frames[f"PSNR in dB, references to {first}"] = psnr.loc[first].rename(columns=names).map("{:.2f}".format)
-    return "\n\n".join(
-        f"**{what}**\n\n{part.rename_axis('pictures of').to_markdown(**TO_RIGHT)}" for what, part in frames.items()
-    )
+    shown = {what: part.rename_axis("pictures of").to_markdown(**TO_RIGHT) for what, part in frames.items()}
+    return "\n\n".join(f"**{what}**\n\n{part}" for what, part in shown.items())
 
 
 def by_overlap(results: pd.DataFrame, model: str, reference: str = USUAL) -> pd.DataFrame:
@@ -196,19 +196,20 @@ def by_overlap(results: pd.DataFrame, model: str, reference: str = USUAL) -> pd.
     Pairs that were not measured with both systems are left out.
     """
     psnr = results.set_index(["model", "reference", "dataset", "image"])["psnr"].sort_index()
-    one, other = (
-        psnr[key] if key in psnr.index else psnr[:0].droplevel([0, 1]) for key in ((model, reference), ("sisr", USUAL))
-    )
+    absent = psnr[:0].droplevel([0, 1])
+    one, other = (psnr[key] if key in psnr.index else absent for key in ((model, reference), ("sisr", USUAL)))
     return graded_pairs()[["coverage"]].assign(gain=one - other).dropna().sort_values("coverage")
 
 
-def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTEMS) -> Figure:
+def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTEMS) -> Figure | None:
     """Gain over SISR against the overlap of the pair: a panel a system, every picture a point.
 
     The line is a running mean over the 25 pictures nearest in rank, fewer towards the ends; dashes are the mean gain
-    with an unrelated reference. Systems that were not measured are left out.
+    with an unrelated reference. Systems that were not measured are left out; None if none was.
     """
     tables = {model: table for model in systems if len(table := by_overlap(results, model))}
+    if not tables:
+        return None
     figure, axes = plt.subplots(1, len(tables), figsize=(3.1 * len(tables) + 0.6, 4.9), sharey=True, squeeze=False)
     shares, decibels = (0.03, 0.1, 0.3, 0.6), (-10, -3, -1, 0, 1, 3, 10)
     for axis, (model, table) in zip(axes[0], tables.items()):
@@ -235,19 +236,6 @@ def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTE
     axes[0, 0].set(ylabel="gain over SISR / dB, linear up to ±1", ylim=limits)
     figure.suptitle(OVERLAP, fontsize=13)
     return figure
-
-
-def draw_effect(results: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write ``reference_effect`` and ``overlap`` as ``.png`` and ``.pdf``: ``effect_figure``, ``overlap_figure``.
-
-    The first is of the networks that were measured with both references. Nothing is written of what was not measured.
-    """
-    drawn = []
-    if tables := effects(results):
-        drawn += figures.draw(partial(effect_figure, tables, EFFECT), "reference_effect", folder)
-    if any(len(by_overlap(results, model)) for model in OVERLAP_SYSTEMS):
-        drawn += figures.draw(partial(overlap_figure, results), "overlap", folder)
-    return drawn
 
 
 # ---- Tables 3 and 4: three seeds of each model, and what each did while it trained ----

@@ -272,23 +272,12 @@ def results_page(folder: Path, profile: str) -> str:
     long = {number: table(number, results, profile) for number in TITLES}
     text = Path(__file__).with_name("results.md.jinja").read_text(encoding="utf-8")
     options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
-    return jinja2.Template(text, **options).render(
-        {
-            "results": results,
-            "profile": profile,
-            "titles": TITLES,
-            "markdown": markdown,
-            "notes": notes,
-            "tables": long,
-        },
-        studies=studies,
-        claims=claims_report,
-        short_table=short_table(results),
-        graded="views" in set(results["dataset"].map(studies.kind)),
-        findings=findings,
-        verdicts=Counter(map(overall, findings.values())).most_common(),
-        conditions=conditions(pd.concat(long.values())),
-    )
+    shown = {"profile": profile, "titles": TITLES, "tables": long, "markdown": markdown, "notes": notes}
+    shown |= {"results": results, "findings": findings, "claims": claims_report, "studies": studies}
+    shown |= {"short_table": short_table(results), "conditions": conditions(pd.concat(long.values()))}
+    shown["verdicts"] = Counter(map(overall, findings.values())).most_common()
+    shown["graded"] = "views" in set(results["dataset"].map(studies.kind))
+    return jinja2.Template(text, **options).render(shown)
 
 
 def weights_table(profile: str) -> str:
@@ -320,10 +309,3 @@ def pages(root: Path, profile: str) -> dict[str, str]:
         "README.md": filled(readme, "results", short_table(read_results(folder, profile))),
         "MODEL_CARD.md": filled(model_card, "weights", weights_table(profile)),
     }
-
-
-def renew(root: Path, profile: str) -> list[Path]:
-    """Write ``pages``; returns their paths."""
-    for name, text in (made := pages(root, profile)).items():
-        write_text(root / name, text)
-    return [root / name for name in made]

@@ -18,9 +18,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    temporary = path.with_name(
-        f".part-{secrets.token_hex(4)}{path.suffix}"
-    )  # short, for names may be as long as they can
+    temporary = path.with_name(f".part-{secrets.token_hex(4)}{path.suffix}")  # short, for a name may be at its limit
     temporary.touch(exist_ok=False)
     try:
         yield temporary
@@ -39,9 +37,7 @@ def check_free(paths: Sequence[Path], inputs: Iterable[Path] = (), again: bool =
     taken = list(inputs)
     for path in paths:
         if any(path == other or (path.exists() and other.exists() and path.samefile(other)) for other in taken):
-            raise ValueError(
-                f"{path}: is one of the inputs or another output, and would be overwritten; name another place"
-            )
+            raise ValueError(f"{path}: is one of the inputs or another output; name another place")
         if os.path.lexists(path) and not again:
             raise ValueError(f"{path}: exists already; --again replaces it, or name another place")
         taken.append(path)
@@ -49,10 +45,9 @@ def check_free(paths: Sequence[Path], inputs: Iterable[Path] = (), again: bool =
 
 def check_folder(folder: Path) -> None:
     """Raise OSError that names the folder, which need not exist yet, if no file can be written there."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     try:
-        tempfile.TemporaryFile(
-            dir=next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        ).close()
+        tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         raise OSError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
 

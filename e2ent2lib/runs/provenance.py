@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,9 +17,7 @@ PACKAGES = ("torch", "numpy", "scikit-image", "pillow")
 def need_checkout(what: str) -> None:
     """Raise FileNotFoundError unless this is a checkout, whose scores, notebooks and pages ``what`` is made of."""
     if ROOT != LIBRARY.parent:
-        raise FileNotFoundError(
-            f"{what} needs the repository, which the package does not hold; clone it and call it there"
-        )
+        raise FileNotFoundError(f"{what} needs the repository, which the package lacks; clone it and call it there")
 
 
 def commit() -> str:
@@ -38,11 +37,9 @@ def machine() -> str:
     """The processor, its cores, the accelerator if any, the system."""
     import torch  # here, for the command line asks this module only where the checkout is
 
-    name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        name = names[0] if names else name
+    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.is_file() else None
+    name = found[1].strip() if found else platform.processor() or platform.machine()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{name}, {os.cpu_count()} cores{gpu}, {platform.system()}"
 

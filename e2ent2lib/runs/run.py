@@ -22,7 +22,7 @@ from e2ent2lib.runs import RunOptions
 from e2ent2lib.runs.checkpoints import build_model, load_model, save_model
 from e2ent2lib.runs.files import check_folder, check_free
 from e2ent2lib.runs.probes import probe
-from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, copy_weights, stop_signal
+from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, stop_signal
 from e2ent2lib.systems import Recipe, recipe_of, system_of
 from e2ent2lib.systems.parts import ADVERSARIES
 from e2ent2lib.systems.vgg import VGG19, load_vgg
@@ -184,7 +184,8 @@ class Run(Hooks):
         state = self.state
         seconds = state.seconds + time.perf_counter() - self.since
         if self.recipe.keeps and state.step == min(self.profile.steps_pretraining, self.steps):
-            state.kept = {"weights": copy_weights(self.average), "step": state.step, "seconds": round(seconds)}
+            weights = {k: v.detach().cpu().clone() for k, v in self.average.state_dict().items()}
+            state.kept = {"weights": weights, "step": state.step, "seconds": round(seconds)}
         if row or stopping:
             state.seconds, self.since = seconds, time.perf_counter()
             self.save()

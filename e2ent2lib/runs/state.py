@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.runs import provenance
@@ -85,11 +84,6 @@ class RunState(State):
         return state
 
 
-def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A network's weights as they are now, in memory."""
-    return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
-
-
 @contextmanager
 def alone_in(out: Path, writes: bool) -> Iterator[None]:
     """Make the folder, remove what a killed run left half-written, and keep other runs out of it.
@@ -102,9 +96,8 @@ def alone_in(out: Path, writes: bool) -> Iterator[None]:
         return
     try:
         with FileLock(out / ".lock", timeout=0):
-            for folder in (out, out / "last"):
-                for left in (*folder.glob(".*-*.pt"), *folder.glob(".*-*.safetensors"), *folder.glob(".*-*.json")):
-                    left.unlink()
+            for left in (*out.glob(".part-*"), *(out / "last").glob(".part-*")):
+                left.unlink()
             yield
     except Timeout:
         raise FileExistsError(f"{out}: another run is at work there; wait for it, or choose another --out") from None

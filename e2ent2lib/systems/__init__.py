@@ -156,12 +156,10 @@ def _recipe(like: str = "", **fields: Any) -> Recipe:
     return replace(_recipe(**_FILE["recipes"][like]), **fields) if like else Recipe(**fields)
 
 
-def _system(
-    name: str, rows: Mapping = {}, options: Mapping = {}, recipe: Mapping | None = None, **fields: Any
-) -> System:
+def _system(name: str, rows: Mapping = {}, options: Mapping = {}, recipe: Mapping = {}, **fields: Any) -> System:
     rows = {int(number): row for number, row in rows.items()}  # TOML has no keys but strings, and lists for tuples
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    return System(name, rows=rows, options=options, recipe=recipe and _recipe(**recipe), **fields)
+    return System(name, rows=rows, options=options, recipe=_recipe(**recipe) if recipe else None, **fields)
 
 
 SYSTEMS: dict[str, System] = {name: _system(name, **fields) for name, fields in _FILE["systems"].items()}

@@ -52,11 +52,11 @@ def test_compiled_it_finds_what_it_finds_uncompiled(seed, step, around, side):
     look, rng = Lookup(query, keys, step=step), np.random.default_rng(seed)
     asked = [torch.from_numpy(rng.integers(low, high, (4, 5))) for low, high in ((0, 2), (-9, 20), (-9, 20))]
     with pytest.MonkeyPatch.context() as patch:
-        compiled = look.best(Places(*asked, torch.zeros(4, 5)), around)
-        patch.setattr(coarse, "_compiled", lambda: None)
+        fast = look.best(Places(*asked, torch.zeros(4, 5)), around)
+        patch.setattr(coarse, "compiled", lambda: None)
         plain = look.best(Places(*asked, torch.zeros(4, 5)), around)
-    torch.testing.assert_close(compiled.score, plain.score, atol=1e-5, rtol=1e-5)
-    for got, wanted in zip(compiled[:3], plain[:3]):
+    torch.testing.assert_close(fast.score, plain.score, atol=1e-5, rtol=1e-5)
+    for got, wanted in zip(fast[:3], plain[:3]):
         assert torch.equal(got, wanted)
 
 

@@ -1,4 +1,4 @@
-"""Inputs unlike the training data (unlike.py), and what costs a reference its gain (registered.py)."""
+"""Inputs unlike the training data, and what costs a reference its gain."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,7 @@ from PIL import Image
 
 from e2ent2lib.photos.images import downscale, upscale_bicubic
 from e2ent2lib.photos.photograph import Photograph, read_photograph
-from e2ent2lib.photos.registered import remarks
-from e2ent2lib.photos.unlike import unlike_training
+from e2ent2lib.photos.unlike import remarks, unlike_training
 
 HR = skimage.data.astronaut()[:, 16:496]
 LR = downscale(HR)

@@ -8,7 +8,6 @@ pixels apart.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from e2ent2lib.exact.search import patch_norm
 from e2ent2lib.matching import Map, Matches, Norm, match
+from e2ent2lib.photos.around import compiled
 
 HALF = 2
 AROUND = 2
@@ -28,16 +28,6 @@ ROUNDS = 2
 NEAR = 1
 CHUNK = 1 << 16
 """Cells of the keys that are looked at together: few enough for a processor's cache."""
-
-
-@cache
-def _compiled() -> Callable | None:
-    """``around.best_around``, imported on first use; None without numba, or with nowhere to keep what it compiled."""
-    try:
-        from e2ent2lib.photos.around import best_around
-    except (ImportError, RuntimeError):
-        return None
-    return best_around
 
 
 class Places(NamedTuple):
@@ -127,9 +117,9 @@ class Lookup:
 
     def _best(self, s: int, y: Tensor, x: Tensor, row: Tensor, column: Tensor, around: int) -> tuple:
         key = self.keys[s]
-        if key.device.type == "cpu" and key.dtype == torch.float32 and (compiled := _compiled()):
+        if key.device.type == "cpu" and key.dtype == torch.float32 and (best_around := compiled()):
             arrays = (part.numpy() for part in (y, x, row, column, self.query, key, self.inverse[s]))
-            return tuple(map(torch.from_numpy, compiled(*arrays, self.step, around)))
+            return tuple(map(torch.from_numpy, best_around(*arrays, self.step, around)))
         three = torch.arange(3, device=row.device)
         patch = self.query[y[:, None, None] + three[:, None], x[:, None, None] + three]  # (n, 3, 3, C)
         last, k = 2 * self.step, 2 * around + 1  # from a patch's first cell to its last; places on a side

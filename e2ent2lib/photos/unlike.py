@@ -1,4 +1,4 @@
-"""Inputs unlike those that networks are trained on, which were reduced with a filter: what is noticed, and how.
+"""What of an input is unlike those that networks are trained on, and what costs a reference its gain.
 
 The limits were chosen on 87 photographs of the data folder, reduced by ``images.downscale``, decimated, with noise, and
 as JPEG, so that fewer than one in twenty of the reduced ones is called anything.
@@ -8,7 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import convolve, uniform_filter
 
+from e2ent2lib.models.network import Pixels
+from e2ent2lib.photos.images import downscale, resize, upscale_bicubic
 from e2ent2lib.photos.photograph import Photograph
+from e2ent2lib.photos.registered import linear_part, registered
 
 NOISE = 3.0
 """Standard deviation of noise, in 8-bit steps where the picture is flattest; 2.2 was the most without noise."""
@@ -22,6 +25,10 @@ SEEN = 50, 4.0
 """The lowest quality and the most noise in ``data.degraded``: 8 steps in each channel are up to 4 so estimated."""
 SMALLEST = 32
 """Pixels of a side, for anything to be estimated."""
+FEW = 0.2
+"""Share of the result's pixels below which a reference has few."""
+BLURRED = 4.0
+"""Standard deviation, in 8-bit steps, of what reducing takes from a reference, below which it holds no fine detail."""
 
 
 def unlike_training(photo: Photograph) -> tuple[str | None, bool]:
@@ -42,6 +49,33 @@ def unlike_training(photo: Photograph) -> tuple[str | None, bool]:
     else:
         return None, False
     return f"the input has {found}; no system of the tables was trained on that, and bicubic may be as good", beyond
+
+
+def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scale: int = 4) -> tuple[list[str], bool]:
+    """What costs a reference its gain, for the user: too few pixels, no fine detail, another size or angle; whether any
+    does, for one in another size may have been ``laid_over`` the input.
+    """
+    remarks, blurred = [], upscale_bicubic(downscale(ref, scale), scale)
+    if ref[..., 0].size < FEW * scale**2 * lr[..., 0].size:
+        remarks.append(
+            f"{name} has few pixels beside the result's; one that shows things {scale} times as large is best"
+        )
+    elif (ref.astype(np.float32) - blurred).std() < BLURRED:
+        remarks.append(f"{name} holds no finer detail than the input does, so that there is little to take from it")
+    costs = bool(remarks)
+    picture = resize(lr, *(scale * n for n in lr.shape[:2]))
+    homography = registered(picture, ref)
+    if homography is not None:
+        linear = linear_part(homography, picture.shape)
+        size, angle = np.sqrt(abs(np.linalg.det(linear))), np.degrees(np.arctan2(linear[1, 0], linear[0, 0]))
+        if abs(np.log(size)) > 0.1 or abs(angle) > 5:
+            turned = f", turned by {abs(angle):.0f}°" if abs(angle) > 5 else ""
+            remarks.append(
+                f"{name} shows things {size:.2g} times as large as the result will{turned}; "
+                + ("so it was laid over the input" if laid_over else "--register lays it over the input")
+            )
+            costs |= not laid_over
+    return remarks, costs
 
 
 def noise(grey: Float[np.ndarray, "h w"]) -> float:

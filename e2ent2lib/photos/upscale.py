@@ -24,9 +24,9 @@ from e2ent2lib.photos.confidence import Verdict, agreement, judge, mean
 from e2ent2lib.photos.images import resize
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
-from e2ent2lib.photos.registered import laid_over, remarks
+from e2ent2lib.photos.registered import laid_over
 from e2ent2lib.photos.tiles import Enlarged
-from e2ent2lib.photos.unlike import unlike_training
+from e2ent2lib.photos.unlike import remarks, unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
 from e2ent2lib.systems import SYSTEMS
 from e2ent2lib.systems.bicubic import Bicubic

@@ -134,7 +134,7 @@ def maps(done: Upscaled) -> Figure:
         lowest = np.quantile(result.confidence, 0.02)
         panels.append(("confidence: cosine of patch and match", result.confidence, {"vmin": lowest, "vmax": 1}))
     if done.agreement is not None:
-        panels.append(("agreement: neighbours go to neighbours", done.agreement, {"vmin": 0, "vmax": 1}))
+        panels.append(("agreement: cells keep their distance", done.agreement, {"vmin": 0, "vmax": 1}))
     if result.changed is not None:
         options = {"vmin": 0, "vmax": max(np.quantile(result.changed, 0.99), MATTERED), "cmap": "magma"}
         panels.append(("where it mattered: change / 8-bit steps", result.changed, options))

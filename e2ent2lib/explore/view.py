@@ -207,13 +207,10 @@ def face(pictures: Sequence[Picture], patches: Mapping[str, Pixels], text: str, 
         if picture.marks:
             axis.images[0].set_extent((0, picture.grid[1], picture.grid[0], 0))
         for m in picture.marks:
-            look = {"fc": MARKS[m["kind"]], "ec": "white", "lw": 1}
-            if m["kind"] != "chooser":
-                outline = [withStroke(linewidth=3.5, foreground="white")]
-                look = {"fill": False, "ec": MARKS[m["kind"]], "lw": 1.8, "path_effects": outline}
+            colour, outline = MARKS[m["kind"]], [withStroke(linewidth=3.5, foreground="white")]
+            look = {"fill": m["kind"] == "chooser", "color": colour, "lw": 1.8, "path_effects": outline}
             axis.add_patch(Rectangle((m["x"], m["y"]), m["w"], m["h"], **look))
-            tag = {"pad": 0.8, "ec": "none", "fc": MARKS[m["kind"]]}
-            if m["text"]:
-                axis.annotate(m["text"], (m["x"] + m["w"], m["y"]), fontsize=7, color="white", bbox=tag)
+            tag = {"pad": 0.8, "ec": "none", "fc": colour}
+            axis.annotate(m["text"], (m["x"] + m["w"], m["y"]), fontsize=7, color="white", bbox=tag)
     figure.supxlabel(text, x=0.01, ha="left", fontsize=8.5, wrap=True)
     return figure

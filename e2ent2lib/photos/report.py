@@ -19,7 +19,7 @@ from e2ent2lib.photos.photograph import Photograph
 from e2ent2lib.photos.upscale import REPORT, SCALE, Upscaled
 from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs import provenance
-from e2ent2lib.runs.files import check_free, whole_file
+from e2ent2lib.runs.files import whole_file
 
 DETAIL = 40
 """Side of the detail that is shown enlarged, in pixels of the input; at most a quarter of a small picture's side."""
@@ -30,7 +30,6 @@ MATTERED = 2.0
 def save_report(folder: Path, done: Upscaled) -> list[Path]:
     """Write report.json, side_by_side.png and, where a reference was matched, maps.png; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    check_free([folder / name for name in REPORT], (done.output, done.photo.path), done.files.again)
     paths = [folder / REPORT[0]]
     with whole_file(paths[0]) as temporary:
         text = json.dumps(facts(done), indent=1, ensure_ascii=False) + "\n"

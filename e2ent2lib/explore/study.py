@@ -255,8 +255,6 @@ class StudyPage(Explorer):
         return left, right
 
     def _begin(self) -> None:
-        if not self.agree.value:
-            raise ValueError("please tick “I agree” first; without it nothing is asked or stored")
         participant = self.participant.value.strip()
         seed = seed_of(participant)
         self.session = Session(self.folder, participant, trials(list(CROPS), self.others, seed), seed)

@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from e2ent2lib.report.plots import COLOURS, Pixels, data_uri
+from e2ent2lib.report.plots import COLOURS, Pixels, data_uri, show
 
 _JS = Path(__file__).parent / "js"
 _TEMPLATES = jinja2.Environment(
@@ -190,20 +190,17 @@ def raster(data: bytes) -> Pixels:
 
 def face(pictures: Sequence[Picture], patches: Mapping[str, Pixels], text: str, columns: int) -> Figure:
     """Pictures with their marks, patches by caption, a text below: an explorer as a page without a kernel shows it."""
-    images = [*(raster(picture.data) for picture in pictures), *patches.values()]
-    titles = [*(picture.title.split(": point")[0] for picture in pictures), *patches]  # nobody can point at these
     width = 6 + columns  # inches
-    shapes = [max(i.shape[0] / i.shape[1] for i in images[k : k + columns]) for k in range(0, len(images), columns)]
-    size = (width, sum(width / columns * shape + 0.45 for shape in shapes) + 0.5)
-    layout = {"figsize": size, "squeeze": False, "layout": "constrained", "height_ratios": shapes}
-    figure, axes = plt.subplots(len(shapes), columns, **layout)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, title, image in zip(axes.flat, titles, images):
-        axis.imshow(image, interpolation="antialiased")
-        lines = [textwrap.fill(line, int(13 * width / columns)) for line in title.splitlines()]
-        axis.set_title("\n".join(lines), fontsize=9)
-    for axis, picture in zip(axes.flat, pictures):
+    images = [*((p.title.split(": point")[0], raster(p.data)) for p in pictures), *patches.items()]  # none to point at
+
+    def wrapped(title: str) -> str:
+        return "\n".join(textwrap.fill(line, int(13 * width / columns)) for line in title.splitlines())
+
+    look = {"image.interpolation": "antialiased", "axes.titlesize": 9, "figure.constrained_layout.use": True}
+    with plt.rc_context(look):
+        figure = show([(wrapped(title), image) for title, image in images], columns=columns, width=width)
+    figure.set_figheight(figure.get_figheight() + 0.6)  # the text's
+    for axis, picture in zip(figure.axes, pictures):
         if picture.marks:
             axis.images[0].set_extent((0, picture.grid[1], picture.grid[0], 0))
         for m in picture.marks:

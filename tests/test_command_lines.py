@@ -136,10 +136,9 @@ def test_a_wheel_works_where_the_user_stands_and_says_what_needs_the_repository(
     """Installed without its dependencies, which this environment's site-packages hold."""
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT)]
     built = subprocess.run(build, capture_output=True, text=True)
-    if built.returncode:
-        pytest.skip(f"no wheel can be built here: {built.stderr[-300:]}")
+    assert built.returncode == 0, built.stderr
     venv.create(tmp_path / "env", with_pip=False)
-    python = next((tmp_path / "env").glob("*/python*"))
+    python = next((tmp_path / "env").glob("[bS]*/python*"))
     site = next((tmp_path / "env").rglob("site-packages"))
     (wheel,) = tmp_path.glob("*.whl")
     subprocess.run([sys.executable, "-m", "zipfile", "-e", wheel, site], check=True)

@@ -116,8 +116,7 @@ def save_shipped(folder: Path, names: Sequence[str] = ()) -> None:
         sha256 = shipped_card(name, "compact")["sha256"]
         systems[name] = {"checkpoint_sha256": sha256, "psnr": decibels, "ssim": similarity}
     facts = {"profile": "compact", "data": "motorcycle", **provenance.here(), "systems": systems}
-    with whole_file(folder / "provenance.json") as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    results.write_text(folder / "provenance.json", json.dumps(facts, indent=1) + "\n")
 
 
 class Comparer(PairExplorer):

@@ -109,7 +109,8 @@ class Explorer(w.VBox):
             if isinstance(control, w.Button):
                 control.on_click(lambda _: self.guarded(call))
             elif isinstance(control, Picture):
-                control.on_point(lambda: self.guarded(call))
+                control.observe(lambda _: self.guarded(call), "place")
+                control.on_msg(lambda _, content, buffers: self.guarded(call) if content.get("again") else None)
             else:
                 control.observe(lambda _: self.guarded(call), trait)
 

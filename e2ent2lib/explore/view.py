@@ -33,7 +33,10 @@ LARGEST = 100_000_000
 
 
 class Picture(anywidget.AnyWidget):
-    """A picture divided in cells, with marks on it; if ``pointable``, a click, drag or arrow key moves ``place``."""
+    """A picture divided in cells, with marks on it; if ``pointable``, a click, drag or arrow key moves ``place``.
+
+    A message {again: true} says that the same place is pointed at once more.
+    """
 
     _esm = _JS / "picture.js"
     _css = _JS / "explore.css"
@@ -54,11 +57,6 @@ class Picture(anywidget.AnyWidget):
         """``width`` in CSS pixels, at most; pictures in a row shrink to 0.7 of it before one goes below."""
         room = {"flex": f"1 1 {0.7 * width:.0f}px", "max_width": f"min({width}px, 100%)", "min_width": "0"}
         super().__init__(layout=Layout(**room), **traits)
-
-    def on_point(self, heard: Callable[[], None]) -> None:
-        """Call ``heard()`` when ``place`` changes, or is pointed at once more."""
-        self.observe(lambda _: heard(), "place")
-        self.on_msg(lambda _, content, buffers: heard() if content.get("again") else None)
 
 
 class Triangle(anywidget.AnyWidget):
@@ -90,7 +88,7 @@ class Wipe(anywidget.AnyWidget):
 
 
 class Question(anywidget.AnyWidget):
-    """Two pictures and the question which looks better, answered by button or arrow key; ``on_answer`` hears it."""
+    """Two pictures and the question which looks better; button or arrow key send {number, choice, milliseconds}."""
 
     _esm = _JS / "question.js"
     _css = _JS / "explore.css"
@@ -104,15 +102,6 @@ class Question(anywidget.AnyWidget):
     def __init__(self, **traits: object):
         super().__init__(**traits)
         self._anywidget_id = "question"  # else the page would name this library, and with it our system
-
-    def on_answer(self, heard: Callable[[str, int], None]) -> None:
-        """Call ``heard(choice, milliseconds)`` for each answer to the question that is shown."""
-
-        def receive(_: object, content: dict, buffers: list) -> None:
-            if content.get("number") == self.number:
-                heard(str(content.get("choice")), int(content.get("milliseconds", 0)))
-
-        self.on_msg(receive)
 
 
 class File(anywidget.AnyWidget):

@@ -273,7 +273,8 @@ def _photograph(source: Path | io.IOBase | Image.Image, white: float | None) -> 
             scale = sum(image.quantization[0]) / 3688
             jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
         reduced = head and any(
-            ";16" in str(args) or (codec.startswith("ppm") and args[1] > 255) for codec, *_, args in image.tile
+            ";16" in str(args) or (codec.startswith("ppm") and image.mode == "RGB" and args[1] > 255)
+            for codec, *_, args in image.tile
         )
         negative = head and image.format == "TIFF" and image.tag_v2.get(262) == 0
         upright, values = _numbers(image, file, start)

@@ -50,7 +50,6 @@ def upscale(
         matching: exact, or coarse: much faster for large pictures, and a little less exact.
     """
     from e2ent2lib.photos.inference import shipped
-    from e2ent2lib.photos.report import save_report
     from e2ent2lib.photos.upscale import Upscaled, upscale_all
     from e2ent2lib.runs.checkpoints import load_model
 
@@ -59,15 +58,8 @@ def upscale(
     system = load_model(model, profile, weights) if weights else shipped(model, profile)
     options, enlarged, failed = Options(precision=precision, matching=matching, progress=True), 0, []
     for done in upscale_all(low, [path for paths in ref for path in paths], output, system, options, files):
-        try:
-            if isinstance(done, Upscaled):
-                print(done.output)
-            if isinstance(done, Upscaled) and done.files.report:
-                print(*save_report(done.files.report, done), sep="\n")
-        except OSError as error:
-            if not low.is_dir():
-                raise
-            done = error
+        if isinstance(done, Upscaled):
+            print(done.output, *done.reports, sep="\n")
         enlarged += isinstance(done, Upscaled)
         failed += [str(done)] * isinstance(done, Exception)
         for note in done.notes if isinstance(done, Upscaled) else [done]:

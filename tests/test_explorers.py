@@ -54,17 +54,13 @@ def upload(control, *shape: int, name: str = "mine.png") -> None:
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
-def test_each_has_a_face_without_a_kernel_says_the_same_in_words_and_makes_a_twin(explorers, name):
+def test_each_has_a_face_without_a_kernel_and_says_the_same_in_words(explorers, name):
     explorer = explorers[name]
     bundle = explorer._repr_mimebundle_()
     bundle = bundle[0] if isinstance(bundle, tuple) else bundle
     assert picture(base64.b64decode(bundle["image/jpeg"])).shape[1] > 500
     assert bundle["text/plain"] == explorer.summary() and len(bundle["text/plain"]) > 40
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    twin = type(explorer)(**explorer.state())
-    if name == "comparer":
-        twin.job.thread.join()
-    assert twin.summary() == explorer.summary() and twin.state() == explorer.state()
 
 
 def test_pointing_and_typing_are_the_same_and_print_nothing(explorers, capsys):
@@ -273,8 +269,7 @@ def begun(folder, participant: str, *others: str) -> StudyPage:
 
 def test_the_study_page_asks_stores_goes_on_and_overwrites_nothing(folder):
     page = StudyPage(folder, ("bicubic",))
-    page.guarded(page._begin)
-    assert "tick" in page.status.value and page.begin.disabled and not folder.exists()
+    assert page.begin.disabled and not folder.exists()
     page = begun(folder, "p7", "bicubic")
     total = page.question.total
     assert page.question.number == 0 and total == 5  # four crops, one catch question

@@ -126,7 +126,7 @@ def trained_points() -> pd.DataFrame:
 
 
 class AlphaExplorer(Explorer):
-    """A triangle of α; nothing is computed again when it moves. ``AlphaExplorer(**explorer.state())`` is its twin."""
+    """A triangle of α; nothing is computed again when it moves."""
 
     def __init__(self, alphas: Alphas = PAPER):
         self.example = plots.engine()
@@ -167,10 +167,6 @@ class AlphaExplorer(Explorer):
         self.on(lambda: self._typed(0), self.sum_to_one)
         self.on(self._train, self.train)
         self._muted = False
-
-    def state(self) -> dict:
-        """What it takes to make this one again."""
-        return {"alphas": self.alphas}
 
     def summary(self) -> str:
         """The α in one sentence; whether it was trained."""

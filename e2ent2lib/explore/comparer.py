@@ -116,16 +116,13 @@ def save_shipped(folder: Path, names: Sequence[str] = ()) -> None:
         sha256 = shipped_card(name, "compact")["sha256"]
         systems[name] = {"checkpoint_sha256": sha256, "psnr": decibels, "ssim": similarity}
     facts = {"profile": "compact", "data": "motorcycle", **provenance.here(), "systems": systems}
-    with whole_file(folder / "provenance.json") as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    results.write_text(folder / "provenance.json", json.dumps(facts, indent=1) + "\n")
 
 
 class Comparer(PairExplorer):
     """Two systems on one pair; ``box`` is what is seen, (x, y, width, height)."""
 
-    def __init__(
-        self, pair: str = "motorcycle", left: str = "bicubic", right: str = "e2ent2-mse", box: Window | None = None
-    ):
+    def __init__(self, pair: str = "motorcycle", left: str = "bicubic", right: str = "e2ent2-mse"):
         self.left, self.right = choice("left", [left]), choice("right", [right])
         self.mode = choice("shown as", ["wipe", "side by side", "difference"])
         self.wipe, self.job, self.every = Wipe(layout=w.Layout(max_width="900px")), Job(self), w.HTML()
@@ -137,22 +134,11 @@ class Comparer(PairExplorer):
             [self.left, self.right, self.mode, self.job],
             [self.wipe, row(self.all), self.every],
         )
-        self.load()
-        if box is not None:
-            self.wipe.box = list(box)
-            self.tell()
         self.on(self.tell, self.wipe, trait="box")
-        self.on(self.load, self.pair)
         self.on(self._choose, self.left, self.right)
         w.dlink((self.mode, "value"), (self.wipe, "mode"))
         self.on(self._show_all, self.all)
         self.on(self._follow, self.job.stop)
-        self._muted = False
-
-    def state(self) -> dict:
-        """What it takes to make this one again."""
-        left, right = self.ready
-        return super().state() | {"left": left, "right": right, "box": tuple(self.wipe.box)}
 
     def summary(self, box: Window | None = None) -> str:
         """The scores of what is seen, or of another crop."""

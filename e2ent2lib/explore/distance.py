@@ -74,22 +74,13 @@ def layer_name(path: str) -> str:
 
 
 class DistanceExplorer(PlaceExplorer):
-    """A pair through four encoders. Without a ``place`` it opens at the largest distance."""
+    """A pair through four encoders. It opens at the largest distance."""
 
-    choices = ("pair", "features", "layer", "form")
-
-    def __init__(
-        self,
-        pair: str = "motorcycle, a part",
-        features: str = "end-to-end",
-        layer: str = OUTPUT,
-        form: str = FORMS[0],
-        place: tuple[int, int] | None = None,
-    ):
+    def __init__(self, pair: str = "motorcycle, a part"):
         self._distances: dict[str, PairDistances] = {}
-        self.features = choice("encoder φ", list(FEATURES), features)
-        self.layer = choice("layer", [layer], layer, "of the encoder; φ is its output")
-        self.form = choice("distance", list(FORMS), form, "scale-free: divided by the mean length of φ(HR)")
+        self.features = choice("encoder φ", list(FEATURES), "end-to-end")
+        self.layer = choice("layer", [OUTPUT], tip="of the encoder; φ is its output")
+        self.form = choice("distance", list(FORMS), tip="scale-free: divided by the mean length of φ(HR)")
         titles = ("HR: point at a place", "F as pixels: the reference's, swapped", "")
         self.truth, self.swapped, self.map = pictures = [Picture(title=t, pointable=True, width=380) for t in titles]
         numbers = self.choose_place((0, 0), *pictures)
@@ -103,13 +94,8 @@ class DistanceExplorer(PlaceExplorer):
             [self.features, self.layer, self.form, *numbers, self.next],
             [row(*pictures), row(self.here, self.worst), row(self.by_layer, self.by_encoder)],
         )
-        self.load()
-        if place is not None:
-            self.go(*place)
-        self.on(self.load, self.pair)
         self.on(self._show, self.features, self.layer, self.form)
         self.on(self._next, self.next)
-        self._muted = False
 
     @property
     def now(self) -> PairDistances:

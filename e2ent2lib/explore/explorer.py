@@ -109,7 +109,8 @@ class Explorer(w.VBox):
             if isinstance(control, w.Button):
                 control.on_click(lambda _: self.guarded(call))
             elif isinstance(control, Picture):
-                control.on_point(lambda: self.guarded(call))
+                control.observe(lambda _: self.guarded(call), "place")
+                control.on_msg(lambda _, content, buffers: self.guarded(call) if content.get("again") else None)
             else:
                 control.observe(lambda _: self.guarded(call), trait)
 
@@ -157,11 +158,9 @@ class Explorer(w.VBox):
 class PairExplorer(Explorer):
     """An explorer of two photographs, an available pair or the reader's own; its ``load()`` shows them.
 
-    ``choices`` are its lists, as its arguments are called; ``parts`` what the reader's own two are called, and how long
-    their longer side may be.
+    ``parts`` are what the reader's own two are called, and how long their longer side may be.
     """
 
-    choices: tuple[str, ...] = ("pair",)
     parts: tuple[tuple[str, int], ...] = (("photograph", LONGEST), ("reference", LONGEST))
 
     def __init__(self, title: str, what: str, pair: str, controls: list[w.Widget], children: list[w.Widget]):
@@ -174,6 +173,9 @@ class PairExplorer(Explorer):
         for control, (part, longest) in zip(self.uploads, self.parts):
             control.on_file(lambda *file, to=(control, part, longest): self.guarded(self._take, *to, *file))
         super().__init__(title, what, [w.VBox([row(self.pair, self.find, *controls), row(*self.uploads)]), *children])
+        self.load()
+        self.on(self.load, self.pair)
+        self._muted = False
 
     def list_pairs(self) -> None:
         """Offer the pair that is shown, and those whose titles hold what is typed, else the first ``FEW`` of a set."""
@@ -191,10 +193,6 @@ class PairExplorer(Explorer):
             raise ValueError(f"choose {' and '.join(missing)}, with the buttons below the list")
         (hr, note), (ref, more) = (fitted(self._own[part], f"your {part}", longest) for part, longest in self.parts)
         return Photos(hr, ref, note=f"{note} {more}".strip())
-
-    def state(self) -> dict:
-        """What it takes to make this one again: ``type(explorer)(**explorer.state())`` is its twin."""
-        return {name: getattr(self, name).value for name in self.choices}
 
     def _take(self, control: File, part: str, longest: int, name: str, content: bytes) -> None:
         """A photograph of the reader's own; what cannot be read or is too small changes nothing."""
@@ -234,10 +232,6 @@ class PlaceExplorer(PairExplorer):
             picture.place = [self.row.value, self.column.value]
         self.show_place()
         self.tell()
-
-    def state(self) -> dict:
-        """As of every ``PairExplorer``, with the place."""
-        return super().state() | {"place": (self.row.value, self.column.value)}
 
 
 class Job(w.HBox):

@@ -112,7 +112,6 @@ class MatchExplorer(PlaceExplorer):
     """
 
     parts = (("input", LONGEST // 4), ("reference", LONGEST))
-    choices = ("pair", "features", "norm")
 
     def __init__(
         self, pair: str = "motorcycle", features: str = "end-to-end", norm: Norm = "l2", place: tuple = (64, 150)
@@ -133,10 +132,8 @@ class MatchExplorer(PlaceExplorer):
             [row(self.input, self.reference), self.strip, row(self.similarity, self.piled)],
         )
         self._own["reference"] = self._pairs["motorcycle"]().ref  # until the reader gives one
-        self.load()
-        self.on(self.load, self.pair, self.features, self.norm)
+        self.on(self.load, self.features, self.norm)
         self.on(self.show_choosers, self.reference)
-        self._muted = False
 
     def summary(self) -> str:
         """The place and its match in one sentence."""

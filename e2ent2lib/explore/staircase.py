@@ -45,15 +45,11 @@ class StaircaseExplorer(Explorer):
         self.on(self._draw, *self.sliders, self.step)
         self._muted = False
 
-    def state(self) -> dict:
-        """What it takes to make this one again: ``StaircaseExplorer(**explorer.state())`` is its twin."""
-        return {"alphas": tuple(slider.value for slider in self.sliders), "step": self.step.value}
-
     def summary(self) -> str:
         """What the whole step does to J, in one sentence."""
         held, rematched = (line[-1] for line in self.changes.values())
         return (
-            f"α = {said(self.state()['alphas'])}, a step of {self.step.value:.3g} % of the maps' length: J changes by "
+            f"α = {said(self.alphas)}, a step of {self.step.value:.3g} % of the maps' length: J changes by "
             f"{held:+.2f} % with the matches held, {rematched:+.2f} % rematched; {self.flipped:.1%} of them flipped"
         )
 
@@ -63,8 +59,9 @@ class StaircaseExplorer(Explorer):
 
     @torch.no_grad()
     def _draw(self) -> None:
-        alphas, step = self.state().values()
+        alphas, step = tuple(slider.value for slider in self.sliders), self.step.value
         place(alphas)  # refuses (0, 0, 0)
+        self.alphas = alphas
         lr, ref, down = self._example.tensors()
         start = [self._model.encoder(images) for images in (lr, down, ref)]
         slopes = [a * error for a, error in zip(alphas, self._errors)]

@@ -234,7 +234,7 @@ class StudyPage(Explorer):
         super().__init__("Which looks better?", f"{count} questions.", [self.start, self.question, self.end])
         w.dlink((self.agree, "value"), (self.begin, "disabled"), lambda agreed: not agreed)
         self.on(self._begin, self.begin)
-        self.question.on_answer(lambda *answer: self.guarded(self._answered, *answer))
+        self.question.on_msg(lambda _, answer, buffers: self.guarded(self._answered, answer))
         self._muted = False
 
     def summary(self) -> str:
@@ -255,8 +255,6 @@ class StudyPage(Explorer):
         return left, right
 
     def _begin(self) -> None:
-        if not self.agree.value:
-            raise ValueError("please tick “I agree” first; without it nothing is asked or stored")
         participant = self.participant.value.strip()
         seed = seed_of(participant)
         self.session = Session(self.folder, participant, trials(list(CROPS), self.others, seed), seed)
@@ -279,7 +277,8 @@ class StudyPage(Explorer):
             self.question.left, self.question.right = map(png, self.pictures(trial))
             self.question.total, self.question.number = total, trial.number
 
-    def _answered(self, choice: str, milliseconds: int) -> None:
-        self.session.answer(choice, milliseconds)
-        self.say("")
-        self._ask()
+    def _answered(self, answer: dict) -> None:
+        if answer.get("number") == self.question.number:
+            self.session.answer(str(answer.get("choice")), int(answer.get("milliseconds", 0)))
+            self.say("")
+            self._ask()

@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from e2ent2lib.report.plots import COLOURS, Pixels, data_uri
+from e2ent2lib.report.plots import COLOURS, Pixels, data_uri, show
 
 _JS = Path(__file__).parent / "js"
 _TEMPLATES = jinja2.Environment(
@@ -33,7 +33,10 @@ LARGEST = 100_000_000
 
 
 class Picture(anywidget.AnyWidget):
-    """A picture divided in cells, with marks on it; if ``pointable``, a click, drag or arrow key moves ``place``."""
+    """A picture divided in cells, with marks on it; if ``pointable``, a click, drag or arrow key moves ``place``.
+
+    A message {again: true} says that the same place is pointed at once more.
+    """
 
     _esm = _JS / "picture.js"
     _css = _JS / "explore.css"
@@ -54,11 +57,6 @@ class Picture(anywidget.AnyWidget):
         """``width`` in CSS pixels, at most; pictures in a row shrink to 0.7 of it before one goes below."""
         room = {"flex": f"1 1 {0.7 * width:.0f}px", "max_width": f"min({width}px, 100%)", "min_width": "0"}
         super().__init__(layout=Layout(**room), **traits)
-
-    def on_point(self, heard: Callable[[], None]) -> None:
-        """Call ``heard()`` when ``place`` changes, or is pointed at once more."""
-        self.observe(lambda _: heard(), "place")
-        self.on_msg(lambda _, content, buffers: heard() if content.get("again") else None)
 
 
 class Triangle(anywidget.AnyWidget):
@@ -90,7 +88,7 @@ class Wipe(anywidget.AnyWidget):
 
 
 class Question(anywidget.AnyWidget):
-    """Two pictures and the question which looks better, answered by button or arrow key; ``on_answer`` hears it."""
+    """Two pictures and the question which looks better; button or arrow key send {number, choice, milliseconds}."""
 
     _esm = _JS / "question.js"
     _css = _JS / "explore.css"
@@ -104,15 +102,6 @@ class Question(anywidget.AnyWidget):
     def __init__(self, **traits: object):
         super().__init__(**traits)
         self._anywidget_id = "question"  # else the page would name this library, and with it our system
-
-    def on_answer(self, heard: Callable[[str, int], None]) -> None:
-        """Call ``heard(choice, milliseconds)`` for each answer to the question that is shown."""
-
-        def receive(_: object, content: dict, buffers: list) -> None:
-            if content.get("number") == self.number:
-                heard(str(content.get("choice")), int(content.get("milliseconds", 0)))
-
-        self.on_msg(receive)
 
 
 class File(anywidget.AnyWidget):
@@ -190,30 +179,24 @@ def raster(data: bytes) -> Pixels:
 
 def face(pictures: Sequence[Picture], patches: Mapping[str, Pixels], text: str, columns: int) -> Figure:
     """Pictures with their marks, patches by caption, a text below: an explorer as a page without a kernel shows it."""
-    images = [*(raster(picture.data) for picture in pictures), *patches.values()]
-    titles = [*(picture.title.split(": point")[0] for picture in pictures), *patches]  # nobody can point at these
     width = 6 + columns  # inches
-    shapes = [max(i.shape[0] / i.shape[1] for i in images[k : k + columns]) for k in range(0, len(images), columns)]
-    size = (width, sum(width / columns * shape + 0.45 for shape in shapes) + 0.5)
-    layout = {"figsize": size, "squeeze": False, "layout": "constrained", "height_ratios": shapes}
-    figure, axes = plt.subplots(len(shapes), columns, **layout)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, title, image in zip(axes.flat, titles, images):
-        axis.imshow(image, interpolation="antialiased")
-        lines = [textwrap.fill(line, int(13 * width / columns)) for line in title.splitlines()]
-        axis.set_title("\n".join(lines), fontsize=9)
-    for axis, picture in zip(axes.flat, pictures):
+    images = [*((p.title.split(": point")[0], raster(p.data)) for p in pictures), *patches.items()]  # none to point at
+
+    def wrapped(title: str) -> str:
+        return "\n".join(textwrap.fill(line, int(13 * width / columns)) for line in title.splitlines())
+
+    look = {"image.interpolation": "antialiased", "axes.titlesize": 9, "figure.constrained_layout.use": True}
+    with plt.rc_context(look):
+        figure = show([(wrapped(title), image) for title, image in images], columns=columns, width=width)
+    figure.set_figheight(figure.get_figheight() + 0.6)  # the text's
+    for axis, picture in zip(figure.axes, pictures):
         if picture.marks:
             axis.images[0].set_extent((0, picture.grid[1], picture.grid[0], 0))
         for m in picture.marks:
-            look = {"fc": MARKS[m["kind"]], "ec": "white", "lw": 1}
-            if m["kind"] != "chooser":
-                outline = [withStroke(linewidth=3.5, foreground="white")]
-                look = {"fill": False, "ec": MARKS[m["kind"]], "lw": 1.8, "path_effects": outline}
+            colour, outline = MARKS[m["kind"]], [withStroke(linewidth=3.5, foreground="white")]
+            look = {"fill": m["kind"] == "chooser", "color": colour, "lw": 1.8, "path_effects": outline}
             axis.add_patch(Rectangle((m["x"], m["y"]), m["w"], m["h"], **look))
-            tag = {"pad": 0.8, "ec": "none", "fc": MARKS[m["kind"]]}
-            if m["text"]:
-                axis.annotate(m["text"], (m["x"] + m["w"], m["y"]), fontsize=7, color="white", bbox=tag)
+            tag = {"pad": 0.8, "ec": "none", "fc": colour}
+            axis.annotate(m["text"], (m["x"] + m["w"], m["y"]), fontsize=7, color="white", bbox=tag)
     figure.supxlabel(text, x=0.01, ha="left", fontsize=8.5, wrap=True)
     return figure

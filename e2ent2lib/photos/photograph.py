@@ -186,8 +186,9 @@ def _numbers(image: Image.Image, file: io.IOBase, start: int) -> tuple[Image.Ima
     Of 16 bits in colour Pillow gives the first byte; read in the other order of bytes, it gives the second. Grey with
     alpha is read as the four bytes that it is.
     """
-    tiles, page, pair = [tile._replace() for tile in getattr(image, "tile", ())], image.tell(), None
-    if tiles and tiles[0].args == "LA;16B":
+    tiles = [t._replace(args=(t.args,) if isinstance(t.args, str) else t.args) for t in getattr(image, "tile", ())]
+    page, pair = image.tell(), None
+    if tiles and tiles[0].args == ("LA;16B",):
         image.tile, pair = [tile._replace(args="RGBA") for tile in tiles], ">u2"
     elif image.format == "TIFF" and image.tag_v2.get(258) == (16, 16):
         pair = ">u2" if image.tag_v2.prefix == b"MM" and tiles[0].codec_name == "raw" else "<u2"
@@ -197,17 +198,12 @@ def _numbers(image: Image.Image, file: io.IOBase, start: int) -> tuple[Image.Ima
         return upright, np.atleast_3d(np.array(upright, np.uint32 if unsigned else None))
     if pair:
         return upright, np.array(upright).view(pair)
-    raw = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in tiles]
-    if file is image or not raw or not all(re.fullmatch("RGB[AX]?;16[BLN]", str(kind)) for kind in raw):
+    if file is image or not tiles or not all(re.fullmatch("RGB[AX]?;16[BLN]", str(t.args[0])) for t in tiles):
         return upright, None
     file.seek(start)
     low, other = Image.open(file, formats=[image.format]), {"B": "L", "L": "B", "N": "LB"[sys.byteorder == "little"]}
     low.seek(page)
-    raw = [kind[:-1] + other[kind[-1]] for kind in raw]
-    low.tile = [
-        tile._replace(args=kind if isinstance(tile.args, str) else (kind, *tile.args[1:]))
-        for tile, kind in zip(tiles, raw)
-    ]
+    low.tile = [t._replace(args=(t.args[0][:-1] + other[t.args[0][-1]], *t.args[1:])) for t in tiles]
     second = np.asarray(ImageOps.exif_transpose(low))
     return upright, 256 * np.asarray(upright).astype(np.uint16) + second
 
@@ -276,13 +272,10 @@ def _photograph(source: Path | io.IOBase | Image.Image, white: float | None) -> 
         if image.format == "JPEG" and 0 in image.quantization:  # by the table of quality 50, scaled as libjpeg does
             scale = sum(image.quantization[0]) / 3688
             jpeg = round(100 - 50 * scale if scale <= 1 else 50 / scale)
-        deep_rgb = (
-            image.format == "PPM"
-            and image.mode == "RGB"
-            and image.tile[0].codec_name != "raw"
-            and image.tile[0].args[1] > 255
+        reduced = head and any(
+            ";16" in str(args) or (codec.startswith("ppm") and image.mode == "RGB" and args[1] > 255)
+            for codec, *_, args in image.tile
         )
-        reduced = head and (deep_rgb or any(";16" in str(tile.args) for tile in image.tile))
         negative = head and image.format == "TIFF" and image.tag_v2.get(262) == 0
         upright, values = _numbers(image, file, start)
         exif, place, adobe = _noted(image)
@@ -357,12 +350,8 @@ def _noted(image: Image.Image) -> tuple[Image.Exif | None, dict, bool]:
 
 def _from_colours(pixels: Pixels, primaries: tuple, gamma: float | None) -> Float[np.ndarray, "h w 3"]:
     """From these primaries and gamma to sRGB, clipped."""
-    encoded = pixels.astype(np.float64) / 255
-    light = (
-        np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-        if gamma is None
-        else encoded**gamma
-    )
+    light = pixels.astype(np.float64) / 255
+    light = light**gamma if gamma else np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
     mix = np.linalg.solve(_to_xyz(*SRGB), _to_xyz(*primaries))
     light = (light @ (mix / mix.sum(1, keepdims=True)).T).clip(0, 1)  # white stays white
     return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055).astype(np.float32)
@@ -466,27 +455,27 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
             doubled = bands.view(np.uint8).reshape(len(bands), -1, bands.shape[2])
             image = Image.fromarray(doubled.squeeze(2) if doubled.shape[2] == 1 else doubled)
     with whole_file(path) as temporary:
-        image.save(temporary, **options)
         if deep and extension == ".png":
-            temporary.write_bytes(_png_in_16_bits(temporary.read_bytes(), bands))
-        elif deep:
+            temporary.write_bytes(_png_in_16_bits(PngImagePlugin.getchunks(image, **options), bands))
+        else:
+            image.save(temporary, **options)
+        if deep and extension != ".png":
             with TiffFile(temporary, mode="r+b") as tiff:
                 tiff.pages.first.tags["ImageWidth"].overwrite(bands.shape[1])
                 tiff.pages.first.tags["BitsPerSample"].overwrite([16] * bands.shape[2])
     return [f"{path}: {extension} {warning}" for warning in warnings]
 
 
-def _png_in_16_bits(png: bytes, bands: UInt16[np.ndarray, "h w bands"]) -> bytes:
-    """The PNG with these numbers instead of its own. Of what is installed nothing writes 16 bits in colour."""
+def _png_in_16_bits(chunks: list[tuple[bytes, bytes, bytes]], bands: UInt16[np.ndarray, "h w bands"]) -> bytes:
+    """The PNG of chunks with these numbers instead of its own. Nothing that is installed writes 16 bits in colour."""
     rows = bands.astype(">u2").reshape(len(bands), -1).view(np.uint8)
     above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
-    deep, at, content = io.BytesIO(), 8, zlib.compress(np.insert(rows - above, 0, 2, axis=1).tobytes())  # filter 2
-    deep.write(png[:8])
-    while at < len(png):
-        size, kind = int.from_bytes(png[at : at + 4]), png[at + 4 : at + 8]
-        body, at = png[at + 8 : at + 8 + size], at + 12 + size
-        if kind == b"IDAT":
-            body, content = content, b""
-        if kind != b"IDAT" or body:
+    numbers = zlib.compress(np.insert(rows - above, 0, 2, axis=1).tobytes())  # filter 2
+    deep = io.BytesIO()
+    deep.write(b"\x89PNG\r\n\x1a\n")
+    for kind, body, _ in chunks:
+        if kind == b"IEND":
+            PngImagePlugin.putchunk(deep, b"IDAT", numbers)
+        if kind != b"IDAT":
             PngImagePlugin.putchunk(deep, kind, body[:8] + b"\x10" + body[9:] if kind == b"IHDR" else body)
     return deep.getvalue()

@@ -7,8 +7,6 @@ from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Num
-from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from scipy.ndimage import uniform_filter
@@ -17,9 +15,9 @@ from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.photos.images import upscale_bicubic
 from e2ent2lib.photos.photograph import Photograph
 from e2ent2lib.photos.upscale import REPORT, SCALE, Upscaled
-from e2ent2lib.report.plots import COLOURS, use_style
+from e2ent2lib.report.plots import COLOURS, show, use_style
 from e2ent2lib.runs import provenance
-from e2ent2lib.runs.files import check_free, whole_file
+from e2ent2lib.runs.files import whole_file
 
 DETAIL = 40
 """Side of the detail that is shown enlarged, in pixels of the input; at most a quarter of a small picture's side."""
@@ -30,7 +28,6 @@ MATTERED = 2.0
 def save_report(folder: Path, done: Upscaled) -> list[Path]:
     """Write report.json, side_by_side.png and, where a reference was matched, maps.png; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    check_free([folder / name for name in REPORT], (done.output, done.photo.path), done.files.again)
     paths = [folder / REPORT[0]]
     with whole_file(paths[0]) as temporary:
         text = json.dumps(facts(done), indent=1, ensure_ascii=False) + "\n"
@@ -102,14 +99,11 @@ def side_by_side(done: Upscaled) -> Figure:
     }
     pictures = {title: image for title, image in pictures.items() if image is not None}
     y, x, side = detail(done)
-    h, w = done.result.image.shape[:2]
-    shape = min(1.6, h / w)  # of the whole, height to width
-    size = (4.2 * len(pictures), 1.3 + 4.1 * (shape + 1))
-    figure, axes = plt.subplots(2, len(pictures), figsize=size, height_ratios=(shape, 1), squeeze=False)
-    for (title, image), whole, close in zip(pictures.items(), *axes):
-        _show(whole, title, image, {})
+    close = f"detail, {side}×{side} pixels at ({x}, {y})"
+    details = [(close, image[y : y + side, x : x + side]) for image in pictures.values()]
+    figure = show([*pictures.items(), *details], columns=len(pictures), width=4.2 * len(pictures))
+    for whole in figure.axes[: len(pictures)]:
         whole.add_patch(plt.Rectangle((x - 0.5, y - 0.5), side, side, fill=False, ec="yellow"))
-        _show(close, f"detail, {side}×{side} pixels at ({x}, {y})", image[y : y + side, x : x + side], {})
     figure.suptitle(f"{_name(done.photo.path)[:48]}, ×{SCALE}", parse_math=False)
     return figure
 
@@ -132,35 +126,24 @@ def maps(done: Upscaled) -> Figure:
     panels += [(f"reference {n}: {_name(ref.path)}", ref.pixels, {}) for n, ref in enumerate(references, 1)]
     if result.confidence is not None:
         lowest = np.quantile(result.confidence, 0.02)
-        panels.append(("confidence: cosine of patch and match", result.confidence, {"vmin": lowest, "vmax": 1}))
+        panels.append(("confidence: cosine of patch and match", result.confidence, {"clim": (lowest, 1)}))
     if done.agreement is not None:
-        panels.append(("agreement: cells keep their distance", done.agreement, {"vmin": 0, "vmax": 1}))
+        panels.append(("agreement: cells keep their distance", done.agreement, {"clim": (0, 1)}))
     if result.changed is not None:
-        options = {"vmin": 0, "vmax": max(np.quantile(result.changed, 0.99), MATTERED), "cmap": "magma"}
-        panels.append(("where it mattered: change / 8-bit steps", result.changed, options))
+        look = {"clim": (0, max(np.quantile(result.changed, 0.99), MATTERED)), "cmap": "magma"}
+        panels.append(("where it mattered: change / 8-bit steps", result.changed, look))
     if result.matches is not None and len(references) > 1:
         colours = ListedColormap([COLOURS[n % len(COLOURS)] for n in range(len(references))])
-        options = {"cmap": colours, "vmin": 0.5, "vmax": len(references) + 0.5, "interpolation": "nearest"}
-        panels.append(("which reference was taken", result.matches.source[0].cpu().numpy() + 1, options))
+        look = {"cmap": colours, "clim": (0.5, len(references) + 0.5)}
+        panels.append(("which reference was taken", result.matches.source[0].cpu().numpy() + 1, look))
     columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    height, width = done.photo.pixels.shape[:2]
-    each = 0.7 + 3.6 * min(1.5, height / width)  # inches
-    figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 0.8 + each * rows), squeeze=False)
-    for axis, panel in zip(axes.flat, panels):
-        _show(axis, *panel)
-    for axis in axes.flat[len(panels) :]:
-        axis.axis("off")
+    figure = show([(title, image) for title, image, _ in panels], columns=columns, width=4.6 * columns)
+    for axis, (title, image, look) in zip(figure.axes, panels):
+        axis.set_title(title[:48], parse_math=False)  # a file's name is no formula
+        if look:
+            axis.images[0].set(**look)
+            whole_numbers = range(1, len(references) + 1) if image.dtype.kind == "i" else None
+            figure.colorbar(axis.images[0], ax=axis, shrink=0.8, ticks=whole_numbers)
     if done.verdict:
         figure.suptitle("\n".join(wrap(done.verdict.text, 36 * columns)), fontsize=10)
     return figure
-
-
-def _show(axis: Axes, title: str, image: Num[np.ndarray, "h w *rgb"], options: dict) -> None:
-    """A picture, or, with ``options`` of imshow, a map with the scale of its colours."""
-    shown = axis.imshow(image, **options)
-    if options:
-        whole_numbers = range(1, int(options["vmax"]) + 1) if image.dtype.kind == "i" else None
-        axis.figure.colorbar(shown, ax=axis, shrink=0.8, ticks=whole_numbers)
-    axis.set_title(title[:48], parse_math=False)  # a file's name is no formula
-    axis.set(xticks=[], yticks=[])

@@ -49,7 +49,6 @@ class Upscaled:
     output: Path
     system: Network
     options: Options
-    files: FileOptions
     result: Enlarged
     agreement: Float[np.ndarray, "h w"] | None
     """``confidence.agreement``; None where nothing was matched, as ``verdict`` is."""
@@ -57,6 +56,8 @@ class Upscaled:
     seconds: float
     notes: list[str]
     """What could not be kept, and what the reference is worth; for the user."""
+    reports: Sequence[Path] = ()
+    """The files of its report."""
 
 
 def upscale_file(
@@ -67,7 +68,8 @@ def upscale_file(
     options: Options = Options(progress=True),
     files: FileOptions = FileOptions(),
 ) -> Upscaled:
-    """Enlarge a photograph ×4 and write it; what ``Photograph`` holds beside the pixels is kept where the format can.
+    """Enlarge a photograph ×4, write it and its report; what ``Photograph`` holds beside the pixels is kept where the
+    format can.
 
     What was matched before an interruption is kept beside ``output`` and used by the next call of the same.
     Raises FileNotFoundError or ValueError, which name the file; if only writing fails, OSError that says where the
@@ -122,7 +124,12 @@ def upscale_file(
         if reports:
             notes.append(f"small text, faces and numbers may be wrong where {REPORT[2]} shows that it mattered")
     references += [photograph.Photograph(pixels, path=LAID_OVER) for pixels in result.references[len(references) :]]
-    return Upscaled(photo, references, output, system, options, files, result, agreeing, verdict, seconds, notes)
+    done = Upscaled(photo, references, output, system, options, result, agreeing, verdict, seconds, notes)
+    if files.report:
+        from e2ent2lib.photos.report import save_report  # matplotlib takes a while, and only a report needs it
+
+        return replace(done, reports=save_report(files.report, done))
+    return done
 
 
 def _write(output: Path, photo: photograph.Photograph) -> list[str]:

@@ -100,10 +100,10 @@ def show(images: Mapping[str, Pixels] | Sequence[tuple[str, Pixels]], *, columns
     """Pictures side by side, each under its title, ``columns`` a row; ``width`` in inches."""
     items = list(images.items()) if isinstance(images, Mapping) else list(images)
     columns = min(columns, len(items))
-    rows = -(-len(items) // columns)
-    shape = max(image.shape[0] / image.shape[1] for _, image in items)
-    height = rows * (width / columns * shape + 0.35)
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    each = [np.clip(image.shape[0] / image.shape[1], 0.2, 1.6) for _, image in items]  # a panorama gets a normal figure
+    shapes = [max(each[i : i + columns]) for i in range(0, len(items), columns)]
+    size = width, sum(width / columns * shape + 0.35 for shape in shapes)
+    figure, axes = plt.subplots(len(shapes), columns, figsize=size, height_ratios=shapes, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, (title, image) in zip(axes.flat, items):

@@ -130,9 +130,10 @@ def _caption(profile: str, measured: str, more: str = "") -> str:
         if name in available and not SYSTEMS[name].card
     )
     missing = ", ".join(title for name, title in titles().items() if name not in available)
+    beyond = ", ".join(title for name, title in titles().items() if SYSTEMS[name].departure)
     return (
         f"The held-out motorcycle stereo pair. PSNR of {measured}, {p.channel.upper()}, border {p.border}, {p.resize} "
-        f"×1/4, 8 bits{more}. Profile {profile}; checkpoints: {marks or 'none'}."
+        f"×1/4, 8 bits{more}. Profile {profile}; checkpoints: {marks or 'none'}. Not of the paper: {beyond}."
         + (f" No checkpoint of this profile yet: {missing}." if missing else "")
     )
 

@@ -37,10 +37,9 @@ class Trial:
 
     profile: dict = field(default_factory=dict)
     recipe: dict = field(default_factory=dict)
-    model: str = "e2ent2-mse"
-    """The model of the second stage."""
 
 
+SECOND = "e2ent2-mse"  # the model of the second stage
 BASE = {"channels": 32, "encoder_blocks": 4, "res1_blocks": 1, "res2_blocks": 4, "crop": 128, "batch": 4, "lr": 4e-4}
 BASE |= {"max_offset": 64}  # as the stored lines had it, wherever the profile has gone since
 CHOSEN = {"lr": 1e-3, "max_offset": 32}
@@ -93,11 +92,11 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
     """One trial, as a line of the table."""
     trial = TRIALS[name]
     profile = replace(COMPACT, **BASE | trial.profile)
-    usual = SYSTEMS[trial.model]
-    SYSTEMS[trial.model] = replace(usual, recipe=replace(usual.recipe, **trial.recipe))
+    usual = SYSTEMS[SECOND]
+    SYSTEMS[SECOND] = replace(usual, recipe=replace(usual.recipe, **trial.recipe))
     images = training_images(data, profile, progress=False).train
     steps, cost = {}, {}
-    for stage, model, share in (("steps_sisr", "sisr", seconds[0]), (usual.recipe.steps, trial.model, seconds[1])):
+    for stage, model, share in (("steps_sisr", "sisr", seconds[0]), (usual.recipe.steps, SECOND, seconds[1])):
         cost[model] = seconds_a_step(model, profile, images)
         steps[stage] = max(1, round(share / cost[model]))
     profile = replace(profile, **steps, steps_pretraining=steps["steps_sisr"], checkpoint_every=10**9)
@@ -105,8 +104,8 @@ def run(name: str, seconds: tuple[int, int], data: str, every: int) -> dict:
         first = RunOptions(data=data, out=f"{folder}/sisr", progress=False)
         train("sisr", profile, first)
         second = RunOptions(data=data, out=f"{folder}/ref", start_from=f"{folder}/sisr")
-        model, history = train(trial.model, profile, second)
-    SYSTEMS[trial.model] = usual
+        model, history = train(SECOND, profile, second)
+    SYSTEMS[SECOND] = usual
     row = {
         "trial": name,
         "profile": trial.profile,

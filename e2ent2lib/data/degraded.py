@@ -50,28 +50,42 @@ def oriented(rng: np.random.Generator, *pictures: Picture) -> list[Picture]:
 
 def degraded_input(hr: Picture, scale: int, rng: np.random.Generator) -> Picture:
     """The picture reduced, noisy and compressed by chance, (h/scale, w/scale, 3)."""
-    image, kernel = Image.fromarray(hr), int(rng.integers(len(KERNELS)))
-    if kernel == len(KERNELS) - 1:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
-    image = image.resize((hr.shape[1] // scale, hr.shape[0] // scale), KERNELS[kernel])
-    lr = np.asarray(image)
-    if rng.random() < 1 / 3:
-        lr = rounded(lr + rng.normal(0, rng.uniform(1, 8), lr.shape))
-    if rng.random() < 1 / 2:
-        lr = as_jpeg(lr, int(rng.integers(50, 96)))
-    return lr
+    lr = noisy(reduced(hr, scale, rng), rng)
+    return as_jpeg(lr, int(rng.integers(50, 96))) if rng.random() < 1 / 2 else lr
 
 
 def degraded_reference(ref: Picture, rng: np.random.Generator) -> Picture:
     """The reference as another camera on another day would have taken it; same shape."""
-    if rng.random() < 1 / 3:
-        image = Image.fromarray(ref)
-        angle, zoom = np.radians(rng.uniform(-5, 5)), np.exp(rng.uniform(-0.1, 0.1))
-        a, b = np.cos(angle) / zoom, np.sin(angle) / zoom
-        cx, cy = ref.shape[1] / 2, ref.shape[0] / 2
-        matrix = (a, b, cx - a * cx - b * cy, -b, a, cy + b * cx - a * cy)
-        padded = image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
-        ref = np.asarray(padded)
+    return lit(turned(ref, rng), rng)
+
+
+def reduced(hr: Picture, scale: int, rng: np.random.Generator) -> Picture:
+    """The picture reduced by one of ``KERNELS``, (h/scale, w/scale, 3)."""
+    image, kernel = Image.fromarray(hr), int(rng.integers(len(KERNELS)))
+    if kernel == len(KERNELS) - 1:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
+    return np.asarray(image.resize((hr.shape[1] // scale, hr.shape[0] // scale), KERNELS[kernel]))
+
+
+def noisy(lr: Picture, rng: np.random.Generator) -> Picture:
+    """One in three with noise."""
+    return rounded(lr + rng.normal(0, rng.uniform(1, 8), lr.shape)) if rng.random() < 1 / 3 else lr
+
+
+def turned(ref: Picture, rng: np.random.Generator) -> Picture:
+    """One in three turned and scaled a little; what was outside is black."""
+    if rng.random() >= 1 / 3:
+        return ref
+    angle, zoom = np.radians(rng.uniform(-5, 5)), np.exp(rng.uniform(-0.1, 0.1))
+    a, b = np.cos(angle) / zoom, np.sin(angle) / zoom
+    cx, cy = ref.shape[1] / 2, ref.shape[0] / 2
+    matrix = (a, b, cx - a * cx - b * cy, -b, a, cy + b * cx - a * cy)
+    image = Image.fromarray(ref)
+    return np.asarray(image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC))
+
+
+def lit(ref: Picture, rng: np.random.Generator) -> Picture:
+    """In another exposure, white balance and gamma."""
     gains = np.exp(rng.uniform(np.log(0.6), np.log(1.6))) * rng.uniform(0.85, 1.15, 3)
     return rounded(255 * (ref / 255) ** rng.uniform(0.8, 1.25) * gains)
 

@@ -63,7 +63,7 @@ def gain(model: Network, pair, make, change) -> float:
     h, w = (n // 8 * 4 for n in hr.shape[:2])
     hr = hr[h // 2 : h // 2 + h, w // 2 : w // 2 + w]
     low, refs = make(hr), [crop_to_multiple(change(ref))] if change else []
-    result = enlarge(model, low, refs, Options(consistent=True)).image
+    result = enlarge(model, low, refs, Options(consistent=False)).image
     return psnr(result, hr) - psnr(upscale_bicubic(low), hr)
 
 

@@ -25,7 +25,6 @@ from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models.network import Pixels
 from e2ent2lib.photos.images import crop_to_multiple, downscale, upscale_bicubic
 from e2ent2lib.photos.inference import enlarge
-from e2ent2lib.photos.options import Options
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.runs.provenance import ROOT
 
@@ -105,10 +104,9 @@ def measure(name: str, weights: Path | None, every: int) -> list[dict]:
         for pair in source.lister()[::every]:
             hr, ref, *_ = prepared(pair)
             low, refs = make(hr), [crop_to_multiple(change(ref))] if change else []
-            consistent = not condition.startswith("JPEG")
             if not refs and model.single_image is None:
                 continue
-            result = enlarge(model, low, refs, Options(consistent=consistent)).image
+            result = enlarge(model, low, refs).image
             scores = {"psnr": psnr(result, hr), "bicubic": psnr(upscale_bicubic(low), hr)}
             row = {"condition": condition, "system": name, "set": data, "picture": pair.name, **scores}
             rows.append(row | {"departure": departure(result, low)})

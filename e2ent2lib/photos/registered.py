@@ -1,4 +1,4 @@
-"""A reference laid over the input where it shows things in another size, turned or in perspective.
+"""A reference made like the input: in its light, and laid over it where it shows things in another size or turned.
 
 Patches of 3×3 cells are compared as they are, so that a reference that is 4 % larger already costs half of its gain.
 Where enough key points agree on a homography (``systems.landmark``), the warped reference is offered beside the one as
@@ -19,6 +19,16 @@ AREA = 150_000
 """Pixels of the pictures in which key points are looked for; the input, enlarged, has no more to show."""
 DIFFERS = 0.015
 """How much of a homography's linear part may differ from that of a shift without a warp."""
+
+
+def in_light_of(lr: Pixels, ref: Pixels) -> Pixels:
+    """The reference with each channel multiplied so that its median is the input's; black borders don't count.
+
+    Of means, quantiles and medians the last find another exposure or white balance best, clipped or turned.
+    """
+    shown = ref[ref.any(axis=2)]
+    gains = np.median(lr, axis=(0, 1)) / np.maximum(np.median(shown, axis=0), 1) if len(shown) else np.ones(3)
+    return (ref * gains.clip(0.25, 4)).round().clip(0, 255).astype(np.uint8)
 
 
 def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> list[Pixels]:

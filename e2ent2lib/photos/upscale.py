@@ -87,9 +87,8 @@ def upscale_file(
     if unlike and (beyond or not (recipe and "degraded" in recipe.crops)):  # else it has seen such ones
         notes.append(unlike)
     deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
-    consistent = options.consistent and not (photo.jpeg or unlike)  # its blocks and noise are not to come back
     saved = output.parent / f".{output.name[:40]}.matches"
-    options = replace(options, saved=saved, rounded=not deep, consistent=consistent)
+    options = replace(options, saved=saved, rounded=not deep)
     if deep and isinstance(system, Bicubic):
         system = copy.copy(system)
         system.rounded = False

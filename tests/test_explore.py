@@ -12,7 +12,7 @@ from tolerances import APPROX_MEAN
 from e2ent2lib.config import SMOKE
 from e2ent2lib.explore import comparer
 from e2ent2lib.explore.alpha import CORNERS, AlphaGradients, place
-from e2ent2lib.explore.comparer import SHIPPED, TRUTH, Comparison, called, expected_seconds, read_shipped, shown
+from e2ent2lib.explore.comparer import SHIPPED, TRUTH, Comparison, called, read_shipped, shown
 from e2ent2lib.explore.distance import FORMS, OUTPUT, PairDistances, layer_name, layers
 from e2ent2lib.explore.exercises import check
 from e2ent2lib.explore.explorer import LONGEST, Photos, available_pairs, fitted, part, photos
@@ -214,11 +214,6 @@ def test_shipped_pictures_of_another_checkpoint_are_not_used(tmp_path, monkeypat
     (tmp_path / "provenance.json").write_text(json.dumps(facts))
     assert set(read_shipped(tmp_path)) == {"bicubic"}
     assert read_shipped(tmp_path / "nowhere") == {}
-
-
-def test_the_expected_time_grows_with_the_picture_and_is_unknown_without_a_measurement():
-    assert expected_seconds("landmark", 20_000) == pytest.approx(2 * expected_seconds("landmark", 10_000))
-    assert np.isnan(expected_seconds("nothing", 10_000))
 
 
 @given(st.integers(1, 900), st.integers(1, 900))

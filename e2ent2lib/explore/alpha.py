@@ -38,6 +38,7 @@ WAYS = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2", 
 PAPER: Alphas = (0.25, 0.25, 0.5)
 FIRST_STEPS = 20
 """Steps that are trained live; six seconds on two cores."""
+STEPS = "first training steps of stage 2, PSNR of this example"
 POINTS: dict[str, Alphas] = {
     name: SYSTEMS[name].options.get("alphas", PAPER)
     for name in ("e2ent2-ablation", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
@@ -146,7 +147,8 @@ class AlphaExplorer(Explorer):
         left, right = (w.Layout(flex=flex, min_width="0") for flex in ("1 1 320px", "2 1 480px"))
         self.triangle = Triangle(pins=pins, layout=left)
         self.maps = {way: Picture(title=title, width=212) for way, title in WAYS.items()}
-        self.layers, self.steps = w.HTML(layout=CHART), w.HTML()
+        wait = "press “train”: live, with the MSE, 5 s for each of 2 curves, this α and the paper's"
+        self.layers, self.steps = w.HTML(layout=CHART), w.HTML(f"<b>{STEPS}</b><br>{wait}")
         tip = "train the first steps of stage 2 under this α"
         self.train, self.job = w.Button(description=f"train {FIRST_STEPS} steps", tooltip=tip), Job(self)
         charts = row(self.layers, w.VBox([self.steps, row(self.train, self.job)], layout=CHART))
@@ -160,7 +162,6 @@ class AlphaExplorer(Explorer):
             [row(*self.numbers, self.sum_to_one), box],
         )
         self.go(tuple(alphas))
-        self._draw_steps()
         self.on(lambda: self.go(tuple(self.triangle.alphas)), self.triangle, trait="alphas")
         for i, number in enumerate(self.numbers):
             self.on(lambda i=i: self._typed(i), number)
@@ -230,16 +231,9 @@ class AlphaExplorer(Explorer):
         self.job.run(items, len(wanted) * (FIRST_STEPS + 1), show, "training")
         self._draw_steps(shown)
 
-    def _draw_steps(self, shown: Alphas | None = None) -> None:
-        title = "first training steps of stage 2, PSNR of this example"
-        if shown is None:
-            wait = "press “train”: live, with the MSE, 5 s for each of 2 curves, this α and the paper's"
-            self.steps.value = f"<b>{title}</b><br>{wait}"
-            return
-        series = {f"α = {said(shown)}": self.curves[shown]} | {"the paper's α": self.curves[PAPER]}
-        if shown == PAPER:
-            del series["the paper's α"]
-        self.steps.value = curves(series, title, "PSNR / dB", FIRST_STEPS)
+    def _draw_steps(self, shown: Alphas) -> None:
+        series = {"the paper's α" if a == PAPER else f"α = {said(a)}": self.curves[a] for a in (shown, PAPER)}
+        self.steps.value = curves(series, STEPS, "PSNR / dB", FIRST_STEPS)
 
 
 def said(alphas: Alphas) -> str:

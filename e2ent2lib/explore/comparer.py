@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.explore.explorer import Job, PairExplorer, Photos, available_pairs, choice, row
 from e2ent2lib.explore.view import Wipe, face, strip
-from e2ent2lib.measure import results
 from e2ent2lib.measure.metrics import psnr, ssim
+from e2ent2lib.measure.results import write_text
 from e2ent2lib.photos.images import downscale, read_image
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.plots import CROP, Pixels, Window, cut, png
@@ -83,15 +83,6 @@ class Comparison:
         return {self.scored(name, box, ":"): cut(self.images[name], box) for name in ready}
 
 
-def expected_seconds(name: str, pixels: int) -> float:
-    """About how long a system takes for a picture of so many pixels, from the stored measurement; NaN if there is none.
-
-    As many seconds a pixel as the motorcycle took on the machine that measured it.
-    """
-    rows = results.read_rows(results.result_file(results.results_folder(), "compact", "motorcycle", name))
-    return rows[0]["seconds"] * pixels / (740 * 500) if rows else float("nan")
-
-
 def read_shipped(folder: Path) -> dict[str, Pixels]:
     """The stored pictures whose checkpoint is still the one that ships."""
     facts = folder / "provenance.json"
@@ -116,7 +107,7 @@ def save_shipped(folder: Path, names: Sequence[str] = ()) -> None:
         sha256 = shipped_card(name, "compact")["sha256"]
         systems[name] = {"checkpoint_sha256": sha256, "psnr": decibels, "ssim": similarity}
     facts = {"profile": "compact", "data": "motorcycle", **provenance.here(), "systems": systems}
-    results.write_text(folder / "provenance.json", json.dumps(facts, indent=1) + "\n")
+    write_text(folder / "provenance.json", json.dumps(facts, indent=1) + "\n")
 
 
 class Comparer(PairExplorer):
@@ -178,15 +169,13 @@ class Comparer(PairExplorer):
             self.ready = wanted
             self._show()
             return
-        seconds = sum(expected_seconds(name, self.comparison.hr.size // 3) for name in missing)
-        estimate = "" if np.isnan(seconds) else f", about {seconds:.0f} s"
 
         def show(_: Pixels) -> None:
             if missing[-1] in self.comparison.images:
                 self._choose()
 
         work = map(self.comparison.image, missing)
-        self.job.run(work, len(missing), show, f"{self.pair.value} by {' and '.join(map(called, missing))}{estimate}")
+        self.job.run(work, len(missing), show, f"{self.pair.value} by {' and '.join(map(called, missing))}")
 
     def _follow(self) -> None:
         """The work was stopped: the lists say again what is shown."""

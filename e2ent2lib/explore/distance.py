@@ -85,17 +85,15 @@ class DistanceExplorer(PlaceExplorer):
         self.truth, self.swapped, self.map = pictures = [Picture(title=t, pointable=True, width=380) for t in titles]
         numbers = self.choose_place((0, 0), *pictures)
         self.here, self.worst = w.HTML(), w.HTML()
-        self.next = w.Button(description="next largest", tooltip="go to the place with the next largest distance")
         self.by_layer, self.by_encoder = w.HTML(layout=CHART), w.HTML(layout=CHART)
         super().__init__(
             "Feature-distance explorer",
             "Table 3 has one number for how far the swapped features F are from φ(HR). This is its map: bright is far.",
             pair,
-            [self.features, self.layer, self.form, *numbers, self.next],
+            [self.features, self.layer, self.form, *numbers],
             [row(*pictures), row(self.here, self.worst), row(self.by_layer, self.by_encoder)],
         )
         self.on(self._show, self.features, self.layer, self.form)
-        self.on(self._next, self.next)
 
     @property
     def now(self) -> PairDistances:
@@ -162,10 +160,6 @@ class DistanceExplorer(PlaceExplorer):
         patches = strip(self._patches(SHOWN), 120)
         self.worst.value = f"<b>largest distances</b>: HR above what was swapped in{patches}"
         self.go(self.row.value, self.column.value)
-
-    def _next(self) -> None:
-        places, here = self.largest(), (self.row.value, self.column.value)
-        self.go(*places[(places.index(here) + 1) % len(places) if here in places else 0])
 
     def _patches(self, count: int) -> dict[str, Pixels]:
         places = enumerate(self.largest(count), 1)

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
-from itertools import groupby, islice
 from typing import NamedTuple
 
 import ipywidgets as w
@@ -23,10 +22,9 @@ from e2ent2lib.photos.images import as_rgb, crop_to_multiple
 from e2ent2lib.report.plots import JPEG, Pixels, cut
 
 OWN = "photographs of your own"
+PARTS = ("photograph", "reference")
 LONGEST = 760
 """Pixels of the longer side of what is shown; larger photographs are reduced."""
-FEW = 3
-"""Pairs of each data set that are listed until one is searched for."""
 SMALLEST = 48
 """Pixels of the shorter side: twelve cells, with room for a few patches."""
 PART = (208, 172, 320, 240)
@@ -66,25 +64,25 @@ def part() -> Photos:
 
 def photos(hr: Pixels, ref: Pixels, *, stereo: bool = False) -> Photos:
     """Two pictures ready to be shown. Raises ValueError for one with a side under ``SMALLEST``."""
-    (hr, note), (ref, more) = fitted(hr, "the photograph"), fitted(ref, "the reference")
+    (hr, note), (ref, more) = (fitted(image, f"the {part}") for image, part in zip((hr, ref), PARTS))
     note = f"{note} {more} Scores of it differ from the tables'." if note or more else ""
     return Photos(hr, ref, stereo and hr.shape == ref.shape, note.strip())
 
 
-def fitted(image: Pixels, name: str, longest: int = LONGEST) -> tuple[Pixels, str]:
-    """The picture with its longer side reduced to ``longest``, sides cropped to multiples of 4; and what was done.
+def fitted(image: Pixels, name: str) -> tuple[Pixels, str]:
+    """The picture with its longer side reduced to ``LONGEST``, sides cropped to multiples of 4; and what was done.
 
     Raises ValueError with ``name`` for one with a side under ``SMALLEST`` then.
     """
     reduced, (height, width) = Image.fromarray(image), image.shape[:2]
-    reduced.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=None)
+    reduced.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS, reducing_gap=None)
     if min(reduced.size) < SMALLEST:
         raise ValueError(
-            f"{name} of {width}×{height} is too small or too narrow here: with a longer side of at most {longest} "
+            f"{name} of {width}×{height} is too small or too narrow here: with a longer side of at most {LONGEST} "
             f"pixels the other needs {SMALLEST}; e2ent2 upscale takes it"
         )
     note = f"{name} was reduced from {width}×{height} to {reduced.width}×{reduced.height}."
-    return crop_to_multiple(np.array(reduced)), note if max(height, width) > longest else ""
+    return crop_to_multiple(np.array(reduced)), note if max(height, width) > LONGEST else ""
 
 
 class Explorer(w.VBox):
@@ -156,50 +154,34 @@ class Explorer(w.VBox):
 
 
 class PairExplorer(Explorer):
-    """An explorer of two photographs, an available pair or the reader's own; its ``load()`` shows them.
-
-    ``parts`` are what the reader's own two are called, and how long their longer side may be.
-    """
-
-    parts: tuple[tuple[str, int], ...] = (("photograph", LONGEST), ("reference", LONGEST))
+    """An explorer of two photographs, an available pair or the reader's own; its ``load()`` shows them."""
 
     def __init__(self, title: str, what: str, pair: str, controls: list[w.Widget], children: list[w.Widget]):
         self._pairs, self._own = available_pairs(), {}
         self.pair = choice("photographs", [*self._pairs, OWN], pair)
-        self.find = w.Text(description="find", placeholder="part of a name", continuous_update=False)
-        self.list_pairs()
-        self.on(self.list_pairs, self.find)
-        self.uploads = [File(label=f"your {part}") for part, _ in self.parts]
-        for control, (part, longest) in zip(self.uploads, self.parts):
-            control.on_file(lambda *file, to=(control, part, longest): self.guarded(self._take, *to, *file))
-        super().__init__(title, what, [w.VBox([row(self.pair, self.find, *controls), row(*self.uploads)]), *children])
+        self.uploads = [File(label=f"your {part}") for part in PARTS]
+        for control, part in zip(self.uploads, PARTS):
+            control.on_file(lambda *file, to=(control, part): self.guarded(self._take, *to, *file))
+        super().__init__(title, what, [w.VBox([row(self.pair, *controls), row(*self.uploads)]), *children])
         self.load()
         self.on(self.load, self.pair)
         self._muted = False
-
-    def list_pairs(self) -> None:
-        """Offer the pair that is shown, and those whose titles hold what is typed, else the first ``FEW`` of a set."""
-        text, shown = self.find.value.casefold(), self.pair.value
-        found = groupby((t for t in self._pairs if text in t.casefold()), lambda title: title.rsplit(" ", 1)[0])
-        titles = {shown, *(title for _, group in found for title in islice(group, None if text else FEW))}
-        self.pair.options, self.pair.value = [*(title for title in self._pairs if title in titles), OWN], shown
 
     def chosen(self) -> Photos:
         """The photographs of the list. Raises ValueError for one's own while one is missing."""
         if self.pair.value != OWN:
             return self._pairs[self.pair.value]()
-        missing = [f"your {part}" for part, _ in self.parts if part not in self._own]
+        missing = [f"your {part}" for part in PARTS if part not in self._own]
         if missing:
             raise ValueError(f"choose {' and '.join(missing)}, with the buttons below the list")
-        (hr, note), (ref, more) = (fitted(self._own[part], f"your {part}", longest) for part, longest in self.parts)
-        return Photos(hr, ref, note=f"{note} {more}".strip())
+        return photos(*(self._own[part] for part in PARTS))
 
-    def _take(self, control: File, part: str, longest: int, name: str, content: bytes) -> None:
+    def _take(self, control: File, part: str, name: str, content: bytes) -> None:
         """A photograph of the reader's own; what cannot be read or is too small changes nothing."""
         control.said = "not taken"
         image = as_rgb(io.BytesIO(content), name)
         control.said = f"{name}: {image.shape[1]}×{image.shape[0]}"
-        fitted(image, f"your {part}", longest)
+        fitted(image, f"your {part}")
         self._own[part], self.pair.value = image, OWN
         self.load()
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from e2ent2lib.exact.search import similarity_map, top_matches
-from e2ent2lib.explore.explorer import LONGEST, OWN, PlaceExplorer, choice, row
+from e2ent2lib.explore.explorer import PlaceExplorer, choice, row
 from e2ent2lib.explore.view import Picture, around, face, mark, strip
 from e2ent2lib.matching import Choosers, Matches, Norm, chosen_count, match, swap
 from e2ent2lib.photos.images import downscale, to_image, to_tensor
@@ -111,8 +111,6 @@ class MatchExplorer(PlaceExplorer):
     ``place`` is (row, column) in cells of the low-resolution input.
     """
 
-    parts = (("input", LONGEST // 4), ("reference", LONGEST))
-
     def __init__(
         self, pair: str = "motorcycle", features: str = "end-to-end", norm: Norm = "l2", place: tuple = (64, 150)
     ):
@@ -131,7 +129,6 @@ class MatchExplorer(PlaceExplorer):
             [self.features, self.norm, *self.choose_place(place, self.input)],
             [row(self.input, self.reference), self.strip, row(self.similarity, self.piled)],
         )
-        self._own["reference"] = self._pairs["motorcycle"]().ref  # until the reader gives one
         self.on(self.load, self.features, self.norm)
         self.on(self.show_choosers, self.reference)
 
@@ -154,7 +151,7 @@ class MatchExplorer(PlaceExplorer):
     def load(self) -> None:
         """Match again: other photographs, features or norm."""
         chosen = self.chosen()
-        lr = chosen.hr if self.pair.value == OWN else downscale(chosen.hr)
+        lr = downscale(chosen.hr)
         self.say(f"working: matching {lr.shape[1]}×{lr.shape[0]} cells with {self.features.value} features …")
         self.matched = MatchedPair(lr, chosen.ref, self.features.value, self.norm.value)
         self.say(chosen.note)

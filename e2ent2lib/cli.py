@@ -1,6 +1,5 @@
 """The command ``e2ent2``: upscale, data, train, evaluate, report, claims, reproduce."""
 
-import codecs
 import os
 import sys
 import warnings
@@ -278,14 +277,6 @@ def reproduce(
     print("no cell differs from the committed results" if not quick else "")
 
 
-def _as_it_came(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What stdout's encoding lacks: bytes of a file's name on Unix go out as they came in, other signs as numbers."""
-    try:
-        return codecs.lookup_error("surrogateescape")(error)
-    except UnicodeError:
-        return codecs.lookup_error("backslashreplace")(error)
-
-
 def main() -> None:
     """Run the command line; an expected error is one message on stderr and exit code 2, Ctrl-C is 130.
 
@@ -293,9 +284,8 @@ def main() -> None:
     """
     commands = {c.__name__: c for c in (upscale, data, train, evaluate, report, claims, reproduce)}
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our own errors
-    codecs.register_error("as it came", _as_it_came)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="as it came")
+    if hasattr(sys.stdout, "reconfigure"):  # whatever the terminal's encoding: a file's name goes out as it came in
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="e2ent2", description=__doc__)
         if sys.stdout:

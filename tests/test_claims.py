@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from e2ent2lib.data.scenes import graded_pairs, scene
-from e2ent2lib.measure import effects, everything, verdicts
+from e2ent2lib.measure import everything, verdicts
 from e2ent2lib.measure.results import read_seeds, seed_folders
 from e2ent2lib.measure.verdicts import CLAIMS, LENDER, NOT_REPRODUCED, NOT_SEPARABLE, NOT_TESTABLE, REPRODUCED
 from e2ent2lib.report import claims_report, studies
@@ -125,8 +125,8 @@ def test_the_interval_is_the_bootstraps_of_whole_scenes_widened_for_few():
     rng = np.random.default_rng(5)
     scenes = ["a"] * 6 + list("bcdefghijkl")
     values = pd.Series(rng.normal(0.3, 1.0, len(scenes)), scenes)
-    low, high = effects.interval(values)
-    assert (low, high) == effects.interval(values)  # the same at every run
+    low, high = verdicts.interval(values)
+    assert (low, high) == verdicts.interval(values)  # the same at every run
     drawn = rng.choice(np.unique(scenes), (20_000, 12))
     parts = {name: values.loc[[name]].to_numpy() for name in scenes}
     means = [np.concatenate([parts[name] for name in names]).mean() for names in drawn]
@@ -134,13 +134,13 @@ def test_the_interval_is_the_bootstraps_of_whole_scenes_widened_for_few():
     np.testing.assert_allclose((low, high), np.quantile(means, (tail, 1 - tail)), atol=0.05)
     assert high - low > 1.02 * np.ptp(np.quantile(means, (0.025, 0.975)))
     one_each = values.reset_index(drop=True)
-    assert effects.interval(one_each) == effects.interval(one_each.to_numpy())
+    assert verdicts.interval(one_each) == verdicts.interval(one_each.to_numpy())
 
 
 def test_of_two_samples_the_interval_is_of_the_difference_of_their_means():
     rng = np.random.default_rng(7)
     one, other = rng.normal(1.0, 0.5, 40), rng.normal(0.2, 1.0, 60)
-    low, high = effects.interval(one, other)
+    low, high = verdicts.interval(one, other)
     half = 2.06 * np.hypot(one.std() / 40**0.5, other.std() / 60**0.5)
     np.testing.assert_allclose((low, high), one.mean() - other.mean() + np.array([-half, half]), atol=0.05)
 
@@ -153,11 +153,11 @@ def test_the_interval_holds_the_true_effect_as_often_as_it_says_and_a_clear_effe
     covered, naive, seen = 0, 0, 0
     for trial in range(trials):
         noise = rng.normal(0, 0.8, scenes)[names] + rng.normal(0, 0.2, len(names))
-        low, high = effects.interval(pd.Series(true + noise, names))
+        low, high = verdicts.interval(pd.Series(true + noise, names))
         covered += low <= true <= high
         seen += verdicts.verdict((true + noise).mean(), low, high, None)[0] == REPRODUCED
         if max(sizes) > 1 and trial < 50:
-            low, high = effects.interval(true + noise)
+            low, high = verdicts.interval(true + noise)
             naive += low <= true <= high
     assert 0.9 <= covered / trials <= 0.99  # and without an effect 1 to 10 % would get a verdict all the same
     assert seen / trials > (0.7 if scenes == 30 else 0.2)
@@ -244,7 +244,7 @@ def test_hours_of_training_are_those_of_the_cards_and_of_what_a_network_started_
         sisr={"seconds": 9, "budget": {"core_hours": 0.5, "with_what_it_starts_from": 0.75}},
         passrnet={"seconds": 9, "started_from": {"model": "drcn"}},
     )  # fmt: skip
-    hours = {name: effects.core_hours(name, "compact") for name in ("srntt", "sisr", "passrnet", "e2ent2", "landmark")}
+    hours = {name: verdicts.core_hours(name, "compact") for name in ("srntt", "sisr", "passrnet", "e2ent2", "landmark")}
     assert hours == {"srntt": 1.1, "sisr": 0.75, "passrnet": None, "e2ent2": None, "landmark": float("inf")}
 
 
@@ -269,8 +269,8 @@ def test_nothing_is_reproduced_against_a_network_of_less_training(tmp_path, monk
 
 def test_the_measures_of_a_training():
     history = [{"step": 0, "val_ref": 99.0}] + [{"step": n, "val_ref": v} for n, v in enumerate((20, 22, 21, 23), 1)]
-    assert effects.mean_psnr(history) == 21.5  # what it started from does not count
-    assert effects.setback(history) == 0.25
+    assert verdicts.mean_psnr(history) == 21.5  # what it started from does not count
+    assert verdicts.setback(history) == 0.25
 
 
 def test_trainings_are_paired_by_seed(monkeypatch):
@@ -412,7 +412,7 @@ def test_what_is_written_holds_every_part_once(stored, findings, tmp_path):
 def test_hours_of_training_in_a_caveat_are_those_of_the_cards(claim):
     told = claims_report.caveat(claim, "compact")
     for model in {m for part in claim.parts for m in (part.better, part.worse)}:
-        assert f"{model} {effects.core_hours(model, 'compact'):.2f}" in told
+        assert f"{model} {verdicts.core_hours(model, 'compact'):.2f}" in told
 
 
 def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored, monkeypatch):
@@ -429,7 +429,7 @@ def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored,
     assert {a[1:] for a in asked} == {("motorcycle", False)} and len(again) == len(stored)
     one, other = (verdicts.paired(claim.parts[0], r) for r in (stored, again))
     pd.testing.assert_frame_equal(one, other)  # both sides moved by 1 dB
-    before, after = (effects.scores(r, "e2ent2-ablation", "level 1", "psnr", ["motorcycle"]) for r in (stored, again))
+    before, after = (verdicts.scores(r, "e2ent2-ablation", "level 1", "psnr", ["motorcycle"]) for r in (stored, again))
     assert (after - before).iloc[0].round(6).to_dict() == {0: 1.0, 1: 0.0, 2: 0.0}
 
 

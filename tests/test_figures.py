@@ -118,7 +118,7 @@ def test_a_patch_is_found_again_in_all_four_pictures():
 
 def test_the_most_textured_patches_lie_inside_and_apart():
     image = np.zeros((12, 12, 3), np.uint8)
-    image[3, 3], image[8, 9], image[0, 0] = 255, 200, 90
+    image[3, 3], image[8, 9], image[11, 0] = 255, 200, 90
     (y, x), second, third = textured(image, 3, apart=4)
     assert abs(y - 3) <= 1 and abs(x - 3) <= 1
     assert max(abs(second[0] - 8), abs(second[1] - 9)) <= 1
@@ -147,7 +147,7 @@ def test_figure_7_prints_each_crops_psnr_and_the_best_in_bold(monkeypatch):
     near, far = (np.clip(hr.astype(int) + n, 0, 255).astype(np.uint8) for n in (3, 9))
     monkeypatch.setattr(figures, "prepared", lambda pair: (hr, hr))
     monkeypatch.setattr(figures, "enlarged", lambda profile: {"bicubic": far, "e2ent2": near})
-    figure = figures.crops_by_system("compact", {"here": (8, 4, 16, 12), "there": (40, 40, 16, 12)})
+    figure = figures.crops_by_system("compact", places={"here": (8, 4, 16, 12), "there": (40, 40, 16, 12)})
     labels = {a.get_xlabel(): a.xaxis.label.get_weight() for a in figure.axes if a.get_xlabel()}
     for y, x in ((4, 8), (40, 40)):
         for image, weight in ((far, "normal"), (near, "bold")):

@@ -75,18 +75,22 @@ def test_without_results_nothing_is_compared():
 def test_gains_against_the_overlap_of_the_pairs(tmp_path):
     shares = graded_pairs()["coverage"].sort_values()
     few = shares.index[::4]
-    psnr = {"sisr": dict.fromkeys(few, 25.0), "e2ent2": {pair: 25.0 + shares[pair] for pair in few[1:]}}
-    rows = [row(model, *pair, psnr=p) for model, images in psnr.items() for pair, p in images.items()]
-    results = stored(tmp_path, *rows, row("e2ent2", *few[1], psnr=24.5, reference="unrelated"))
+    psnr = {("sisr", "level 1"): dict.fromkeys(few, 25.0), ("bicubic", "level 1"): dict.fromkeys(few, 24.0)}
+    psnr |= {("e2ent2", "level 1"): {pair: 25.0 + shares[pair] for pair in few[1:]}}
+    psnr |= {("e2ent2", "unrelated"): dict.fromkeys(few[1:], 24.5)}
+    results = stored(tmp_path, *(
+        row(model, *pair, psnr=p, reference=reference)
+        for (model, reference), images in psnr.items() for pair, p in images.items()
+    ))  # fmt: skip
     found = studies.by_overlap(results, "e2ent2")
     assert list(found.index) == list(few[1:]) and found["coverage"].is_monotonic_increasing
-    assert found["gain"].to_numpy() == pytest.approx(found["coverage"].to_numpy())
+    assert found["related"].to_numpy() == pytest.approx(found["coverage"].to_numpy())
     figure = studies.overlap_figure(results)
     (axis,) = figure.axes  # only one of the four systems was measured
     points = [offset for scatter in axis.collections for offset in scatter.get_offsets().tolist()]
-    assert np.array(sorted(points)) == pytest.approx(found[["coverage", "gain"]].to_numpy())
+    assert np.array(sorted(points)) == pytest.approx(found[["coverage", "related"]].to_numpy())
     mean, unrelated, zero = axis.lines
     middle = len(found) // 2
-    assert mean.get_ydata()[middle] == pytest.approx(found["gain"].iloc[middle - 12 : middle + 13].mean())
+    assert mean.get_ydata()[middle] == pytest.approx(found["related"].iloc[middle - 12 : middle + 13].mean())
     assert set(unrelated.get_ydata()) == {-0.5} and set(zero.get_ydata()) == {0}
     plt.close(figure)

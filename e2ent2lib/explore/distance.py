@@ -134,7 +134,7 @@ class DistanceExplorer(PlaceExplorer):
         self.truth.data = png(chosen.hr)
         self.limit_place(*(n // 4 for n in chosen.hr.shape[:2]))
         self._show()
-        self.go(*self.largest(1)[0])
+        self.go(*np.unravel_index(self.values.argmax(), self.values.shape))
 
     def show_place(self) -> None:
         """What lies at the place."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tabulate import tabulate
 from torch.utils.data import DataLoader
@@ -188,14 +187,13 @@ def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str,
         for name in {*part.data, *part.than} & set(data)
         if can_measure(model, dataset(name))
     }
+    fresh = []
     for model, reference, name, perceptual in sorted(needed):
         protocol = Protocol(reference=reference)
         rows = evaluate(model, name, profile=profile, protocol=protocol, perceptual=perceptual)
-        fresh = pd.DataFrame([row | {"reference": reference, "training": 0, "file": "measured now"} for row in rows])
-        keys = {"model": model, "reference": reference, "dataset": name, "training": 0}
-        stale = np.logical_and.reduce([results[key] == value for key, value in keys.items()])
-        results = pd.concat([results[~stale], fresh], ignore_index=True)
-    return results
+        fresh += [row | {"reference": reference, "training": 0, "file": "measured now"} for row in rows]
+    keys = ["model", "reference", "dataset", "image", "training"]
+    return pd.concat([pd.DataFrame(fresh), results]).drop_duplicates(keys, ignore_index=True)
 
 
 def _sides(claims: Iterable[Claim]) -> list[tuple[str, str, Comparison]]:

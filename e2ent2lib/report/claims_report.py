@@ -9,9 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from e2ent2lib.measure import verdicts
-from e2ent2lib.measure.effects import core_hours
 from e2ent2lib.measure.results import write_text
-from e2ent2lib.measure.verdicts import LENDER, Claim, Comparison, Finding, overall
+from e2ent2lib.measure.verdicts import LENDER, Claim, Comparison, Finding, core_hours, overall
 
 RULE = verdicts.FILE["rule"].format(lender=LENDER, share=f"{verdicts.AS_LONG:.0%}").strip()
 """How a verdict is made."""

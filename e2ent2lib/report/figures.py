@@ -15,6 +15,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from skimage.feature import peak_local_max
 from torch import Tensor
 
 from e2ent2lib.data.pairs import dataset
@@ -28,10 +29,12 @@ from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report import plots
 from e2ent2lib.report.diagrams import Drawing, diagram, render
 from e2ent2lib.report.plots import COLOURS, CROP, Example, Pixels, Window, cut, engine, example_model, panel
-from e2ent2lib.runs.checkpoints import available_models, shipped_card, shipped_folder
+from e2ent2lib.runs.checkpoints import available_models, shipped_card
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.systems import SYSTEMS
 
+ENGINE = {"engine": CROP}
+"""The crop of Fig. 1."""
 PLACES = dict(tank=(392, 176, 96, 72), lamp=(488, 100, 96, 72), shelf=(384, 48, 96, 72), wheel=(136, 252, 96, 72))
 """The crops of Fig. 7."""
 MISSING = {8: "it shows the answers of a user study, and no responses have been collected (notebook 13)"}
@@ -47,52 +50,36 @@ def titles() -> dict[str, str]:
     return {name: system.title for name, system in SYSTEMS.items() if system.figures}
 
 
+@lru_cache
 def enlarged(profile: str) -> dict[str, Pixels]:
     """The motorcycle ×4 by each system that has a checkpoint of the profile; computed once."""
+    hr, ref = prepared(dataset("motorcycle").pairs()[0])
     names = (name for name in titles() if name in available_models(profile))
-    return {name: _enlarged(name, profile, str(shipped_folder())) for name in names}
+    return {name: super_resolve(downscale(hr), ref, model=name, profile=profile) for name in names}
 
 
-@lru_cache(maxsize=24)
-def _enlarged(name: str, profile: str, _folder: str) -> Pixels:
+def crops_by_system(profile: str, number: int = 7, places: Mapping[str, Window] = PLACES, count: int = 2) -> Figure:
+    """Fig. 1 or 7: the pair at the left, in ``count`` blocks a row a place and a column a system that has a checkpoint.
+
+    PSNR stands below, that of the best bold.
+    """
     hr, ref = prepared(dataset("motorcycle").pairs()[0])
-    return super_resolve(downscale(hr), ref, model=name, profile=profile)
-
-
-def zoomed(profile: str, rows: int = 2) -> Figure:
-    """Fig. 1: HR with a box above the reference, and the box's content by every system that has a checkpoint."""
-    hr, ref = prepared(dataset("motorcycle").pairs()[0])
-    truth, systems = cut(hr, CROP), {titles()[name]: cut(image, CROP) for name, image in enlarged(profile).items()}
-    scored = {f"{title}\n{psnr(crop, truth):.2f} dB": crop for title, crop in systems.items()}
-    crops = {"Input, ×1/4": cut(downscale(hr), tuple(n // 4 for n in CROP))} | scored | {"HR": truth}
-    (blocks, columns), share = in_rows(list(crops), rows), 0.6 + 0.3 * rows
-    figure, axes = plt.subplot_mosaic(
-        [["left" if number < rows / 2 else "right", *names] for number, names in enumerate(blocks)],
-        figsize=(13, rows * (0.75 * 13 / (columns + share) + 0.45) + 1), width_ratios=[share, *[1] * columns],
-        layout="constrained",
-    )  # fmt: skip
-    _show_pair(axes, hr, ref, {COLOURS[1]: CROP})
-    for title, image in crops.items():
-        panel(axes[title], image, title)
-    caption = _caption(profile, f"the crop shown, {CROP[2]}×{CROP[3]} pixels")
-    return plots.finish(figure, 1, "The engine of the motorcycle, ×4 by each system", caption)
-
-
-def crops_by_system(profile: str, places: Mapping[str, Window] = PLACES) -> Figure:
-    """Fig. 7: the pair at the left, in two blocks a row a place and a column a system; PSNR below, the best bold."""
-    hr, ref = prepared(dataset("motorcycle").pairs()[0])
-    images = enlarged(profile) | {"HR": hr}
-    blocks, columns = in_rows(list(images), 2)
+    images = {"Input, ×1/4": downscale(hr).repeat(4, 0).repeat(4, 1)} | enlarged(profile) | {"HR": hr}
+    columns = -(-len(images) // count)
+    blocks = np.array([*images, *["."] * (count * columns - len(images))]).reshape(count, columns)
     rows = [[name if name == "." else f"{place} {name}" for name in names] for names in blocks for place in places]
-    mosaic = [["left" if number < len(rows) // 2 else "right", *names] for number, names in enumerate(rows)]
+    mosaic = [["left" if k < len(rows) // 2 else "right", *names] for k, names in enumerate(rows)]
+    share = min(2, 0.6 + 0.3 * len(rows))  # of the pair, in columns
     figure, axes = plt.subplot_mosaic(
-        mosaic, figsize=(13, len(rows) * (0.75 * 13 / (columns + 2) + 0.3) + 1),
-        width_ratios=[2, *[1] * columns], layout="constrained",
+        mosaic, figsize=(13, len(rows) * (0.75 * 13 / (columns + share) + 0.3) + 1),
+        width_ratios=[share, *[1] * columns], layout="constrained",
     )  # fmt: skip
-    _show_pair(axes, hr, ref, dict(zip(COLOURS, places.values())))
+    panel(axes["left"], hr, "HR (left view)")
+    panel(axes["right"], ref, "Reference (right view)")
     for (place, box), colour in zip(places.items(), COLOURS):
+        axes["left"].add_patch(Rectangle((box[0] - 0.5, box[1] - 0.5), *box[2:], fill=False, ec=colour, lw=2))
         crops = {name: cut(image, box) for name, image in images.items()}
-        scores = {name: round(psnr(crop, crops["HR"]), 2) for name, crop in crops.items() if name != "HR"}
+        scores = {name: round(psnr(crop, crops["HR"]), 2) for name, crop in crops.items() if name in SYSTEMS}
         for name, crop in crops.items():
             axis = axes[f"{place} {name}"]
             panel(axis, crop, titles().get(name, name) if place == next(iter(places)) else "")
@@ -102,26 +89,11 @@ def crops_by_system(profile: str, places: Mapping[str, Window] = PLACES) -> Figu
                 axis.set_xlabel(f"{scores[name]:.2f} dB", fontsize=9.5, weight=weight)
         for names in blocks:
             axes[f"{place} {names[0]}"].set_ylabel(place, color=colour, weight="bold")
-    caption = _caption(profile, "each crop", "; bold: the best of a place")
-    return plots.finish(figure, 7, f"{len(places)} places of the motorcycle, ×4 by each system", caption)
+    what = f"{len(places)} places" if len(places) > 1 else f"The {next(iter(places))}"
+    return plots.finish(figure, number, f"{what} of the motorcycle, ×4 by each system", _caption(profile))
 
 
-def in_rows(names: list[str], count: int) -> tuple[list[list[str]], int]:
-    """The names in so many rows of one length, filled up with "." as a mosaic wants it; and the length."""
-    columns = -(-len(names) // count)
-    filled = [*names, *["."] * (count * columns - len(names))]
-    return [filled[k : k + columns] for k in range(0, len(filled), columns)], columns
-
-
-def _show_pair(axes: Mapping[str, Axes], hr: Pixels, ref: Pixels, boxes: Mapping[str, Window]) -> None:
-    """HR with boxes, each in its colour, and the reference."""
-    panel(axes["left"], hr, "HR (left view)")
-    panel(axes["right"], ref, "Reference (right view)")
-    for colour, (x, y, width, height) in boxes.items():
-        axes["left"].add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec=colour, lw=2))
-
-
-def _caption(profile: str, measured: str, more: str = "") -> str:
+def _caption(profile: str) -> str:
     """What of the default protocol concerns PSNR; profile and checkpoints; which systems are missing and why."""
     p, available = Protocol(), available_models(profile)
     marks = ", ".join(
@@ -132,8 +104,9 @@ def _caption(profile: str, measured: str, more: str = "") -> str:
     missing = ", ".join(title for name, title in titles().items() if name not in available)
     beyond = ", ".join(title for name, title in titles().items() if SYSTEMS[name].departure)
     return (
-        f"The held-out motorcycle stereo pair. PSNR of {measured}, {p.channel.upper()}, border {p.border}, {p.resize} "
-        f"×1/4, 8 bits{more}. Profile {profile}; checkpoints: {marks or 'none'}. Not of the paper: {beyond}."
+        f"The held-out motorcycle stereo pair. PSNR of each crop, {p.channel.upper()}, border {p.border}, {p.resize} "
+        "×1/4, 8 bits; bold: the best of a place. "
+        f"Profile {profile}; checkpoints: {marks or 'none'}. Not of the paper: {beyond}."
         + (f" No checkpoint of this profile yet: {missing}." if missing else "")
     )
 
@@ -151,15 +124,12 @@ def textured(image: Pixels, count: int, apart: int) -> list[tuple[int, int]]:
 
 
 def largest(values: Float[np.ndarray, "h w"], count: int, apart: int) -> list[tuple[int, int]]:
-    """Where (y, x) the ``count`` largest values are, ``apart`` cells or more from each other, largest first."""
-    places: list[tuple[int, int]] = []
-    for flat in np.argsort(-values, axis=None, kind="stable"):
-        y, x = (int(n) for n in np.unravel_index(flat, values.shape))
-        if all(max(abs(y - b), abs(x - a)) >= apart for b, a in places):
-            places.append((y, x))
-        if len(places) == count:
-            break
-    return places
+    """Where (y, x) the ``count`` highest peaks are, ``apart`` cells or more from each other, highest first.
+
+    None where all values are alike.
+    """
+    peaks = peak_local_max(values, min_distance=apart - 1, exclude_border=False, num_peaks=count)
+    return [(y, x) for y, x in peaks.tolist()]
 
 
 def patches(matches: Matches, centre: tuple[int, int], width: int, r: int) -> list[Square]:
@@ -260,7 +230,7 @@ def backward_pass(model: E2ENT2, example: Example) -> Drawing:
 
 
 FIGURES: dict[int, Callable[[str], Figure | Drawing]] = {
-    1: zoomed,
+    1: lambda profile: crops_by_system(profile, 1, ENGINE),
     2: lambda profile: diagram(2, example_model(profile), engine()),
     3: lambda profile: diagram(3, example_model(profile), engine()),
     4: lambda profile: forward_pass(example_model(profile), engine()),

@@ -16,7 +16,6 @@ from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 from torch import Tensor
 
@@ -155,9 +154,8 @@ def provenance_of(model: E2ENT2) -> str:
 
 
 def finish(figure: Figure, number: int, title: str, caption: str) -> Figure:
-    """Put the title "Fig. N" above and the caption below; returns the figure."""
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-        figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
+    """Put the title "Fig. N" above a constrained figure and the caption below; returns the figure."""
+    figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
     figure.suptitle(f"Fig. {number}. {title}", x=0.012, ha="left", weight="bold", fontsize=12)
     lines = textwrap.fill(caption, int(figure.get_figwidth() * 15.5))
     figure.supxlabel(lines, x=0.012, ha="left", fontsize=8, color="0.25")

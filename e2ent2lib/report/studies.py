@@ -190,15 +190,10 @@ def effect_tables(results: pd.DataFrame) -> str:
     return "\n\n".join(f"**{what}**\n\n{part}" for what, part in shown.items())
 
 
-def by_overlap(results: pd.DataFrame, model: str, reference: str = USUAL) -> pd.DataFrame:
-    """A line a pair of ViewPairs, least overlap first: ``coverage`` (0 to 1), and the ``gain`` over SISR in dB.
-
-    Pairs that were not measured with both systems are left out.
-    """
-    psnr = results.set_index(["model", "reference", "dataset", "image"])["psnr"].sort_index()
-    absent = psnr[:0].droplevel([0, 1])
-    one, other = (psnr[key] if key in psnr.index else absent for key in ((model, reference), ("sisr", USUAL)))
-    return graded_pairs()[["coverage"]].assign(gain=one - other).dropna().sort_values("coverage")
+def by_overlap(results: pd.DataFrame, model: str) -> pd.DataFrame:
+    """A line a pair of ViewPairs, least overlap first: ``coverage`` (0 to 1), ``effect`` as gains over SISR in dB."""
+    worth = effect(results, model)
+    return graded_pairs()[["coverage"]].join(worth.sub(worth["sisr"], axis=0), how="inner").sort_values("coverage")
 
 
 def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTEMS) -> Figure | None:
@@ -214,15 +209,14 @@ def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTE
     shares, decibels = (0.03, 0.1, 0.3, 0.6), (-10, -3, -1, 0, 1, 3, 10)
     for axis, (model, table) in zip(axes[0], tables.items()):
         for level, part in table.groupby(level=0):
-            label = f"{DATASETS[level].title}, {len(part)} pictures: {part['gain'].mean():+.2f} dB"
+            label = f"{DATASETS[level].title}, {len(part)} pictures: {part['related'].mean():+.2f} dB"
             colour = COLOURS[int(level[-1]) - 1]
-            axis.scatter(part["coverage"], part["gain"], color=colour, s=22, alpha=0.65, lw=0, label=label)
+            axis.scatter(part["coverage"], part["related"], color=colour, s=22, alpha=0.65, lw=0, label=label)
         smooth = table.assign(coverage=np.log(table["coverage"])).rolling(25, center=True, min_periods=8).mean()
-        axis.plot(np.exp(smooth["coverage"]), smooth["gain"], color="#222222", lw=2.2)
-        unrelated = by_overlap(results, model, UNRELATED)["gain"]
-        if len(unrelated):
-            label = f"unrelated reference: {unrelated.mean():+.2f} dB"
-            axis.axhline(unrelated.mean(), color="#222222", lw=1.2, ls=(0, (4, 3)), label=label)
+        axis.plot(np.exp(smooth["coverage"]), smooth["related"], color="#222222", lw=2.2)
+        unrelated = table[UNRELATED].mean()
+        label = f"unrelated reference: {unrelated:+.2f} dB"
+        axis.axhline(unrelated, color="#222222", lw=1.2, ls=(0, (4, 3)), label=label)
         axis.axhline(0, color="#888888", lw=0.8, zorder=0)
         axis.set(xscale="log", xlabel="overlap: share of the picture matched")
         axis.set_title(system_of(model).title, fontsize=12, fontweight="bold")
@@ -231,7 +225,7 @@ def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTE
         axis.set_yticks(decibels, [f"{gain:+d}" if gain else "0" for gain in decibels])
         axis.minorticks_off()
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=9, frameon=False)
-    gains = pd.concat(tables)["gain"]
+    gains = pd.concat(tables)["related"]
     limits = (1.3 * min(gains.min(), -1), 1.2 * max(gains.max(), 1))
     axes[0, 0].set(ylabel="gain over SISR / dB, linear up to ±1", ylim=limits)
     figure.suptitle(OVERLAP, fontsize=13)

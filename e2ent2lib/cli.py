@@ -148,7 +148,7 @@ def evaluate(
     """
     from e2ent2lib.data.pairs import dataset
     from e2ent2lib.measure import evaluate as measuring
-    from e2ent2lib.measure.everything import available_data, can_measure, costs, measure_all
+    from e2ent2lib.measure.everything import available_data, can_measure, measure_all
     from e2ent2lib.measure.results import check_whose, result_file, results_folder, write_rows
     from e2ent2lib.runs.checkpoints import available_models
 
@@ -158,8 +158,7 @@ def evaluate(
     if (models, data) == (("all",), "all"):
         if weights or protocol != Protocol():
             raise ValueError("--data all measures the models that ship, under the protocol of the tables")
-        folder, available = results or results_folder(), available_data()
-        print(costs(measure_all(folder, profile, available, processes=os.cpu_count() or 1)))
+        measure_all(results or results_folder(), profile, available_data(), processes=os.cpu_count() or 1)
         return
     if models == ("all",):
         models = tuple(name for name in available_models(profile) if can_measure(name, dataset(data)))
@@ -245,7 +244,7 @@ def claims(
     if not names:
         heading = "What is odd in the numbers the paper prints (notebook 11):"
         print(heading, *(f"- {o.what}: {o.numbers}" for o in oddities()), sep="\n")
-    print(claims_report.RULE, *claims_report.save(judged, stored, profile, out), sep="\n")
+    print(claims_report.RULE, *claims_report.save(judged, profile, out), sep="\n")
 
 
 def reproduce(

@@ -388,16 +388,8 @@ def test_every_verdict_says_on_how_many_pictures_of_which_sets_it_rests(findings
         assert not f.by_set or sum(one.images for one in f.by_set) == f.images
 
 
-def test_what_is_written_holds_every_part_once(stored, findings, tmp_path):
-    csv, md, images = claims_report.save(findings, stored, "compact", tmp_path)
-    lines = pd.read_csv(images)
-    for part, f in (both for claim, fs in findings.items() for both in zip(claim.parts, fs)):
-        if f.unit != "dB" or f.low is None:
-            continue
-        mine = lines[(lines["claim"] == f.claim) & (lines["part"] == f.part)]
-        first, second = (mine.loc[mine["dataset"].isin(sets), "effect"] for sets in (part.data, part.than))
-        assert first.mean() - (second.mean() if part.than else 0) == pytest.approx(f.effect)
-        assert mine["training"].nunique() == f.trainings
+def test_what_is_written_holds_every_part_once(findings, tmp_path):
+    csv, md = claims_report.save(findings, "compact", tmp_path)
     table = pd.read_csv(csv)
     assert list(table.loc[table["on"] == "all", "part"]) == [str(p) for c in CLAIMS for p in c.parts]
     assert len(table) == sum(1 + len(f.by_set) for fs in findings.values() for f in fs)

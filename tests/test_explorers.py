@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from e2ent2lib.explore.alpha import PAPER, AlphaExplorer
+from e2ent2lib.explore.alpha import PAPER, AlphaExplorer, StaircaseExplorer
 from e2ent2lib.explore.comparer import Comparer
 from e2ent2lib.explore.distance import APART, FORMS, DistanceExplorer
 from e2ent2lib.explore.explorer import OWN, Explorer, Job
 from e2ent2lib.explore.match import MatchExplorer
-from e2ent2lib.explore.staircase import StaircaseExplorer
 from e2ent2lib.explore.study import StudyPage, read_answers
 from e2ent2lib.explore.view import bars, curves, strip
 from e2ent2lib.report.plots import heat, png

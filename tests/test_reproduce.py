@@ -40,7 +40,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def measured(small: Path, **options) -> dict[str, Path]:
     """The files of both systems on the tiny pair after measuring what is stale."""
-    everything.measure_all(small / "results", "smoke", ["middlebury"], progress=False, **options)
+    everything.measure_all(small / "results", "smoke", ["middlebury"], **options)
     return {m: result_file(small / "results", "smoke", "middlebury", m) for m in ("bicubic", "e2ent2-mse")}
 
 
@@ -229,7 +229,7 @@ def checkout():
 
 def test_the_quick_tables_say_that_nothing_was_measured(tmp_path, monkeypatch, checkout):
     monkeypatch.setattr(module.figures, "FIGURES", {})
-    summary, wrong = module.reproduce(tmp_path, quick=True, progress=False)
+    summary, wrong = module.reproduce(tmp_path, quick=True)
     assert wrong == [] and module.QUICK in summary
     assert not (tmp_path / "results").exists()
     drawn = {p.name for p in (tmp_path / "figures").glob("*.png")}
@@ -240,7 +240,7 @@ def test_the_quick_tables_say_that_nothing_was_measured(tmp_path, monkeypatch, c
 
 @pytest.mark.slow
 def test_a_whole_reproduction_agrees_with_the_committed_results(tmp_path, checkout):
-    summary, wrong = module.reproduce(tmp_path, progress=False)
+    summary, wrong = module.reproduce(tmp_path)
     assert wrong == []
     assert "the other view, stereo (1)" in summary
     for made, count in (

@@ -1,7 +1,11 @@
 """The α explorer (Eq. 5 and 6, Table 4): what (α1, α2, α3) does to the error maps and to the encoder's gradient.
 
 The gradient is linear in α (Eq. 6), so the three gradients at unit α and their dot products say all: of a layer with
-Gram matrix G it is √(αᵀGα) long. So nothing is computed again when α moves. Notebook 12.
+Gram matrix G it is √(αᵀGα) long. So nothing is computed again when α moves.
+
+And the staircase explorer (Eq. 5): the loss J along the step of an α, with the matches held, and matched again. In
+φ(I_in) and φ(I_ref↓) J is flat until a match flips, and then it jumps; only φ(I_ref) moves it smoothly. Notebooks 09
+and 12.
 """
 
 from collections.abc import Iterator
@@ -22,6 +26,8 @@ from e2ent2lib.data import pairs, training
 from e2ent2lib.explore.distance import layer_name
 from e2ent2lib.explore.explorer import CHART, Explorer, Job, row
 from e2ent2lib.explore.view import Picture, Triangle, bars, curves, face, raster
+from e2ent2lib.losses import reconstruction_loss
+from e2ent2lib.matching import match, swap
 from e2ent2lib.measure import metrics, results
 from e2ent2lib.models import E2ENT2
 from e2ent2lib.photos.images import to_image, to_tensor
@@ -39,6 +45,8 @@ PAPER: Alphas = (0.25, 0.25, 0.5)
 FIRST_STEPS = 20
 """Steps that are trained live; six seconds on two cores."""
 STEPS = "first training steps of stage 2, PSNR of this example"
+SAMPLES = 25
+"""J of the staircase is computed at so many lengths, evenly up to that of the step."""
 POINTS: dict[str, Alphas] = {
     name: SYSTEMS[name].options.get("alphas", PAPER)
     for name in ("e2ent2-ablation", "e2ent2-alpha-100", "e2ent2-alpha-010", "e2ent2-alpha-001")
@@ -234,6 +242,67 @@ class AlphaExplorer(Explorer):
     def _draw_steps(self, shown: Alphas) -> None:
         series = {"the paper's α" if a == PAPER else f"α = {said(a)}": self.curves[a] for a in (shown, PAPER)}
         self.steps.value = curves(series, STEPS, "PSNR / dB", FIRST_STEPS)
+
+
+class StaircaseExplorer(Explorer):
+    """Sliders for α and for a step of the three maps, in % of their length; of a trained network on one example.
+
+    J is the MSE of I_sr. Res1 keeps the φ(I_in) that it had, so J changes through F alone.
+    """
+
+    def __init__(self, alphas: Alphas = (1.0, 0.0, 0.0), step: float = 3.0):
+        self._model, self._example = plots.example_model("compact", ("e2ent2-mse", "e2ent2")), plots.engine()
+        self._errors = figures.error_maps(self._model, self._example)[1:4]
+        looks = {"continuous_update": False, "layout": w.Layout(width="240px")}
+        self.sliders = [
+            w.FloatSlider(a, max=1, step=0.05, description=f"α{i}", **looks) for i, a in enumerate(alphas, 1)
+        ]
+        self.step = w.FloatLogSlider(step, min=-2, max=1, step=0.1, description="step / %", **looks)
+        self.chart = w.HTML(layout=w.Layout(width="100%", max_width="640px"))
+        super().__init__(
+            "Staircase explorer",
+            "One step downhill under an α: what becomes of the loss J if every place keeps its patch, and if all are "
+            "matched again? F is made of φ(I_ref), so α3 moves J smoothly; α1 and α2 work through flips alone.",
+            [row(*self.sliders, self.step), self.chart],
+        )
+        self._draw()
+        self.on(self._draw, *self.sliders, self.step)
+        self._muted = False
+
+    def summary(self) -> str:
+        """What the whole step does to J, in one sentence."""
+        held, rematched = (line[-1] for line in self.changes.values())
+        return (
+            f"α = {said(self.alphas)}, a step of {self.step.value:.3g} % of the maps' length: J changes by "
+            f"{held:+.2f} % with the matches held, {rematched:+.2f} % rematched; {self.flipped:.1%} of them flipped"
+        )
+
+    def figure(self) -> Figure:
+        """The chart."""
+        return face([], {"": raster(diagrams.render(self.chart.value, "png", dpi=60))}, self.summary(), 1)
+
+    @torch.no_grad()
+    def _draw(self) -> None:
+        alphas, step = tuple(slider.value for slider in self.sliders), self.step.value
+        place(alphas)  # refuses (0, 0, 0)
+        self.alphas = alphas
+        lr, ref, down = self._example.tensors()
+        start = [self._model.encoder(images) for images in (lr, down, ref)]
+        slopes = [a * error for a, error in zip(alphas, self._errors)]
+        whole, slope = (torch.cat([x.flatten() for x in maps]).norm() for maps in (start, slopes))
+        first, losses = match(*start[:2]), []
+        for length in torch.linspace(0, step / 100, SAMPLES + 1):
+            maps = [m - length * whole / slope * s for m, s in zip(start, slopes)]
+            again = match(*maps[:2])
+            made = [self._model.synthesis(swap(maps[2], m), start[0], lr) for m in (first, again)]
+            losses.append([reconstruction_loss(image, to_tensor(self._example.hr), "mse").item() for image in made])
+        changes = ([100 * (j / losses[0][0] - 1) for j in line] for line in zip(*losses))
+        self.changes = dict(zip(("matches held", "rematched"), changes))
+        """J less J at the start, in % of that, at each length."""
+        self.flipped = (again.index != first.index).double().mean().item()
+        across = f"length of the step, 0 to {step:.3g} %"
+        self.chart.value = curves(self.changes, "change of J / %", "%", SAMPLES, across)
+        self.tell()
 
 
 def said(alphas: Alphas) -> str:

@@ -7,24 +7,19 @@ from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
-from tabulate import tabulate
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, Pair, dataset
 from e2ent2lib.measure.evaluate import Pictures, current, evaluate, measure
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.measure.results import read_results, read_rows, result_file, write_rows
+from e2ent2lib.measure.results import read_rows, result_file, write_rows
 from e2ent2lib.measure.verdicts import CLAIMS, SCORES, Claim, Comparison
 from e2ent2lib.models.network import Network
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import available_models, load_model, shipped_card
 from e2ent2lib.runs.files import check_folder
-from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import system_of
-
-READING = 0.5
-"""Seconds, about, that reading, reducing and scoring a picture take beside enlarging it; for estimates."""
 
 _WAITING = tomllib.loads(Path(__file__).with_name("retraining.toml").read_text(encoding="utf-8"))
 
@@ -87,13 +82,11 @@ class ResultFile:
         part.unlink(missing_ok=True)
 
 
-def measure_all(
-    folder: Path, profile: str, datasets: Iterable[str], *, processes: int = 1, progress: bool = True
-) -> list[dict]:
-    """Measure every model that has a checkpoint on the data sets, unless ``folder`` holds it already; returns all rows.
+def measure_all(folder: Path, profile: str, datasets: Iterable[str], *, processes: int = 1) -> None:
+    """Measure every model that has a checkpoint on the data sets, unless ``folder`` holds it already.
 
-    RefSR models with an unrelated reference too, and on CUFED5 with all five levels; ablations last. The bar's estimate
-    is from the seconds that stored scores took. What is done stays done: an interruption loses the pictures in flight.
+    RefSR models with an unrelated reference too, and on CUFED5 with all five levels; ablations last. What is done stays
+    done: an interruption loses the pictures in flight.
     Raises OSError if nothing can be written to ``folder``, and at the end ValueError if pictures could not be measured.
 
     Each of several ``processes`` measures one picture at a time, with one thread. On two cores that other programs kept
@@ -103,39 +96,22 @@ def measure_all(
     check_folder(folder)
     files, here, failed = _result_files(folder, profile, list(datasets)), provenance.here(), []
     work = [(file, pair) for file in files for pair in file.missing]
-    stored = [read_results(place, profile) for place in (folder, ROOT / "data" / "results")]
-    stored = pd.concat([frame for frame in stored if len(frame)] or stored[:1])
-    cost = stored.groupby(["model", "dataset"])["seconds"].mean() if len(stored) else {}
-    expected = [READING + cost.get((file.facts["model"], file.facts["dataset"]), 0) for file, _ in work]
     several = {"num_workers": processes, "multiprocessing_context": "spawn", "prefetch_factor": 1, "in_order": False}
     tasks = [(i, file.facts, pair) for i, (file, pair) in enumerate(work)]
     # The loader's workers measure: a sample is a task, what it is collated to are the scores.
     scores = DataLoader(tasks, batch_size=None, collate_fn=_measure, **several if processes > 1 else {})
-    form = "{desc} {percentage:3.0f}% {bar} {elapsed} so far, {remaining} left{postfix}"
     try:
-        with tqdm(total=sum(expected), desc="measuring", smoothing=0, bar_format=form, disable=not progress) as bar:
-            for count, (place, row) in enumerate(scores, 1):
-                file, pair = work[place]
-                if isinstance(row, Exception):
-                    failed.append(f"{file.path.stem} on {file.path.parent.name}, {pair.name}: {row}")
-                else:
-                    file.add(file.facts | here | row)
-                bar.set_postfix_str(f"{count} of {len(work)} pictures: {file.path.stem} on {file.path.parent.name}")
-                bar.update(expected[place])
+        for place, row in (bar := tqdm(scores, total=len(work), desc="measuring", unit="picture", smoothing=0)):
+            file, pair = work[place]
+            if isinstance(row, Exception):
+                failed.append(f"{file.path.stem} on {file.path.parent.name}, {pair.name}: {row}")
+            else:
+                file.add(file.facts | here | row)
+            bar.set_postfix_str(f"{file.path.stem} on {file.path.parent.name}")
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; what was measured is kept, and the same command goes on") from None
     if failed:
         raise ValueError(f"{len(failed)} could not be measured; the others are kept:\n  " + "\n  ".join(failed))
-    return [row for file in files for row in file.rows.values()]
-
-
-def costs(rows: Iterable[dict]) -> str:
-    """A table of what enlarging took, system by system: processor seconds a picture, and minutes in all."""
-    each = pd.DataFrame(rows).groupby("model", sort=False)["processor_seconds"]
-    lines = [(name, len(all_), all_.mean(), all_.sum() / 60) for name, all_ in each]
-    lines.append(("all", sum(n for _, n, *_ in lines), "", sum(minutes for *_, minutes in lines)))
-    heads = ("system", "pictures", "processor seconds a picture", "processor minutes")
-    return tabulate(lines, heads, tablefmt="simple", floatfmt=".2f")
 
 
 def _result_files(folder: Path, profile: str, datasets: list[str]) -> list[ResultFile]:

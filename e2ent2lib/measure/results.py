@@ -112,17 +112,14 @@ def cards(model: str, profile: str, results: Path) -> dict[int, dict]:
 
 def differences(measured: list[dict], stored: list[dict], file: str) -> list[str]:
     """Cells in which a new measurement differs from the stored one by more than 0.02 dB or 0.001 SSIM."""
-    before = {row["image"]: row for row in stored}
-    lines = []
-    for row in measured:
-        old = before.pop(row["image"], None)
-        if old is None:
-            lines.append(f"{file}: {row['image']} is measured, but not in the stored results")
-            continue
-        cells, stored_cells = ({"": r} | r.get("columns", {}) for r in (row, old))
+    new, old = ({row["image"]: row for row in rows} for rows in (measured, stored))
+    lines = [f"{file}: {image} is measured, but not in the stored results" for image in new if image not in old]
+    lines += [f"{file}: {image} is stored, but was not measured" for image in old if image not in new]
+    for image, row in ((image, row) for image, row in new.items() if image in old):
+        cells, stored_cells = ({"": r} | r.get("columns", {}) for r in (row, old[image]))
         for column, metric in ((c, m) for c in cells if c in stored_cells for m in TOLERANCE):
             now, then, tolerance = cells[column][metric], stored_cells[column][metric], TOLERANCE[metric]
             if not math.isclose(now, then, rel_tol=0, abs_tol=tolerance):
-                cell = f"{file}: {metric} of {row['model']} on {row['image']}" + f", column {column}" * bool(column)
+                cell = f"{file}: {metric} of {row['model']} on {image}" + f", column {column}" * bool(column)
                 lines.append(f"{cell} is {now:.3f}, stored {then:.3f} (tolerance {tolerance})")
-    return lines + [f"{file}: {image} is stored, but was not measured" for image in before]
+    return lines

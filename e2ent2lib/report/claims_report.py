@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from e2ent2lib.measure import verdicts
 from e2ent2lib.measure.results import write_text
-from e2ent2lib.measure.verdicts import LENDER, Claim, Comparison, Finding, core_hours, overall
+from e2ent2lib.measure.verdicts import LENDER, Claim, Finding, core_hours, overall
 
 RULE = verdicts.FILE["rule"].format(lender=LENDER, share=f"{verdicts.AS_LONG:.0%}").strip()
 """How a verdict is made."""
@@ -92,16 +92,15 @@ def overview(findings: Findings) -> str:
     return pd.DataFrame(rows).to_markdown(index=False)
 
 
-FILES = ("claims.csv", "claims.md", "claims_by_image.csv")
+FILES = ("claims.csv", "claims.md")
 """What ``save`` writes."""
 
 
-def save(findings: Findings, results: pd.DataFrame, profile: str, folder: Path) -> list[Path]:
-    """Write ``claims.csv``, ``claims.md`` and ``claims_by_image.csv``, each whole or not at all; returns their paths.
+def save(findings: Findings, profile: str, folder: Path) -> list[Path]:
+    """Write ``claims.csv`` and ``claims.md``, each whole or not at all; returns their paths.
 
     The first has a line a part of a claim, on all pictures and on each data set: what was compared, its ``Finding``,
-    and the claim's verdict in ``overall``. The last has the effects behind all comparisons of scores: a line an image
-    and training.
+    and the claim's verdict in ``overall``.
     """
     summary = pd.DataFrame(
         {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(p) | asdict(one)
@@ -109,17 +108,10 @@ def save(findings: Findings, results: pd.DataFrame, profile: str, folder: Path) 
         for p, f in zip(c.parts, fs)
         for one in (f, *f.by_set)
     ).drop(columns="by_set")
-    by_image = pd.DataFrame(
-        {"claim": claim.name, "part": str(part), "dataset": data, "image": image, "training": seed, "effect": effect}
-        for claim in findings
-        for part in claim.parts
-        if isinstance(part, Comparison)
-        for (data, image, seed), effect in verdicts.paired(part, results).stack().items()
-    )
-    contents = summary.to_csv(index=False), f"{RULE}\n\n{details(findings, profile)}\n", by_image.to_csv(index=False)
-    for name, content in zip(FILES, contents):
-        write_text(folder / name, content)
-    return [folder / name for name in FILES]
+    paths = [folder / name for name in FILES]
+    write_text(paths[0], summary.to_csv(index=False))
+    write_text(paths[1], f"{RULE}\n\n{details(findings, profile)}\n")
+    return paths
 
 
 def forest(findings: Findings) -> Figure | None:

@@ -78,7 +78,7 @@ def written(shape: Shape) -> str:
 
 
 class Drawing:
-    """An SVG of ``svg/`` with its placeholders filled; ``figures.save`` writes it, a notebook shows it as JPEG.
+    """An SVG of ``svg/`` with its placeholders filled; ``figures.draw`` writes it, a notebook shows it as JPEG.
 
     ``pictures`` become ``{{ picture.NAME }}``, ``shapes`` ``{{ shape.NAME }}``; ``facts`` holds what else the file
     names. Raises jinja2.UndefinedError for a placeholder without a value.

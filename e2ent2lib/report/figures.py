@@ -240,23 +240,21 @@ FIGURES: dict[int, Callable[[str], Figure | Drawing]] = {
 }
 
 
-def save(figure: Figure | Drawing, name: str, folder: Path) -> list[Path]:
-    """Write ``NAME.png`` and ``NAME.pdf``, each whole or not at all and without dates; returns both paths."""
-    paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "pdf")]
-    for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None})):
-        with whole_file(path) as temporary:
-            if isinstance(figure, Drawing):
-                temporary.write_bytes(render(figure.svg, path.suffix[1:]))
-            else:
-                figure.savefig(temporary, dpi=150, metadata=metadata)
-    return paths
-
-
 def draw(figure: Callable[[], Figure | Drawing | None], name: str, folder: Path) -> list[Path]:
-    """Draw a figure in the style of all and ``save`` it; the folder is made. Nothing is written of one that is None."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    """Draw a figure in the style of all as ``NAME.png`` and ``NAME.pdf``, each whole or not at all and without dates.
+
+    The folder is made. Returns both paths; nothing is written of a figure that is None.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{kind}" for kind in ("png", "pdf")]
     with plt.rc_context():
         plots.use_style()
-        paths = save(made, name, folder) if (made := figure()) else []
+        made = figure()
+        for path, metadata in zip(paths if made else [], ({"Software": None}, {"CreationDate": None})):
+            with whole_file(path) as temporary:
+                if isinstance(made, Drawing):
+                    temporary.write_bytes(render(made.svg, path.suffix[1:]))
+                else:
+                    made.savefig(temporary, dpi=150, metadata=metadata)
         plt.close("all")
-    return paths
+    return paths if made else []

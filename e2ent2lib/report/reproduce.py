@@ -3,7 +3,6 @@
 ``make reproduce``; run as a module, with names of notebooks or without, it executes them in place: ``make notebooks``.
 """
 
-import hashlib
 import os
 import sys
 import time
@@ -17,11 +16,11 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.measure import verdicts
-from e2ent2lib.measure.everything import available_data, costs, measure_all
+from e2ent2lib.measure.everything import available_data, measure_all
 from e2ent2lib.measure.results import differences, read_results, read_rows
 from e2ent2lib.report import claims_report, figures, studies
 from e2ent2lib.report.tables import save_tables, short_table
-from e2ent2lib.runs.files import file_sha256, whole_file
+from e2ent2lib.runs.files import whole_file
 from e2ent2lib.runs.provenance import ROOT
 
 NAMES = (*(f"fig{number}" for number in figures.FIGURES), "reference_effect", "overlap", "claims")
@@ -31,7 +30,7 @@ QUICK = "Re-rendered from the stored results; nothing was measured in this run."
 
 
 def reproduce(
-    build: Path, *, pictures: Path | None = None, quick: bool = False, all_data: bool = False, progress: bool = True
+    build: Path, *, pictures: Path | None = None, quick: bool = False, all_data: bool = False
 ) -> tuple[str, list[str]]:
     """Make tables, figures and (unless ``quick``) results and notebooks in folders of these names in ``build``.
 
@@ -45,24 +44,23 @@ def reproduce(
     folder = stored if quick else build / "results"
     if not quick:
         datasets = available_data() if all_data else ["motorcycle"]
-        rows = measure_all(folder, profile, datasets, processes=os.cpu_count() or 1, progress=progress)
+        measure_all(folder, profile, datasets, processes=os.cpu_count() or 1)
         wrong = moved_cells(folder, stored, profile)
-        run_all_notebooks(build / "notebooks", folder, progress=progress)
+        run_all_notebooks(build / "notebooks", folder)
     results = read_results(folder, profile)
     tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
     scores, source = verdicts.scores_for_claims(folder, profile)
     findings = verdicts.judge_all(scores, profile, source)
-    claims_report.save(findings, scores, profile, build / "tables")
+    claims_report.save(findings, profile, build / "tables")
     pictures = pictures or build / "figures"
     shown, drawn = {f"fig{number}": partial(figure, profile) for number, figure in figures.FIGURES.items()}, []
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         shown["reference_effect"] = partial(studies.effect_figure, studies.effects(results), studies.EFFECT)
         shown["overlap"] = partial(studies.overlap_figure, results)
         shown["claims"] = partial(claims_report.forest, findings)
-    for name, figure in tqdm(shown.items(), desc="drawing", unit="figure", disable=not progress):
+    for name, figure in tqdm(shown.items(), desc="drawing", unit="figure"):
         drawn += figures.draw(figure, name, pictures)
-    lines = [costs(rows)] if all_data and not quick else []
-    lines += [f"profile {profile}; {QUICK if quick else f'scores in {folder}'}", short_table(results), ""]
+    lines = [f"profile {profile}; {QUICK if quick else f'scores in {folder}'}", short_table(results), ""]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")
     lines.append("figures  " + " ".join(str(p) for p in drawn if p.suffix == ".png") + " (.pdf beside them)")
     lines += [f"         Fig. {number} is not drawn: {why}" for number, why in figures.MISSING.items()]
@@ -72,29 +70,18 @@ def reproduce(
 
 def moved_cells(measured: Path, stored: Path, profile: str) -> list[str]:
     """The cells of ``measured`` that differ from ``stored``; what is not stored is left out."""
-    wrong = []
-    for path in sorted((measured / profile).glob("*/*.jsonl")):
-        file = path.relative_to(measured)
-        if (stored / file).is_file():
-            wrong += differences(read_rows(path), read_rows(stored / file), file.as_posix())
-    return wrong
+    files = [path.relative_to(measured) for path in sorted((measured / profile).glob("*/*.jsonl"))]
+    both = [(measured / file, stored / file, file.as_posix()) for file in files if (stored / file).is_file()]
+    return [line for one, other, file in both for line in differences(read_rows(one), read_rows(other), file)]
 
 
-def run_all_notebooks(target: Path, results: Path, *, progress: bool = True) -> None:
-    """Execute the notebooks into ``target``, two at a time; those unchanged since they last ran there are skipped."""
+def run_all_notebooks(target: Path, results: Path) -> None:
+    """Execute the notebooks into ``target``, two at a time."""
     target.mkdir(parents=True, exist_ok=True)
     sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    library = hashlib.sha256(b"".join(p.read_bytes() for p in sorted((ROOT / "e2ent2lib").rglob("*.py")))).hexdigest()
-    state = [library, *(file_sha256(p)[:12] for p in sorted(results.rglob("*.jsonl")))]
-
-    def run(source: Path) -> None:
-        mark, now = target / f".{source.stem}.done", " ".join([file_sha256(source), *state])
-        if not mark.is_file() or mark.read_text() != now:
-            run_notebook(source, target / source.name, results=results)
-            mark.write_text(now)
-
     with ThreadPoolExecutor(2) as two:
-        list(tqdm(two.map(run, sources), total=len(sources), unit="notebook", disable=not progress))
+        runs = two.map(lambda source: run_notebook(source, target / source.name, results=results), sources)
+        list(tqdm(runs, total=len(sources), unit="notebook"))
 
 
 def run_notebook(source: Path, target: Path, *, results: Path | None = None) -> None:

@@ -106,14 +106,14 @@ def in_order(names: pd.Index) -> pd.Index:
     return names.map(lambda name: order.index(name) if name in order else len(order))
 
 
-def effect(results: pd.DataFrame, model: str = "e2ent2-mse", metric: str = "psnr") -> pd.DataFrame:
+def effect(results: pd.DataFrame, model: str = "e2ent2-mse") -> pd.DataFrame:
     """A line an image: bicubic, SISR, and ``model`` with an unrelated and with the related reference.
 
     Images of which one of the four has not been measured are left out; data sets ``in_order``.
     """
     parts = {"bicubic": ("bicubic", USUAL), "sisr": ("sisr", USUAL)}
     parts |= {UNRELATED: (model, UNRELATED), "related": (model, USUAL)}
-    rows = results.set_index(["model", "reference", "dataset", "image"])[metric].sort_index()
+    rows = results.set_index(["model", "reference", "dataset", "image"])["psnr"].sort_index()
     columns = {name: rows[key] if key in rows.index else rows[:0].droplevel([0, 1]) for name, key in parts.items()}
     return pd.DataFrame(columns).dropna().sort_index(level="dataset", key=in_order, sort_remaining=False)
 
@@ -133,7 +133,7 @@ def gains(results: pd.DataFrame) -> dict[str, pd.Series]:
     return dict(list(gain["related"].groupby(cases, sort=False))) | {KINDS[UNRELATED]["gain"]: gain[UNRELATED]}
 
 
-def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "dB") -> Figure | None:
+def effect_figure(tables: Mapping[str, pd.DataFrame], title: str) -> Figure | None:
     """``effect`` as a picture: what each of the four gains over SISR; a line an image, a panel a RefSR network.
 
     ``tables`` holds them by the network's name; the images of each data set stand in the order of the first one's gain.
@@ -155,10 +155,10 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str, unit: str = "d
         gain = gain.reindex(order.index)
         axis.hlines(rows, gain[UNRELATED], gain["related"], color="#DDDDDD", lw=1.5, zorder=1)
         for name, (label, colour) in looks.items():
-            mean = "" if name == "sisr" else f": mean {gain[name].mean():+.2f} {unit}"
+            mean = "" if name == "sisr" else f": mean {gain[name].mean():+.2f} dB"
             axis.scatter(gain[name], rows, color=colour, s=9, lw=0, zorder=2, label=label + mean)
         axis.axvline(0, color="#222222", lw=0.8, zorder=0)
-        axis.set(xlabel=f"gain over SISR / {unit}")
+        axis.set(xlabel="gain over SISR / dB")
         axis.set_title(f"{network}, {gain['sisr'].count()} pictures", fontsize=10)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=6, fontsize=8)
     names = [f"{SETS.get(name, name)} ({count})" for name, count in blocks["size"].items()]
@@ -252,13 +252,10 @@ def over_seeds(results: pd.DataFrame, models: Iterable[str] | None = None, metri
     wide = usual.pivot_table(index=["dataset", "image"], columns=["model", "training"], values=metric)
     first = [columns[0] for _, columns in wide.columns.groupby(wide.columns.get_level_values(0)).items()]
     wide = wide.dropna(subset=first).dropna(axis=1)
-    lines = []
-    for model in (m for m in models if m in wide.columns.get_level_values(0)):
-        means = wide[model].mean()
-        line = {"model": model, "called": system_of(model).short, "images": len(wide)}
-        line |= {f"seed {seed}": value for seed, value in means.items()}
-        lines.append(line | {"mean": means.mean(), "spread": means.max() - means.min()})
-    return pd.DataFrame(lines)
+    seeds = wide.mean().unstack().reindex([m for m in models if m in wide.columns.get_level_values(0)])
+    lines = pd.DataFrame({"called": [system_of(m).short for m in seeds.index], "images": len(wide)}, seeds.index)
+    both = {"mean": seeds.mean(axis=1), "spread": seeds.max(axis=1) - seeds.min(axis=1)}
+    return lines.join(seeds.add_prefix("seed ")).assign(**both).rename_axis(index="model").reset_index()
 
 
 def histories(models: Iterable[str], profile: str, results: Path) -> pd.DataFrame:

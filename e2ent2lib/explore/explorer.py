@@ -25,6 +25,8 @@ OWN = "photographs of your own"
 PARTS = ("photograph", "reference")
 LONGEST = 760
 """Pixels of the longer side of what is shown; larger photographs are reduced."""
+MOST = 200
+"""Pairs of a data set that are listed: every evaluation set's, the first of CUFED's thousands."""
 SMALLEST = 48
 """Pixels of the shorter side: twelve cells, with room for a few patches."""
 PART = (208, 172, 320, 240)
@@ -49,7 +51,7 @@ def available_pairs() -> dict[str, Callable[[], Photos]]:
     """{title: function that gives the ``Photos``}: the motorcycle, a part of it, the pairs of available data sets."""
     available = {}
     for data in DATASETS.values():
-        for pair in data.lister():
+        for pair in data.lister()[:MOST]:
             if pair.ref_sources and data.in_tables:
                 title = data.title if data.total == 1 else f"{data.title} {pair.name}"
                 available[title] = lambda pair=pair, stereo=data.stereo: photos(*prepared(pair), stereo=stereo)

@@ -183,7 +183,7 @@ class PairExplorer(Explorer):
         """A photograph of the reader's own; what cannot be read or is too small changes nothing."""
         file, control.value = control.value[0], ()
         image = as_rgb(io.BytesIO(file["content"]), file["name"])
-        fitted(image, file["name"])
+        fitted(image, f"your {part}")
         self._own[part], self.pair.value = image, OWN
         self.load()
 

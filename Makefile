@@ -68,7 +68,7 @@ claims: $(READY)  ## the paper's claims, each with its verdict, from the stored 
 	$(BIN)/e2ent2 claims
 
 lab: $(READY)  ## JupyterLab in notebooks/
-	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.tornado_settings="{'websocket_max_message_size': 100000000}" notebooks
+	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
 
 explore: $(READY)  ## the explorers as a page without code, and the user study on a page of its own (Ctrl-C ends both)
 	@echo "explorers: http://localhost:$(EXPLORE_PORT)   user study: http://localhost:$(STUDY_PORT)   (each page needs about 20 s)"

@@ -47,12 +47,6 @@ def huge_header(width, height):
     return bytes(content)
 
 
-def upload(control, name, content):
-    """Give a file to an upload button, as the page does."""
-    file = {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": 0}
-    control.set_state({"value": [file]})
-
-
 def call(monkeypatch, *arguments):
     """The exit code of ``e2ent2`` with these arguments."""
     monkeypatch.setattr(sys, "argv", ["e2ent2", *map(str, arguments)])

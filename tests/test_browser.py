@@ -137,27 +137,23 @@ def test_the_reference_says_who_chose_and_features_and_norm_match_again(page):
 
 def test_photographs_are_taken_and_other_files_told(page, tmp_path):
     part = explorer(page, "Match explorer")
-
-    def upload(button: str, path: Path) -> None:
-        with page.expect_file_chooser() as chooser:
-            part.get_by_role("button", name=button).click()
-        chooser.value.set_files(path)
-
+    files = part.locator("input[type=file]")
     rng, exif = np.random.default_rng(0), Image.Exif()
     image = Image.fromarray(rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)).resize((960, 640))
     exif[274] = 6  # rotated by the camera
     image.save(tmp_path / "turned.jpg", exif=exif)
     Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
     image.convert("CMYK").save(tmp_path / "page.tif")
-    upload("your reference", tmp_path / "page.tif")
-    until_says(part, "choose your photograph")
+    files.nth(1).set_input_files(tmp_path / "page.tif")
+    until_says(part, re.escape("page.tif: 960×640"))
     for name, size in (("turned.jpg", "640×960"), ("sixteen.png", "960×640")):
-        upload("your photograph", tmp_path / name)
+        files.nth(0).set_input_files(tmp_path / name)
+        until_says(part, re.escape(f"{name}: {size}"))
         until_says(part, f"the photograph was reduced from {size}")
     told = []
     for name, content in (("notes.txt", b"no picture"), ("<b>bold.png", b"")):
         (tmp_path / name).write_bytes(content)
-        upload("your photograph", tmp_path / name)
+        files.nth(0).set_input_files(tmp_path / name)
         until_says(part, re.escape(f"{name}: not an image this project can read"))  # after all that came before
         told.append(until_says(part, "patch around row .*cosine"))
     assert told[0] == told[1]

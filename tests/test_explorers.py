@@ -6,7 +6,6 @@ import threading
 
 import numpy as np
 import pytest
-from data_files import noise, upload
 from PIL import Image
 
 from e2ent2lib.explore.alpha import PAPER, AlphaExplorer, StaircaseExplorer
@@ -41,6 +40,14 @@ def folder(tmp_path):
 
 def picture(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def upload(control, *shape: int, name: str = "mine.png") -> None:
+    """Send a picture of noise in two parts, as the page does."""
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    content = png(noise)
+    for number, part in enumerate((content[:1000], content[1000:])):
+        control._handle_custom_msg({"name": name, "part": number, "last": number == 1}, [part])
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
@@ -82,15 +89,15 @@ def test_marks_lie_where_the_state_says(explorers):
 def test_an_own_input_is_matched_and_what_is_refused_changes_nothing():
     match = MatchExplorer("motorcycle, a part", place=(50, 70))
     before, file = match.summary(), match.uploads[0]
-    upload(file, "<img src=x>", b"no picture")
+    file._handle_custom_msg({"name": "<img src=x>", "part": 0, "last": True}, [b"no picture"])
     assert "&lt;img src=x&gt;" in match.status.value and "<img src=x>" not in match.status.value  # markup stays text
-    upload(file, "mine.png", png(noise(40, 760)))
+    upload(file, 40, 760)
     assert "too narrow" in match.status.value and match.pair.value == "motorcycle, a part"
     match.pair.value = OWN
     assert "choose your photograph and your reference" in match.status.value and match.summary() == before
-    upload(match.uploads[1], "other.png", png(noise(60, 60)))
-    upload(file, "mine.png", png(noise(950, 760)))
-    assert match.pair.value == OWN and file.description == "your photograph" and not file.value
+    upload(match.uploads[1], 60, 60)
+    upload(file, 950, 760)
+    assert match.pair.value == OWN and file.said == "mine.png: 760×950" and file.label == "your photograph"
     assert match.matched.lr.shape == (190, 152, 3) and "reduced from 760×950" in match.status.value
     match.pair.value = "motorcycle, a part"
     assert match.matched.lr.shape == (60, 80, 3)
@@ -99,10 +106,10 @@ def test_an_own_input_is_matched_and_what_is_refused_changes_nothing():
 @pytest.mark.parametrize("name", ["distance", "comparer"])
 def test_a_photograph_that_is_refused_does_not_take_the_place_of_a_good_one(name):
     explorer = EXPLORERS[name]()
-    upload(explorer.uploads[0], "mine.png", png(noise(120, 160)))
+    upload(explorer.uploads[0], 120, 160)
     assert "choose your reference" in explorer.status.value
     good = explorer._own["photograph"]
-    upload(explorer.uploads[0], "mine.png", png(noise(20, 20)))
+    upload(explorer.uploads[0], 20, 20)
     assert "too small" in explorer.status.value and explorer._own["photograph"] is good
 
 

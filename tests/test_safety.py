@@ -13,6 +13,7 @@ import pytest
 from data_files import call, huge_header
 from PIL import Image
 
+from e2ent2lib.explore import view
 from e2ent2lib.photos.images import as_rgb, read_image
 from e2ent2lib.photos.photograph import NEVER_OPENED
 from e2ent2lib.runs.provenance import ROOT
@@ -82,12 +83,29 @@ def test_a_header_of_a_huge_picture_is_refused_before_it_fills_the_memory(tmp_pa
     assert "bomb.png: more than 178 megapixels" in capsys.readouterr().err and not (tmp_path / "out.png").exists()
 
 
-def test_the_pages_and_jupyterlab_are_told_to_bind_to_the_loopback_and_take_no_message_over_100_mb():
+def send(control, *parts, last=True):
+    for number, part in enumerate(parts):
+        message = {"name": "a.png", "part": number, "last": last and number == len(parts) - 1}
+        control._handle_custom_msg(message, [part])
+
+
+def test_an_upload_is_bounded_by_the_kernel_whatever_the_page_sends(monkeypatch):
+    monkeypatch.setattr(view, "LARGEST", 1000)
+    control, heard = view.File(), []
+    control.on_file(lambda name, content: heard.append(content))
+    control.largest = 10**9  # as a page could
+    send(control, bytes(600), bytes(600), bytes(600), bytes(10))
+    assert heard == [] and "larger than" in control.said
+    send(control, bytes(600), bytes(400))
+    assert [len(content) for content in heard] == [1000]
+    control._handle_custom_msg({"name": "a.png", "part": 3, "last": True}, [b"a part without a beginning"])
+    assert len(heard) == 1
+
+
+def test_the_pages_and_jupyterlab_are_told_to_bind_to_the_loopback():
     told = json.loads((ROOT / "notebooks/voila.json").read_text(encoding="utf-8"))["Voila"]
-    settings = {"allow_remote_access": False, "websocket_max_message_size": 100_000_000}
-    assert told == {"ip": "127.0.0.1", "tornado_settings": settings}
+    assert told == {"ip": "127.0.0.1", "tornado_settings": {"allow_remote_access": False}}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "'websocket_max_message_size': 100000000" in makefile
     assert set(re.findall(r"ip=(\S+)", makefile)) == {"127.0.0.1"} and "jupyter lab --ip=127.0.0.1" in makefile
     assert "0.0.0.0" not in makefile
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from e2ent2lib.data.pairs import DATASETS, dataset
-from e2ent2lib.explore.view import Picture
+from e2ent2lib.explore.view import File, Picture
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple
 from e2ent2lib.report.plots import JPEG, Pixels, cut
@@ -161,10 +161,9 @@ class PairExplorer(Explorer):
     def __init__(self, title: str, what: str, pair: str, controls: list[w.Widget], children: list[w.Widget]):
         self._pairs, self._own = available_pairs(), {}
         self.pair = choice("photographs", [*self._pairs, OWN], pair)
-        looks = {"accept": "image/*,.tif,.tiff", "layout": w.Layout(width="auto")}
-        self.uploads = [w.FileUpload(description=f"your {part}", **looks) for part in PARTS]
+        self.uploads = [File(label=f"your {part}") for part in PARTS]
         for control, part in zip(self.uploads, PARTS):
-            self.on(lambda control=control, part=part: self._take(control, part), control)
+            control.on_file(lambda *file, to=(control, part): self.guarded(self._take, *to, *file))
         super().__init__(title, what, [w.VBox([row(self.pair, *controls), row(*self.uploads)]), *children])
         self.load()
         self.on(self.load, self.pair)
@@ -179,10 +178,11 @@ class PairExplorer(Explorer):
             raise ValueError(f"choose {' and '.join(missing)}, with the buttons below the list")
         return photos(*(self._own[part] for part in PARTS))
 
-    def _take(self, control: w.FileUpload, part: str) -> None:
+    def _take(self, control: File, part: str, name: str, content: bytes) -> None:
         """A photograph of the reader's own; what cannot be read or is too small changes nothing."""
-        file, control.value = control.value[0], ()
-        image = as_rgb(io.BytesIO(file["content"]), file["name"])
+        control.said = "not taken"
+        image = as_rgb(io.BytesIO(content), name)
+        control.said = f"{name}: {image.shape[1]}×{image.shape[0]}"
         fitted(image, f"your {part}")
         self._own[part], self.pair.value = image, OWN
         self.load()

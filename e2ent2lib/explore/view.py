@@ -6,7 +6,7 @@ matplotlib takes a tenth of a second and more for each, so it draws only the exp
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import anywidget
@@ -28,6 +28,8 @@ _TEMPLATES = jinja2.Environment(
 )
 MARKS = {"here": "#111111", "best": COLOURS[1], "rival": COLOURS[0], "chooser": COLOURS[4]}
 """Colours of marks, as in js/explore.css."""
+LARGEST = 100_000_000
+"""Bytes of a file that are held at most."""
 
 
 class Picture(anywidget.AnyWidget):
@@ -102,6 +104,38 @@ class Question(anywidget.AnyWidget):
         self._anywidget_id = "question"  # else the page would name this library, and with it our system
 
 
+class File(anywidget.AnyWidget):
+    """A file of the reader's, chosen or dropped; it comes in parts, so its size is not limited by the connection's."""
+
+    _esm = _JS / "file.js"
+    _css = _JS / "explore.css"
+    label = t.Unicode("choose a photograph").tag(sync=True)
+    largest = t.Int(LARGEST).tag(sync=True)
+    """Bytes; the page refuses larger files."""
+    said = t.Unicode().tag(sync=True)
+    """What became of it, beside the button."""
+
+    def on_file(self, heard: Callable[[str, bytes], None]) -> None:
+        """Call ``heard(name, content)`` when a file has come whole."""
+        held: bytearray | None = None
+
+        def receive(_: object, content: dict, buffers: list) -> None:
+            nonlocal held
+            if content.get("part") == 0:
+                held = bytearray()
+            if held is None:
+                return
+            for part in buffers:
+                held.extend(part)
+            if len(held) > LARGEST:  # the page may have been altered, so it is counted here too
+                held, self.said = None, f"larger than {LARGEST // 1_000_000} MB, nothing was kept"
+            elif content.get("last"):
+                whole, held = bytes(held), None
+                heard(str(content.get("name")), whole)
+
+        self.on_msg(receive)
+
+
 def mark(kind: str, x: float, y: float, size: float = 3, text: str = "") -> dict:
     """A mark for a ``Picture``: a square of ``size`` cells, by default a patch, around the cell (x, y)."""
     corner = (1 - size) / 2
@@ -120,8 +154,11 @@ def strip(patches: Mapping[str, Pixels], size: int = 84) -> str:
     return _TEMPLATES.get_template("strip.html").render(patches=uris, size=size)
 
 
-def bars(values: Mapping[str, float], title: str, legend: str, beside: Mapping[str, float] = {}, tick: str = "") -> str:
+def bars(
+    values: Mapping[str, float], title: str, legend: str, beside: Mapping[str, float] | None = None, tick: str = ""
+) -> str:
     """Horizontal bars with a tick where the compared value lies; SVG. ``legend`` names the bars, ``tick`` the ticks."""
+    beside = beside or {}
     high = max([*values.values(), *beside.values(), 1e-12])
     facts = {"values": values, "title": title, "legend": legend, "beside": beside, "tick": tick, "high": high}
     return _TEMPLATES.get_template("bars.svg").render(facts)

@@ -160,7 +160,7 @@ def test_photographs_are_taken_and_other_files_told(page, tmp_path):
     shot(page, "own_photographs")
 
 
-def test_alpha_moves_by_drag_keys_and_numbers(page):
+def test_alpha_moves_by_drag_keys_and_numbers_and_sums_to_one(page):
     part = explorer(page, "α explorer")
     triangle = part.get_by_role("application")
     triangle.scroll_into_view_if_needed()
@@ -180,10 +180,13 @@ def test_alpha_moves_by_drag_keys_and_numbers(page):
         return label.every((a, i) => Math.abs(a - boxes[i]) < 0.006); }""",
         arg=triangle.element_handle(),
     )
-    for number, value in (("α1", "1"), ("α2", "0"), ("α3", "0")):
-        part.get_by_label(number).fill(value)
-        part.get_by_label(number).press("Enter")
+    part.get_by_label("α1").fill("1")
+    part.get_by_label("α1").press("Enter")
     assert "trained so" in until_says(part, r"α = \(1, 0, 0\)")
+    part.get_by_label("α3").fill("0.5")
+    part.get_by_label("α3").press("Enter")
+    until_says(part, r"α = \(0.5, 0, 0.5\)")
+    assert sum(float(part.get_by_label(f"α{i}").input_value()) for i in (1, 2, 3)) == pytest.approx(1)
     shot(page, "alpha")
 
 

@@ -117,11 +117,16 @@ def test_alphas_from_triangle_and_numbers_agree(explorers):
     alpha = explorers["alpha"]
     alpha.triangle.alphas = [0.2, 0.3, 0.5]
     assert [box.value for box in alpha.numbers] == [0.2, 0.3, 0.5]
+    alpha.numbers[2].value = 0.0  # the other two make room in their proportion
+    assert alpha.alphas == pytest.approx((0.4, 0.6, 0.0)) and sum(alpha.triangle.alphas) == pytest.approx(1)
     alpha.triangle.alphas = [0.0, 0.0, 1.0]
     assert alpha.alphas == (0, 0, 1) and "trained so" in alpha.summary()
+    alpha.sum_to_one.value = False
     for i, a in enumerate((0.5, 1.0, 1.0)):
         alpha.numbers[i].value = a
-    assert alpha.alphas == tuple(alpha.triangle.alphas) == (0.5, 1, 1)
+    assert alpha.alphas == (0.5, 1, 1)
+    alpha.sum_to_one.value = True
+    assert sum(alpha.alphas) == pytest.approx(1, abs=2e-3)
 
 
 def test_an_error_map_is_as_bright_as_its_alpha_and_an_alpha_of_nothing_is_refused(explorers):

@@ -150,6 +150,7 @@ class AlphaExplorer(Explorer):
             w.BoundedFloatText(a, min=0, max=1, step=0.05, description=f"α{i}", layout=layout, style=style)
             for i, a in enumerate(alphas, 1)
         ]
+        self.sum_to_one = w.Checkbox(True, description="sum to 1", indent=False, layout=w.Layout(width="auto"))
         pins = [{"alphas": list(p.alphas), "text": f"{p.psnr:.2f}"} for p in self.points.itertuples()]
         left, right = (w.Layout(flex=flex, min_width="0") for flex in ("1 1 320px", "2 1 480px"))
         self.triangle = Triangle(pins=pins, layout=left)
@@ -166,11 +167,13 @@ class AlphaExplorer(Explorer):
             "Eq. 5 sends the error at F back on three ways, weighed by α1, α2, α3. Drag the point: the maps show how "
             "much error reaches each image's features, the bars how long the gradient of each layer of the encoder is. "
             "The four pins are the α of Table 4, the only ones that were trained.",
-            [row(*self.numbers), box],
+            [row(*self.numbers, self.sum_to_one), box],
         )
         self.go(tuple(alphas))
         self.on(lambda: self.go(tuple(self.triangle.alphas)), self.triangle, trait="alphas")
-        self.on(lambda: self.go(tuple(number.value for number in self.numbers)), *self.numbers)
+        for i, number in enumerate(self.numbers):
+            self.on(lambda i=i: self._typed(i), number)
+        self.on(lambda: self._typed(0), self.sum_to_one)
         self.on(self._train, self.train)
         self._muted = False
 
@@ -211,6 +214,16 @@ class AlphaExplorer(Explorer):
         self.layers.value = bars(lengths, title, "this α", self._paper, "the paper's α")
         self.say("")
         self.tell()
+
+    def _typed(self, changed: int) -> None:
+        """A number was typed; where they sum to 1 the other two make room, in their proportion."""
+        alphas = [number.value for number in self.numbers]
+        if self.sum_to_one.value and abs(sum(alphas) - 1) > 0.002:
+            others = [i for i in range(3) if i != changed]
+            rest, room = sum(alphas[i] for i in others), 1 - alphas[changed]
+            for i in others:
+                alphas[i] = alphas[i] / rest * room if rest else room / 2
+        self.go(tuple(alphas))
 
     def _train(self) -> None:
         """The first steps under this α, and under the paper's if they have not been trained yet."""

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.data.fetch import read_record
-from e2ent2lib.data.pairs import DataSet, Pair, TrainingSet, different
+from e2ent2lib.data.pairs import DataSet, Pair, TrainingSet
 from e2ent2lib.data.training import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.photos.images import as_rgb, read_image
 
@@ -113,11 +113,12 @@ def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded
             lacking = folder / pattern.replace("*", name, 1).replace(".*", ".png")
             errors.append(f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others")
     if known.views:
-        views = {view.name: view for pair in sets.view_pairs(known.views) for view in pair}
-        for path in (p for p in decoded if p.parent == folder and p.name not in views):
-            errors.append(f"{path}: is not of {known.title}, perhaps of another level; move it away")
-        for view in different([v for v in views.values() if folder / v.name in decoded], folder):
-            errors.append(f"{folder / view.name}: other pixels than listed; move it away, then fetch again")
+        pixels = {view.name: view.pixels for pair in sets.view_pairs(known.views) for view in pair}
+        for path in (p for p in decoded if p.parent == folder):
+            if path.name not in pixels:
+                errors.append(f"{path}: is not of {known.title}, perhaps of another level; move it away")
+            elif decoded[path][1].pixels != pixels[path.name]:
+                errors.append(f"{path}: other pixels than listed; move it away, then fetch again")
     for pair in pairs:
         sources = [s for s in (pair.hr_source, *pair.ref_sources) if not callable(s)]
         if not all(s in decoded for s in sources if isinstance(s, Path)):

@@ -38,8 +38,6 @@ OTHER_NAMES = {r["folder"]: r["other_names"] for r in _LISTED["pairs"].values() 
 VALIDATION_SCENES = ("Herz-Jesus-P25", "kermit")
 """Scenes below ``train/`` that are never trained on; sizes and settings are chosen on pairs of their views."""
 UNRELATED = "unrelated"
-APART = "apart"
-"""The folder in ViewPairs for pictures that were fetched and have other pixels than listed."""
 
 
 @dataclass(frozen=True)
@@ -393,7 +391,7 @@ class View(NamedTuple):
     path: str
     """In the repository."""
     pixels: str
-    """The first 16 hex digits of the SHA-256 of the decoded pixels."""
+    """``fingerprint`` of it alone."""
     look: int
     """The perceptual hash, as ``training.Mark`` has it."""
 
@@ -411,28 +409,14 @@ def view_pairs(level: str) -> list[tuple[View, View]]:
     return [(view(row, 0, "input"), view(row, 1, "reference")) for row in rows]
 
 
-def pixel_hash(image: UInt8[np.ndarray, "h w 3"]) -> str:
-    """The first 16 hex digits of the decoded pixels' SHA-256."""
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
-
-
-def different(views: Iterable[View], folder: Path) -> list[View]:
-    """The views whose file in ``folder`` has other pixels than listed. Raises as ``read_image`` does."""
-    return [view for view in views if pixel_hash(read_image(folder / view.name)) != view.pixels]
-
-
 def unsound(data: DataSet) -> dict[str, str]:
-    """{pair: what is wrong} of pairs that are damaged or not as listed; only ViewPairs lists its pictures one by one.
-
-    Those that ``fetch`` kept apart are among them.
-    """
+    """{pair: what is wrong} of pairs that are damaged or not as listed; ViewPairs alone lists its pictures one by one."""
     wrong, folder = {}, data.here()
     for pair in view_pairs(data.views) if data.views and folder else ():
-        for view in pair:
-            apart = (folder.parent / APART / data.views / view.name).is_file() and ", kept apart"
+        for view in (view for view in pair if (folder / view.name).is_file()):
             try:
-                other = different([view], folder) if (folder / view.name).is_file() else apart
-                why = f"other pixels than listed, with Pillow {PIL.__version__}{apart or ''}" if other else ""
+                other = fingerprint([read_image(folder / view.name)]) != view.pixels
+                why = f"other pixels than listed, with Pillow {PIL.__version__}" if other else ""
             except ValueError:
                 why = "damaged, it cannot be decoded"
             if why:

@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
-from e2ent2lib.data.pairs import DataSet, Pair, TrainingSet
+from e2ent2lib.data.pairs import DataSet, Pair
 from e2ent2lib.data.training import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.photos.images import as_rgb, read_image
 
@@ -43,7 +43,7 @@ def check(name: str, *, progress: bool = True) -> Findings:
     if not here and not paths:
         raise FileNotFoundError(f"{known.title} is not here: {known.steps}")
     decoded, errors = _decode(paths, progress)
-    if isinstance(known, TrainingSet):
+    if not known.reference:
         warnings = [f"{same} have the same pixels; one is enough" for same in _twins(decoded)]
         notes = [f"{known.title}: {len(paths)} of {known.total} photographs are here"]
     else:
@@ -56,7 +56,7 @@ def check(name: str, *, progress: bool = True) -> Findings:
     if len(here) > known.total:
         errors.append(f"{len(here)} are here, but the set has {known.total}; something else lies in its folder")
     training = [(str(p), m) for p, (_, m) in decoded.items()]
-    if isinstance(known, DataSet) and known.for_evaluation:  # then all that is trained on, but what is damaged
+    if known.reference and known.for_evaluation:  # then all that is trained on, but what is damaged
         folders = [root / part for root in sets.data_roots() for part in ("train", "CUFED")]
         others = _decode([path for folder in folders for path in sets.image_files(folder)], progress)[0]
         training = [(f"embedded {name}", mark(image)) for name, image in sets.embedded_photographs().items()]

@@ -26,7 +26,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
-from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, Listed, Mirror, View
+from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, DataSet, Mirror, View
 from e2ent2lib.photos.images import as_rgb, read_image
 from e2ent2lib.runs.files import file_sha256
 
@@ -53,19 +53,17 @@ def fetch(name: str, *, progress: bool = True, timeout: float = 30.0, retries: i
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join([*DATASETS, *TRAINING_SETS])}")
     if not home.is_dir():
         raise FileNotFoundError(f"{home}: no such folder; create it, or let E2ENT2_DATA name one for the data sets")
-    options = {"timeout": timeout, "retries": retries}
+    get = partial(download, timeout=timeout, retries=retries)
     for known in (DATASETS.get(one) or TRAINING_SETS[one] for one in names):
         if not (known.mirrors or known.by_hand or known.views):
             lines.append(f"{known.title}: {known.steps}")
             continue
         lines.append(f"{known.title}: {known.terms}; please cite {known.citation}.")
         if known.views:
-            get = partial(download, sha256=None, progress=False, **options)
-            lines.append(_fetch_views(known, home, problems, get, progress))
+            lines.append(_fetch_views(known, home, problems, partial(get, sha256=None, progress=False), progress))
         for mirror in known.mirrors:
             lines.append(f"From {mirror.repository} at {mirror.commit} on GitHub, a mirror, not the owners' own page.")
-            get = partial(download, sha256=mirror.sha256, progress=progress, **options)
-            lines += _fetch_mirror(known.name, mirror, home, get)
+            lines += _fetch_mirror(known.name, mirror, home, partial(get, sha256=mirror.sha256, progress=progress))
         lines += [x for x in (known.part, known.by_hand.format(place=home / known.folder)) if x]
     if problems:
         raise ValueError(f"{len(problems)} problem(s); what is sound is in place:\n  " + "\n  ".join(problems))
@@ -189,7 +187,7 @@ def unpack(archive: Path, into: Path, choose: Callable[[str], str | None]) -> li
 # ---- ViewPairs ----
 
 
-def _fetch_views(known: Listed, home: Path, problems: list[str], get: Callable[[str, Path], Path], bar: bool) -> str:
+def _fetch_views(known: DataSet, home: Path, problems: list[str], get: Callable[[str, Path], Path], bar: bool) -> str:
     """Build the pairs that are not here, each from two files of a repository; what goes wrong is added to ``problems``.
 
     A pair is moved in whole, and only with the pixels that are listed.

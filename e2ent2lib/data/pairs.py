@@ -80,8 +80,8 @@ class Mirror:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
-    """What ``sets.toml`` says of a set; the keys are explained there."""
+class DataSet:
+    """A set as ``sets.toml`` lists it, where the keys are explained: pairs, or photographs to train on alone."""
 
     name: str
     title: str
@@ -99,33 +99,15 @@ class Listed:
     mirrors: tuple[Mirror, ...] = ()
     views: str | None = None
     """The level of ViewPairs that it is."""
-
-    def here(self) -> Path | None:
-        """Its folder, if that exists."""
-        return data_folder(self.folder) if self.folder else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSet(Listed):
-    """A folder of training photographs below ``train/`` of the data folder."""
-
-    def lister(self) -> list[Path]:
-        """The photographs that are here, sorted."""
-        return image_files(self.here()) if self.here() else []
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSet(Listed):
-    """A data set of pairs, and how to list the pairs that are here."""
-
     lister: Callable[[], list[Pair]]
+    """The pairs that are here; a photograph to train on is one without references."""
     layout: tuple[str, ...] = ()
     leave_out: str = ""
     sides: tuple[tuple[int, int], ...] = ()
     pixels: str | None = None
     """``fingerprint`` of the whole set, pair by pair, where it is known."""
-    reference: str
-    """Which reference a pair has, as the protocol of a result names it."""
+    reference: str = ""
+    """Which reference a pair has, as the protocol of a result names it; "" for photographs to train on alone."""
     choices: Mapping[str, str] = field(default_factory=dict)
     usual: bool = True
     """Whether ``reference`` is the choice that the data set's plain title stands for."""
@@ -144,6 +126,10 @@ class DataSet(Listed):
     def stereo(self) -> bool:
         """Whether its references are right views of rectified pairs; of a folder of one's own that is not known."""
         return self.own != "" or self.reference == "right view"
+
+    def here(self) -> Path | None:
+        """Its folder, if that exists."""
+        return data_folder(self.folder) if self.folder else None
 
     def pairs(self) -> list[Pair]:
         """The pairs that are here. Raises FileNotFoundError with what to do if there are none."""
@@ -218,6 +204,10 @@ def _laid_out(
     return sorted(pairs, key=lambda pair: pair.name)
 
 
+def _to_train_on(folder: str) -> list[Pair]:
+    return [Pair(path.stem, path, ()) for path in image_files(root)] if (root := data_folder(folder)) else []
+
+
 def _motorcycle() -> list[Pair]:
     import skimage.data
 
@@ -278,20 +268,18 @@ _LOADERS = {"motorcycle": _motorcycle, "sunhays": _sunhays, "urban100": _urban10
 _PUT = "put its files into data/{0}, or into {0} in the folder that E2ENT2_DATA names (data/README.md)"
 
 
-def _listed(kind: type[Listed], name: str, record: dict, steps: str) -> Listed:
-    """The record of ``sets.toml`` as a data set or a training set."""
+def _listed(name: str, record: dict, steps: str) -> DataSet:
     facts = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
     facts["steps"] = record.get("steps", steps).format(name=name, put=_PUT.format(record.get("folder")))
     facts |= {"name": name, "mirrors": tuple(Mirror(**m) for m in record.get("mirrors", ()))}
-    if kind is DataSet:
-        options = {key: facts[key] for key in ("folder", "layout", "leave_out", "views") if key in facts}
-        facts["lister"] = partial(_laid_out, **options) if "layout" in facts else _LOADERS[name]
-    return kind(**facts)
+    options = {key: facts[key] for key in ("folder", "layout", "leave_out", "views") if key in facts}
+    other = _LOADERS.get(name) or partial(_to_train_on, facts.get("folder"))
+    return DataSet(**facts, lister=partial(_laid_out, **options) if "layout" in facts else other)
 
 
-DATASETS = {name: _listed(DataSet, name, record, "{put}") for name, record in _LISTED["pairs"].items()}
+DATASETS = {name: _listed(name, record, "{put}") for name, record in _LISTED["pairs"].items()}
 _FETCH = "e2ent2 data fetch {name}, or {put}"
-TRAINING_SETS = {name: _listed(TrainingSet, name, record, _FETCH) for name, record in _LISTED["photographs"].items()}
+TRAINING_SETS = {name: _listed(name, record, _FETCH) for name, record in _LISTED["photographs"].items()}
 EVALUATION_FOLDERS = (
     *(n for d in DATASETS.values() if d.for_evaluation and d.folder for n in (Path(d.folder).parts[0], *d.other_names)),
     *("KITTI", "KITTI2015"),
@@ -425,7 +413,7 @@ def overview() -> str:
     """The table of ``e2ent2 data list``: what each set is, and whether it is here, whole, in part or absent."""
     rows = []
     for d in (*DATASETS.values(), *TRAINING_SETS.values()):
-        size = f"{d.total:,} {'pairs' if isinstance(d, DataSet) else 'photographs'}"
+        size = f"{d.total:,} {'pairs' if d.reference else 'photographs'}"
         here = len(d.lister())
         whole = "whole" if here == d.total else f"partial, {here:,} of {d.total:,}" if here else "absent"
         rows.append((d.name, whole, size, d.what, d.terms, d.citation, d.origin))

@@ -201,7 +201,7 @@ class Run(Hooks):
         if self.fabric.is_global_zero:
             try:
                 state.save(self.out / "state.pt", self.players)
-                save_model(self.average, self.card(), self.out / "last", state.made["model"])
+                save_model(self.average, state.card(self.profile, self.facts), self.out / "last", state.made["model"])
             except OSError as error:
                 raise OSError(
                     f"{self.out}: cannot be written at step {state.step} ({error.strerror or error}); make room, then "
@@ -211,7 +211,7 @@ class Run(Hooks):
 
     def finish(self) -> dict:
         """Write the checkpoint that the run was for, whose weights the model then has; returns its card."""
-        state, model, card = self.state, self.players.model, self.card()
+        state, model, card = self.state, self.players.model, self.state.card(self.profile, self.facts)
         model.load_state_dict(self.average.state_dict())
         if self.fabric.is_global_zero:
             save_model(model, card, self.out, state.made["model"])
@@ -224,10 +224,6 @@ class Run(Hooks):
                 save_model(pretrained, card | of_then, self.out, kept)
         self.fabric.barrier()
         return card
-
-    def card(self) -> dict:
-        """The card of the weights as they are now."""
-        return self.state.card(self.profile) | self.facts
 
     @property
     def average(self) -> Network:

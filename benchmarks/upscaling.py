@@ -1,11 +1,11 @@
 """What `e2ent2 upscale` costs: bfloat16 against plain float32 in one run, what it does to PSNR, and a large picture.
 
-    python benchmarks/upscaling.py [--speed] [--quality] [--large]      all three without any
+    python benchmarks/upscaling.py [--speed] [--quality] [--large] [--models NAME ...]      all three without any
 
 Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of 500×333 as in CUFED5, the network's
 own forward pass as it is written (float32, whole, NCHW) and those of ``super_resolve``, taking turns. *Quality*: what
 bfloat16 and coarse matching do to the PSNR of all available pairs. *Large*: a megapixel with a reference of twelve by
-the command line, in a process whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
+the command line, in processes whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def compiled() -> nn.Module:
     return model
 
 
-def speed() -> dict:
+def speed(models: list[str]) -> dict:
     """For each way the median seconds, and how many times faster than the plain one, by the rounds' median ratio."""
     left, right, _ = skimage.data.stereo_motorcycle()
     hr, ref = left[:332, :500], right[:332, :500]
@@ -89,12 +89,12 @@ def speed() -> dict:
     return {"rows": rows, "first call of torch.compile / s": round(first, 1), "threads": torch.get_num_threads()}
 
 
-def quality() -> dict:
+def quality(models: list[str]) -> dict:
     """By model the mean PSNR of all available pairs, and what bfloat16 and coarse matching change of it."""
     summary, ways = {}, {"bfloat16": Options(precision="bfloat16"), "coarse": Options(matching="coarse")}
     tested = [data for data in DATASETS.values() if data.for_evaluation and data.in_tables]
     pairs = [pair for data in tested for pair in data.lister() if pair.ref_sources]
-    for name in MODELS:
+    for name in models:
         model, scores = load_model(name, "compact"), []
         for pair in tqdm(pairs, desc=name, leave=False):
             hr, ref, *_ = prepared(pair)
@@ -124,17 +124,17 @@ def mosaics(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def large() -> dict:
-    """Minutes and the peak of memory, coarse and exact."""
-    sizes = {"input": "1000×1000", "reference": "4000×3000", "threads": torch.get_num_threads()}
-    return sizes | {way: enlarged(way) for way in ("coarse", "exact")}  # a peak is of all before: the smaller first
+def large(models: list[str]) -> dict:
+    """Minutes and the peak of memory, by model, coarse and exact."""
+    facts = {"input": "1000×1000", "reference": "4000×3000", "threads": torch.get_num_threads()} | provenance.here()
+    return {name: facts | {way: enlarged(name, way) for way in ("coarse", "exact")} for name in models}
 
 
-def enlarged(matching: str) -> dict:
-    """The two pictures by the command line, in a process of its own."""
-    with tempfile.TemporaryDirectory() as name:
-        low, ref = mosaics(Path(name))
-        options = ["--model", "e2ent2-mse", "--matching", matching, "-o", str(Path(name) / "out.png")]
+def enlarged(name: str, matching: str) -> dict:
+    """The two pictures by the command line, in a process of its own; the peak is of all processes so far."""
+    with tempfile.TemporaryDirectory() as folder:
+        low, ref = mosaics(Path(folder))
+        options = ["--model", name, "--matching", matching, "-o", str(Path(folder) / "out.png")]
         start = time.perf_counter()
         subprocess.run(
             [sys.executable, "-m", "e2ent2lib.cli", "upscale", str(low), "--ref", str(ref), *options],
@@ -152,11 +152,14 @@ def main() -> None:
     parts = {"speed": speed, "quality": quality, "large": large}
     for part in parts:
         parser.add_argument(f"--{part}", action="store_true")
+    parser.add_argument("--models", nargs="+", default=MODELS)
     asked = vars(parser.parse_args())
+    models = asked.pop("models")
     results = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
     for part, measure in parts.items():
         if asked[part] or not any(asked.values()):
-            results[part] = measure() | provenance.here()
+            kept = {name: facts for name, facts in results.get(part, {}).items() if name in MODELS}
+            results[part] = kept | measure(models) | ({} if part == "large" else provenance.here())
             print(json.dumps(results[part], indent=1, ensure_ascii=False))
             with whole_file(FILE) as temporary:
                 temporary.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ import os
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -93,17 +93,17 @@ class DataSet:
     steps: str
     folder: str | None = None
     """Its place in ``data/`` or in ``E2ENT2_DATA``; None if it comes with a package."""
-    other_names: tuple[str, ...] = ()
+    other_names: Sequence[str] = ()
     part: str = ""
     by_hand: str = ""
-    mirrors: tuple[Mirror, ...] = ()
+    mirrors: Sequence[Mirror] = ()
     views: str | None = None
     """The level of ViewPairs that it is."""
     lister: Callable[[], list[Pair]]
     """The pairs that are here; a photograph to train on is one without references."""
-    layout: tuple[str, ...] = ()
+    layout: Sequence[str] = ()
     leave_out: str = ""
-    sides: tuple[tuple[int, int], ...] = ()
+    sides: Sequence[tuple[int, int]] = ()
     pixels: str | None = None
     """``fingerprint`` of the whole set, pair by pair, where it is known."""
     reference: str = ""
@@ -117,7 +117,7 @@ class DataSet:
     """Whether tables and claims have it: not if sizes and settings are chosen on it."""
     own: str = ""
     """Of a folder of the user's what tells it from others of its name: digits of its path's SHA-256."""
-    tables: tuple[int, ...] = (1, 2, 3, 4)
+    tables: Sequence[int] = (1, 2, 3, 4)
     """The tables that have its columns."""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Its columns in them, where they are not of the tables' protocol: what differs, by the column's name."""
@@ -174,7 +174,7 @@ def image_files(folder: Path, pattern: str = "**/*") -> list[Path]:
 # ---- loaders ----
 
 
-def grouped(folder: Path, layout: tuple[str, ...]) -> dict[str, dict[int, Path]]:
+def grouped(folder: Path, layout: Sequence[str]) -> dict[str, dict[int, Path]]:
     """{what the names of a pair's files share: {place in the layout: file}}, of the files that are here."""
     groups = defaultdict(dict)
     for place, pattern in enumerate(layout):
@@ -186,7 +186,7 @@ def grouped(folder: Path, layout: tuple[str, ...]) -> dict[str, dict[int, Path]]
 
 
 def _laid_out(
-    folder: str, layout: tuple[str, ...], leave_out: str = "", views: str = "", reference: str = "level 1"
+    folder: str, layout: Sequence[str], leave_out: str = "", views: str = "", reference: str = "level 1"
 ) -> list[Pair]:
     """The pairs that have a reference of that level, or of "all levels": a score must be of the level it names.
 
@@ -268,18 +268,16 @@ _LOADERS = {"motorcycle": _motorcycle, "sunhays": _sunhays, "urban100": _urban10
 _PUT = "put its files into data/{0}, or into {0} in the folder that E2ENT2_DATA names (data/README.md)"
 
 
-def _listed(name: str, record: dict, steps: str) -> DataSet:
-    facts = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    facts["steps"] = record.get("steps", steps).format(name=name, put=_PUT.format(record.get("folder")))
-    facts |= {"name": name, "mirrors": tuple(Mirror(**m) for m in record.get("mirrors", ()))}
+def _listed(name: str, record: dict) -> DataSet:
+    facts = record | {"name": name, "mirrors": [Mirror(**m) for m in record.get("mirrors", ())]}
+    facts["steps"] = record.get("steps", "{put}").format(put=_PUT.format(record.get("folder")))
     options = {key: facts[key] for key in ("folder", "layout", "leave_out", "views") if key in facts}
     other = _LOADERS.get(name) or partial(_to_train_on, facts.get("folder"))
     return DataSet(**facts, lister=partial(_laid_out, **options) if "layout" in facts else other)
 
 
-DATASETS = {name: _listed(name, record, "{put}") for name, record in _LISTED["pairs"].items()}
-_FETCH = "e2ent2 data fetch {name}, or {put}"
-TRAINING_SETS = {name: _listed(name, record, _FETCH) for name, record in _LISTED["photographs"].items()}
+DATASETS = {name: _listed(name, record) for name, record in _LISTED["pairs"].items()}
+TRAINING_SETS = {name: _listed(name, record) for name, record in _LISTED["photographs"].items()}
 EVALUATION_FOLDERS = (
     *(n for d in DATASETS.values() if d.for_evaluation and d.folder for n in (Path(d.folder).parts[0], *d.other_names)),
     *("KITTI", "KITTI2015"),

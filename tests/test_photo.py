@@ -20,6 +20,7 @@ from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.refined import REACH, dense_features, look_up, refine, swap_at
 from e2ent2lib.photos.registered import in_light_of, laid_over
+from e2ent2lib.systems import photo
 from e2ent2lib.systems.parts import shrink
 from e2ent2lib.systems.photo import PhotoE2ENT2
 
@@ -115,7 +116,7 @@ def test_every_weight_learns_and_without_a_reference_it_is_its_sisr_branch(scene
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 
 
-def test_a_turned_reference_is_laid_over_the_input_and_one_that_is_only_shifted_is_not():
+def test_a_turned_reference_is_laid_over_the_input_and_one_that_is_only_shifted_is_not(monkeypatch):
     ref = Image.fromarray(skimage.data.stereo_motorcycle()[0]).resize((500, 333), Image.Resampling.BICUBIC)
     part = ref.crop((60, 40, 460, 300))
     low = np.asarray(part.resize((100, 65), Image.Resampling.BICUBIC))
@@ -123,6 +124,10 @@ def test_a_turned_reference_is_laid_over_the_input_and_one_that_is_only_shifted_
     (laid,) = laid_over(low, [np.asarray(ref.rotate(6, Image.Resampling.BICUBIC))])
     difference = np.abs(laid.astype(int) - np.asarray(part))[20:-20, 20:-20]
     assert laid.shape == (260, 400, 3) and difference.mean() < 6
+    model, turned = network("e2ent2-photo"), np.asarray(ref.rotate(6, Image.Resampling.BICUBIC))
+    assert [x.shape for x in model.offered(low, [turned])] == [turned.shape, laid.shape]
+    monkeypatch.setattr(photo, "HELD", 0)  # of large ones in the reference's place
+    assert [x.shape for x in model.offered(low, [turned, np.asarray(ref)])] == [laid.shape, turned.shape]
 
 
 def test_half_precision_of_large_references_changes_little(monkeypatch):

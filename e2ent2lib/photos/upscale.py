@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from itertools import count as count_from
 from pathlib import Path
 
@@ -122,7 +123,11 @@ def upscale_file(
         notes += [verdict.text, *(remark for told, _ in said for remark in told)]
         if reports:
             notes.append(f"small text, faces and numbers may be wrong where {REPORT[2]} shows that it mattered")
-    references += [photograph.Photograph(pixels, path=LAID_OVER) for pixels in result.references[len(references) :]]
+    used = chain(references, repeat(photograph.Photograph(photo.pixels, path=LAID_OVER)))
+    references = [
+        ref if ref.pixels.shape == pixels.shape else ref._replace(pixels=pixels)
+        for pixels, ref in zip(result.references, used)
+    ] or references
     done = Upscaled(photo, references, output, system, options, result, agreeing, verdict, seconds, notes)
     if files.report:
         from e2ent2lib.photos.report import save_report  # matplotlib takes a while, and only a report needs it

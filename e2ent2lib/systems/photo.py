@@ -14,6 +14,7 @@ Notebook 14 shows what each of these gives.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from e2ent2lib.systems.landmark import back_project
 
 CORRECTIONS = 3
 """Back-projections of a result; more change it by less than a grey level."""
+HELD = 20_000_000
+"""Pixels of all references of which dense features are held; 64 bytes each, twice."""
 TAKEN_OUT = 0.034
 """What the network leaves out of an input, over the input's own detail, above which it is noise or a JPEG's blocks: on
 37 validation photographs back-projection then gains 0.07 dB and loses none (`benchmarks/consistency.py`)."""
@@ -91,9 +94,15 @@ class PhotoE2ENT2(Network):
         return self.base
 
     def offered(self, lr: Pixels, refs: list[Pixels]) -> list[Pixels]:
-        """The references in the input's light, and those in another size or turned once more, laid over the input."""
+        """The references in the input's light, and those in another size or turned once more, laid over the input.
+
+        Of large ones that one alone, in the place of the reference: two would take too much memory.
+        """
         refs = [in_light_of(lr, ref) for ref in refs]
-        return refs + laid_over(lr, refs, self.profile.scale)
+        laid = [laid_over(lr, [ref], self.profile.scale) for ref in refs]
+        if sum(ref[..., 0].size for ref in (*refs, *chain(*laid))) > HELD:
+            return [one[0] if one else ref for ref, one in zip(refs, laid)]
+        return [*refs, *chain(*laid)]
 
     def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
         """As ``Network.corrected``, by back-projection: a reference's tone or colour can't tint the result.

@@ -54,7 +54,7 @@ def check(name: str, *, progress: bool = True) -> Findings:
     if len(here) > known.total:
         errors.append(f"{len(here)} are here, but the set has {known.total}; something else lies in its folder")
     training = [(str(p), m) for p, (_, m) in decoded.items()]
-    if known.reference and known.for_evaluation:  # then all that is trained on, but what is damaged
+    if known.for_evaluation:  # then all that is trained on, but what is damaged
         folders = [root / part for root in sets.data_roots() for part in ("train", "CUFED")]
         others = _decode([path for folder in folders for path in sets.image_files(folder)], progress)[0]
         training = [(f"embedded {name}", mark(image)) for name, image in sets.embedded_photographs().items()]

@@ -8,8 +8,10 @@ import skimage.data
 from data_files import noise, put, save
 from PIL import Image
 
-from e2ent2lib.data.check import check
+from e2ent2lib.data.check import check, looks_swapped
 from e2ent2lib.data.pairs import DATASETS, fingerprint
+
+LEFT, RIGHT = (view[:, :600] for view in skimage.data.stereo_motorcycle()[:2])
 
 
 def group(data, number=1, levels=range(6)):
@@ -147,6 +149,28 @@ def test_a_whole_set_with_other_pictures_than_it_is_known_by_is_named(data, monk
     assert sound("kitti2012").notes[0].startswith("KITTI 2012: 20 pairs")
 
 
+# ---- left and right ----
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(0, 250), slice(250, 500)])
+def test_a_true_pair_is_told_from_an_exchanged_one(part):
+    assert not looks_swapped(LEFT[part], RIGHT[part])
+    assert looks_swapped(RIGHT[part], LEFT[part])
+
+
+@pytest.mark.parametrize("views", [(noise(40, 50), noise(40, 50, 1)), (LEFT, LEFT), (LEFT * 0, LEFT * 0)])
+def test_views_that_say_nothing_do_not_look_exchanged(views):
+    assert not looks_swapped(*views)
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_exchanged_views_are_a_warning_that_names_the_pair(data, exchanged):
+    for side, view in zip("RL" if exchanged else "LR", (LEFT, RIGHT)):
+        save(data / "Middlebury" / f"Bike_{side}.png", view)
+    warnings = sound("middlebury").warnings
+    assert len(warnings) == exchanged and all("Bike_L.png" in w for w in warnings)
+
+
 # ---- training photographs in evaluation sets ----
 
 
@@ -163,6 +187,6 @@ def test_a_training_photograph_in_an_evaluation_set_is_named_from_both_sides(dat
 
 def test_a_training_photograph_that_looks_like_an_evaluation_picture_is_named(data):
     put(data, "CUFED/ref/a.png", size=(160, 160))
-    save(data / "CUFED/input/a.png", np.asarray(Image.fromarray(skimage.data.coffee()).resize((160, 160))))
-    save(data / "Urban100" / "img_001.png", skimage.data.coffee())
+    save(data / "CUFED/input/a.png", np.asarray(Image.fromarray(LEFT).resize((160, 160))))
+    save(data / "Urban100" / "img_001.png", LEFT)
     error("cufed", "a.png looks like", "Urban100: img_001")

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.data.pairs import DataSet, Pair
 from e2ent2lib.data.training import Mark, evaluation_marks, leaks, mark
-from e2ent2lib.photos.images import read_image
+from e2ent2lib.photos.images import as_rgb, read_image
 
 SMALLEST = 12  # a patch of 3×3 at a quarter of the size
 Decoded = dict[Path, tuple[tuple[int, int], Mark]]
@@ -96,8 +98,8 @@ def _twins(decoded: Decoded) -> Iterator[str]:
 def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path, decoded: Decoded) -> tuple[list, list]:
     """Errors and warnings.
 
-    Errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice. Warnings:
-    photographs without a reference.
+    Errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice. Warnings: views
+    that look exchanged, and photographs without a reference.
     """
     errors, warnings = [], []
     for name, files in sorted(sets.grouped(folder, known.layout).items()):
@@ -126,6 +128,8 @@ def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path, decoded: Decod
         if known.reference == "right view" and sizes[0] != sizes[1]:
             left, right = map(_by, sizes)
             errors.append(f"{sources[0]}: left is {left}, right {right}; they must be of one size, get them again")
+        elif known.reference == "right view" and looks_swapped(*map(as_rgb, sources)):
+            warnings.append(f"{sources[0]}: left and right look swapped; compare them, and exchange their names if so")
     for same in _twins({p.hr_source: decoded[p.hr_source] for p in pairs if p.hr_source in decoded}):
         errors.append(f"{same} have the same pixels and would count twice; delete all but one")
     if without := sum(not p.ref_sources for p in pairs):
@@ -135,3 +139,18 @@ def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path, decoded: Decod
 
 def _by(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]}"
+
+
+def looks_swapped(left: UInt8[np.ndarray, "h w 3"], right: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Whether what both views of a rectified pair show lies further right in the right one, where it cannot lie.
+
+    Sixteen bands of both, at 256 pixels width, are laid over each other by phase correlation: most must be shifted so
+    by more than one pixel, and hardly one the other way.
+    """
+    from skimage.registration import phase_cross_correlation  # slow to import, and `data list` does without
+
+    size = (256, max(64, round(256 * left.shape[0] / left.shape[1])))
+    views = (Image.fromarray(view).convert("L").resize(size, Image.Resampling.BOX) for view in (left, right))
+    bands = zip(*(np.array_split(np.asarray(view, float), 16) for view in views))
+    shifts = np.array([phase_cross_correlation(*band)[0][1] for band in bands if all(map(np.ptp, band))])
+    return bool(sum(shifts < -1) > 0.5 * len(shifts) and sum(shifts > 1) < 0.1 * len(shifts))

@@ -1,5 +1,6 @@
 """What `e2ent2 data check` finds, whole and partial, sound and spoilt (data/check.py)."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +140,15 @@ def test_training_photographs_are_counted_and_twins_are_a_warning(data):
     evaluation = 2 + 244  # the motorcycle's, and those of ViewPairs' list
     assert found.notes[1] == f"none of 3 training photographs is one of {evaluation} evaluation images"
     assert len(found.warnings) == 1 and "t2.bmp and" in found.warnings[0] and "t3.bmp" in found.warnings[0]
+
+
+def test_a_file_that_is_no_longer_what_was_fetched_is_named(data):
+    group(data)
+    noted = {f"CUFED5/001_{n}.png": fingerprint([noise(16, 16, 10 + n)]) for n in range(6)}
+    (data / "fetched.json").write_text(json.dumps({"a/b@c": {"archive": "0", "pixels": noted}}))
+    sound("cufed5")
+    put(data, "CUFED5/001_2.png", first=99)
+    error("cufed5", "001_2.png")
 
 
 def test_a_whole_set_with_other_pictures_than_it_is_known_by_is_named(data, monkeypatch):

@@ -1,6 +1,7 @@
 """Fetching and unpacking, against servers and archives that are not what they should be (data/fetch.py)."""
 
 import hashlib
+import json
 import shutil
 import stat
 import warnings
@@ -213,31 +214,34 @@ def fetched(name="cufed5"):
     return "\n".join(fetch(name, progress=False, retries=0))
 
 
-def test_a_mirrors_files_land_in_the_owners_layout_and_the_archives_hash_is_told(home, server):
+def test_a_mirrors_files_land_in_the_owners_layout_and_their_hash_is_noted(home, server):
     said = fetched()
     assert server.asked == ["/yeoyi519/SRNTT/archive/6d200fd.zip"]
-    assert left(home) == [f"CUFED5/001_{n}.png" for n in range(6)]
+    assert left(home) == [*(f"CUFED5/001_{n}.png" for n in range(6)), "fetched.json"]
     sha = hashlib.sha256(server.body).hexdigest()
     for part in ("yeoyi519/SRNTT at 6d200fd", "not the owners' own", "1 of 126", "e2ent2 data check cufed5", sha):
         assert part in said
+    record = json.loads((home / "fetched.json").read_text())["yeoyi519/SRNTT@6d200fd"]
+    assert record["archive"] == sha and len(record["pixels"]) == 6
     assert [p.name for p in pairs.dataset("cufed5").pairs()[0].ref_sources] == [f"001_{n}.png" for n in range(1, 6)]
 
 
 @pytest.mark.parametrize("repacked", [False, True])
-def test_fetching_again_changes_nothing_and_says_so(home, server, repacked):
+def test_fetching_again_changes_nothing_and_says_that_it_is_the_same(home, server, repacked):
     fetched()
     before = {p: (home / p).stat().st_mtime_ns for p in left(home) if p.endswith("png")}
     if repacked:
         server.body = repository(home.parent, zipfile.ZIP_STORED, **{f"001_{n}": png(n) for n in range(6)})
-    assert "6 files, 0 of them new" in fetched()
+    said = fetched()
+    assert ("packed again" in said) == repacked and "pictures are the same" in said and "6 files, 0 of them new" in said
     assert before == {p: (home / p).stat().st_mtime_ns for p in before}
 
 
-def test_other_pictures_than_were_fetched_are_refused(home, server, tmp_path):
+def test_other_pictures_than_at_the_first_fetch_are_refused(home, server, tmp_path):
     fetched()
     before = {p: (home / p).read_bytes() for p in left(home)}
     server.body = repository(tmp_path, **{f"001_{n}": png(n + (n == 3)) for n in range(6)})
-    with pytest.raises(FileExistsError, match=r"CUFED5/001_3\.png"):
+    with pytest.raises(ValueError, match=r"CUFED5/001_3\.png differ"):
         fetched()
     assert {p: (home / p).read_bytes() for p in left(home)} == before
 
@@ -286,9 +290,12 @@ def test_where_no_mirror_has_it_steps_are_given_and_no_address(home, server, nam
     assert all(part in said for part in parts)
 
 
-def test_an_unknown_set_and_a_missing_data_folder_are_named(home, monkeypatch, tmp_path):
+def test_an_unknown_set_a_damaged_record_and_a_missing_data_folder_are_named(home, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"'cufed7'; choose one of motorcycle, .*scenes"):
         fetched("cufed7")
+    (home / "fetched.json").write_text("{")
+    with pytest.raises(ValueError, match=r"fetched\.json: damaged"):
+        fetched()
     monkeypatch.setenv("E2ENT2_DATA", str(tmp_path / "absent"))
     with pytest.raises(FileNotFoundError, match="absent"):
         fetched("cufed5")

@@ -11,6 +11,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
+from e2ent2lib.data.fetch import read_record
 from e2ent2lib.data.pairs import DataSet, Pair
 from e2ent2lib.data.training import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.photos.images import as_rgb, read_image
@@ -55,6 +56,10 @@ def check(name: str, *, progress: bool = True) -> Findings:
                 errors.append(f"{folder}: other pixels than {known.title} is known by; move it away, then fetch again")
     if len(here) > known.total:
         errors.append(f"{len(here)} are here, but the set has {known.total}; something else lies in its folder")
+    for root in sets.data_roots():
+        noted = {root / p: pixels for one in read_record(root).values() for p, pixels in one["pixels"].items()}
+        changed = [p for p, (_, m) in decoded.items() if noted.get(p, m.pixels) != m.pixels]
+        errors += [f"{p}: is not what was fetched; delete it, then fetch again" for p in changed]
     training = [(str(p), m) for p, (_, m) in decoded.items()]
     if known.for_evaluation:  # then all that is trained on, but what is damaged
         folders = [root / part for root in sets.data_roots() for part in ("train", "CUFED")]

@@ -5,6 +5,7 @@ hold a part of a set only. Nothing that is there already is overwritten.
 """
 
 import io
+import json
 import os
 import shutil
 import stat
@@ -28,9 +29,10 @@ from tqdm.auto import tqdm
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, DataSet, Mirror, View
 from e2ent2lib.photos.images import as_rgb, read_image
-from e2ent2lib.runs.files import file_sha256
+from e2ent2lib.runs.files import file_sha256, whole_file
 
 GITHUB = "https://github.com"
+RECORD = "fetched.json"
 LARGEST = 6 * 2**30
 """Bytes of a download."""
 TOTAL, FILES = 8 * 2**30, 200_000
@@ -71,6 +73,7 @@ def fetch(name: str, *, progress: bool = True, timeout: float = 30.0, retries: i
 
 
 def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Path], Path]) -> list[str]:
+    key = f"{mirror.repository}@{mirror.commit}"
     url = f"{GITHUB}/{mirror.repository}/archive/{mirror.commit}.zip"
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home) as folder:  # the same disk: moving is renaming
         file, unpacked = f"{mirror.repository.replace('/', '-')}-{mirror.commit}.zip", Path(folder) / "unpacked"
@@ -78,11 +81,22 @@ def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Pat
         paths = unpack(archive, unpacked, mirror.place)
         if not paths:
             raise ValueError(f"{mirror.repository} at {mirror.commit} holds none of the files expected of {name}")
-        for path in paths:
-            read_image(unpacked / path)  # raises for one that is damaged
-        new, sha256 = move_in(unpacked, home, paths), file_sha256(archive)
-    said = f"{len(paths)} files, {len(new)} of them new, below {home}; those that were there have the same content."
-    return [f"The archive's SHA-256 is {sha256}; GitHub publishes none to compare it with.", said]
+        pixels = {path: sets.fingerprint([read_image(unpacked / path)]) for path in paths}
+        now, record = {"archive": file_sha256(archive), "pixels": pixels}, read_record(home)
+        before = record.get(key, now)
+        if other := sorted(path for path, _ in pixels.items() ^ before["pixels"].items()):
+            raise ValueError(
+                f"{key}: {', '.join(dict.fromkeys(other[:6]))} differ from the first fetch, noted in {home / RECORD}; "
+                "nothing was changed here"
+            )
+        new = move_in(unpacked, home, paths)
+    same = "the archive and its" if now["archive"] == before["archive"] else "packed again, but its"
+    said = f"As at the first fetch: {same} pictures are the same."
+    if key not in record:
+        said = f"Its hash is not published: this first fetch notes SHA-256 {now['archive']} in {RECORD}."
+    with whole_file(home / RECORD) as temporary:
+        temporary.write_text(json.dumps(record | {key: now}, indent=1) + "\n", encoding="utf-8")
+    return [said, f"{len(paths)} files, {len(new)} of them new, below {home}."]
 
 
 def move_in(source: Path, home: Path, paths: list[str]) -> list[str]:
@@ -98,6 +112,15 @@ def move_in(source: Path, home: Path, paths: list[str]) -> list[str]:
         (home / path).parent.mkdir(parents=True, exist_ok=True)
         os.rename(source / path, home / path)
     return new
+
+
+def read_record(home: Path) -> dict[str, dict]:
+    """What was fetched before: by repository@commit, the SHA-256 of the archive and of each picture's pixels."""
+    path = home / RECORD
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); delete it, then fetch again") from error
 
 
 # ---- the download ----

@@ -160,9 +160,12 @@ def data_folder(name: str) -> Path | None:
 
 def photographs(folder: str | os.PathLike) -> list[Path]:
     """All image files of a folder and its sub-folders, sorted. Raises FileNotFoundError if there are none."""
-    if not (found := image_files(Path(folder))):
-        kinds = ", ".join(e[1:] for e in EXTENSIONS)
-        raise FileNotFoundError(f"{folder}: no folder that holds images ({kinds}); give one, or 'embedded'")
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; give a folder of photographs, or 'embedded'")
+    found = image_files(folder)
+    if not found:
+        raise FileNotFoundError(f"{folder}: holds no images ({', '.join(e[1:] for e in EXTENSIONS)})")
     return found
 
 
@@ -393,7 +396,7 @@ def view_pairs(level: str) -> list[tuple[View, View]]:
 
 
 def unsound(data: DataSet) -> dict[str, str]:
-    """{pair: what is wrong} of those that are damaged or not as listed; ViewPairs alone lists its pictures singly."""
+    """{pair: what is wrong} of pairs that are damaged or not as listed; ViewPairs alone lists its pictures one by one."""
     wrong, folder = {}, data.here()
     for pair in view_pairs(data.views) if data.views and folder else ():
         for view in (view for view in pair if (folder / view.name).is_file()):

@@ -396,7 +396,7 @@ def view_pairs(level: str) -> list[tuple[View, View]]:
 
 
 def unsound(data: DataSet) -> dict[str, str]:
-    """{pair: what is wrong} of pairs that are damaged or not as listed; ViewPairs alone lists its pictures one by one."""
+    """{pair: what is wrong} of pairs that are damaged or not as listed; ViewPairs alone lists its pictures singly."""
     wrong, folder = {}, data.here()
     for pair in view_pairs(data.views) if data.views and folder else ():
         for view in (view for view in pair if (folder / view.name).is_file()):

@@ -48,8 +48,9 @@ Case = tuple[str, bool, UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]
 
 def training_cases() -> Iterator[Case]:
     """(set, whether related, ground truth, reference) of the training photographs."""
-    random, others = np.random.default_rng(0), TRAINING_SETS["bsds500"].lister()
-    for view, following in list(pairwise(TRAINING_SETS["scenes"].lister()))[::EVERY]:
+    views, others = ([p.hr_source for p in TRAINING_SETS[name].lister()] for name in ("scenes", "bsds500"))
+    random = np.random.default_rng(0)
+    for view, following in list(pairwise(views))[::EVERY]:
         if view.parent == following.parent and view.parent.name not in VALIDATION_SCENES:
             hr = start_of(view)
             yield view.parent.name, True, hr, start_of(following)

@@ -110,7 +110,8 @@ def quality(models: list[str]) -> dict:
 
 def mosaics(folder: Path) -> tuple[Path, Path]:
     """Four views of two training scenes as a picture of 1000×1000, and four others of them as one of 4000×3000."""
-    views = [p for p in TRAINING_SETS["scenes"].lister() if p.parent.name in ("castle-P30", "Herz-Jesus-P25")]
+    views = [pair.hr_source for pair in TRAINING_SETS["scenes"].lister()]
+    views = [path for path in views if path.parent.name in ("castle-P30", "Herz-Jesus-P25")]
     small, large = Image.new("RGB", (1000, 1000)), Image.new("RGB", (4000, 3000))
     for number in range(4):
         x, y = number % 2, number // 2

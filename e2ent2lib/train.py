@@ -182,7 +182,7 @@ def learning_rate(profile: Profile, step: int, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training sees, and how long it is."""
+    """What a training sees, how long it is, and what a run does in its loop beyond training."""
 
     crops: Dataset
     """One ``Crops`` per item, in the order of training, from the state's step on."""
@@ -193,6 +193,10 @@ class Plan:
     """Steps between two validations."""
     progress: bool = False
     """Show a progress bar."""
+    stop_requested: Callable[[], bool] = lambda: False
+    """Whether this process should stop; if one should, all stop after the same step."""
+    after_step: Callable[[dict[str, float] | None, bool], None] = lambda row, stopping: None
+    """Called after each step, with the history's new row if there was a validation, and whether the run stops."""
 
 
 @dataclass
@@ -213,18 +217,7 @@ class State:
         return self.history[-1]
 
 
-class Hooks:
-    """What a run does in the loop beyond training; here nothing. ``runs.run`` saves and stops on Ctrl-C."""
-
-    def stop_requested(self) -> bool:
-        """Whether this process should stop; if one should, all stop after the same step."""
-        return False
-
-    def after_step(self, row: dict[str, float] | None, stopping: bool) -> None:
-        """Called after each step, with the history's new row if there was a validation."""
-
-
-def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: State, hooks: Hooks = Hooks()) -> None:
+def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: State) -> None:
     """Train from ``state`` to the end of the plan, with a validation every ``plan.every`` steps and after the last one.
 
     Raises NotFiniteError if a loss, a gradient or a weight is not finite.
@@ -235,7 +228,7 @@ def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: S
             players.set_learning_rate(learning_rate(profile, state.step, plan.steps))
             losses = training_step(fabric, players, Crops(*batch), state.step, plan.steps)
             players.average.update_parameters(players.model)
-            losses, stopping = over_all_processes(fabric, losses, hooks.stop_requested())
+            losses, stopping = over_all_processes(fabric, losses, plan.stop_requested())
             for name, value in losses.items():
                 state.losses.setdefault(name, []).append(value)
             state.step += 1
@@ -245,7 +238,7 @@ def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: S
             if state.step % plan.every == 0 or state.step == plan.steps:
                 row = state.add_row(plan.validate())
                 bar.set_postfix({"PSNR": f"{row[f'val_{players.model.branches[-1]}']:.2f} dB"})
-            hooks.after_step(row, stopping)
+            plan.after_step(row, stopping)
 
 
 def over_all_processes(fabric: Fabric, losses: dict[str, Tensor], stop: bool) -> tuple[dict[str, float], bool]:

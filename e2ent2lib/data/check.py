@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.data.fetch import read_record
-from e2ent2lib.data.pairs import DataSet, Pair, TrainingSet, different
+from e2ent2lib.data.pairs import DataSet, Pair
 from e2ent2lib.data.training import Mark, evaluation_marks, leaks, mark
 from e2ent2lib.photos.images import as_rgb, read_image
 
@@ -44,11 +44,11 @@ def check(name: str, *, progress: bool = True) -> Findings:
     if not here and not paths:
         raise FileNotFoundError(f"{known.title} is not here: {known.steps}")
     decoded, errors = _decode(paths, progress)
-    if isinstance(known, TrainingSet):
+    if not known.reference:
         warnings = [f"{same} have the same pixels; one is enough" for same in _twins(decoded)]
         notes = [f"{known.title}: {len(paths)} of {known.total} photographs are here"]
     else:
-        spoilt, warnings = _check_pairs(known, here, folder, decoded)
+        spoilt, warnings = _check_pairs(known, here, folder, decoded) if folder else ([], [])
         errors += spoilt
         notes = [f"{known.label(len(here))}: {len(here)} pairs, {len(decoded) or 2 * len(here)} images decoded"]
         if not errors and len(here) == known.total and known.pixels:
@@ -61,7 +61,7 @@ def check(name: str, *, progress: bool = True) -> Findings:
         changed = [p for p, (_, m) in decoded.items() if noted.get(p, m.pixels) != m.pixels]
         errors += [f"{p}: is not what was fetched; delete it, then fetch again" for p in changed]
     training = [(str(p), m) for p, (_, m) in decoded.items()]
-    if isinstance(known, DataSet) and known.for_evaluation:  # then all that is trained on, but what is damaged
+    if known.for_evaluation:  # then all that is trained on, but what is damaged
         folders = [root / part for root in sets.data_roots() for part in ("train", "CUFED")]
         others = _decode([path for folder in folders for path in sets.image_files(folder)], progress)[0]
         training = [(f"embedded {name}", mark(image)) for name, image in sets.embedded_photographs().items()]
@@ -100,43 +100,42 @@ def _twins(decoded: Decoded) -> Iterator[str]:
     return (" and ".join(paths) for paths in by_pixels.values() if len(paths) > 1)
 
 
-def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path | None, decoded: Decoded) -> tuple[list, list]:
+def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path, decoded: Decoded) -> tuple[list, list]:
     """Errors and warnings.
 
     Errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice. Warnings: views
     that look exchanged, and photographs without a reference.
     """
     errors, warnings = [], []
-    for name, files in sorted(sets.grouped(folder, known.layout).items()) if folder else ():
+    for name, files in sorted(sets.grouped(folder, known.layout).items()):
         there = ", ".join(p.relative_to(folder).as_posix() for p in files.values())
         for pattern in (p for place, p in enumerate(known.layout) if place not in files):
             lacking = folder / pattern.replace("*", name, 1).replace(".*", ".png")
             errors.append(f"{lacking}: is missing, its partner is here ({there}); get it, or delete the others")
     if known.views:
-        views = {view.name: view for pair in sets.view_pairs(known.views) for view in pair}
-        for path in (p for p in decoded if p.parent == folder and p.name not in views):
-            errors.append(f"{path}: is not of {known.title}, perhaps of another level; move it away")
-        for view in different([v for v in views.values() if folder / v.name in decoded], folder):
-            errors.append(f"{folder / view.name}: other pixels than listed; move it away, then fetch again")
+        pixels = {view.name: view.pixels for pair in sets.view_pairs(known.views) for view in pair}
+        for path in (p for p in decoded if p.parent == folder):
+            if path.name not in pixels:
+                errors.append(f"{path}: is not of {known.title}, perhaps of another level; move it away")
+            elif decoded[path][1].pixels != pixels[path.name]:
+                errors.append(f"{path}: other pixels than listed; move it away, then fetch again")
     for pair in pairs:
         sources = [s for s in (pair.hr_source, *pair.ref_sources) if not callable(s)]
-        if not all(s in decoded for s in sources if isinstance(s, Path)):
-            continue  # one is damaged, which is told already
-        facts = [decoded[s] if isinstance(s, Path) else (s.shape[1::-1], mark(s)) for s in sources]
-        sizes, pixels = [size for size, _ in facts], [m.pixels for _, m in facts]
+        if not sources or not all(s in decoded for s in sources):
+            continue  # they are computed, or one is damaged, which is told already
+        sizes, pixels = zip(*((decoded[s][0], decoded[s][1].pixels) for s in sources))
         if len(set(pixels)) < len(pixels):
             same = " and ".join(str(s) for s, p in zip(sources, pixels) if pixels.count(p) > 1)
             errors.append(f"{same} are of one pair and have the same pixels; get them again")
         for source, size, (least, most) in zip(sources, sizes, known.sides):
             if min(size) < least or max(size) > most:
                 errors.append(f"{source}: is {_by(size)}, expected {most}×{most}; get it again")
-        first = sources[0] if folder else pair.name
         if known.reference == "right view" and sizes[0] != sizes[1]:
             left, right = map(_by, sizes)
-            errors.append(f"{first}: left is {left}, right {right}; they must be of one size, get them again")
+            errors.append(f"{sources[0]}: left is {left}, right {right}; they must be of one size, get them again")
         elif known.reference == "right view" and looks_swapped(*map(as_rgb, sources)):
-            warnings.append(f"{first}: left and right look swapped; compare them, and exchange their names if so")
-    for same in _twins({p.hr_source: decoded[p.hr_source] for p in pairs if folder and p.hr_source in decoded}):
+            warnings.append(f"{sources[0]}: left and right look swapped; compare them, and exchange their names if so")
+    for same in _twins({p.hr_source: decoded[p.hr_source] for p in pairs if p.hr_source in decoded}):
         errors.append(f"{same} have the same pixels and would count twice; delete all but one")
     if without := sum(not p.ref_sources for p in pairs):
         warnings.append(f"{without} of {len(pairs)} have no reference: bicubic and SISR models only")

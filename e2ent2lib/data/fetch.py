@@ -27,7 +27,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
-from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, Listed, Mirror, View
+from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, DataSet, Mirror, View
 from e2ent2lib.photos.images import as_rgb, read_image
 from e2ent2lib.runs.files import file_sha256, whole_file
 
@@ -55,19 +55,17 @@ def fetch(name: str, *, progress: bool = True, timeout: float = 30.0, retries: i
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join([*DATASETS, *TRAINING_SETS])}")
     if not home.is_dir():
         raise FileNotFoundError(f"{home}: no such folder; create it, or let E2ENT2_DATA name one for the data sets")
-    options = {"timeout": timeout, "retries": retries}
+    get = partial(download, timeout=timeout, retries=retries)
     for known in (DATASETS.get(one) or TRAINING_SETS[one] for one in names):
         if not (known.mirrors or known.by_hand or known.views):
             lines.append(f"{known.title}: {known.steps}")
             continue
         lines.append(f"{known.title}: {known.terms}; please cite {known.citation}.")
         if known.views:
-            get = partial(download, sha256=None, progress=False, **options)
-            lines.append(_fetch_views(known, home, problems, get, progress))
+            lines.append(_fetch_views(known, home, problems, partial(get, sha256=None, progress=False), progress))
         for mirror in known.mirrors:
             lines.append(f"From {mirror.repository} at {mirror.commit} on GitHub, a mirror, not the owners' own page.")
-            get = partial(download, sha256=mirror.sha256, progress=progress, **options)
-            lines += _fetch_mirror(known.name, mirror, home, get)
+            lines += _fetch_mirror(known.name, mirror, home, partial(get, sha256=mirror.sha256, progress=progress))
         lines += [x for x in (known.part, known.by_hand.format(place=home / known.folder)) if x]
     if problems:
         raise ValueError(f"{len(problems)} problem(s); what is sound is in place:\n  " + "\n  ".join(problems))
@@ -212,13 +210,12 @@ def unpack(archive: Path, into: Path, choose: Callable[[str], str | None]) -> li
 # ---- ViewPairs ----
 
 
-def _fetch_views(known: Listed, home: Path, problems: list[str], get: Callable[[str, Path], Path], bar: bool) -> str:
+def _fetch_views(known: DataSet, home: Path, problems: list[str], get: Callable[[str, Path], Path], bar: bool) -> str:
     """Build the pairs that are not here, each from two files of a repository; what goes wrong is added to ``problems``.
 
-    A pair is moved in whole. One with other pixels than listed is kept apart, in ViewPairs/apart.
+    A pair is moved in whole, and only with the pixels that are listed.
     """
-    folder, apart, failed = home / known.folder, (home / known.folder).parent / sets.APART / known.views, set()
-    pairs = sets.view_pairs(known.views)
+    folder, pairs, failed = home / known.folder, sets.view_pairs(known.views), set()
     for pair in tqdm(pairs, desc=known.title, unit="pair", disable=not bar or None, leave=False):
         missing, repository = [v.name for v in pair if not os.path.lexists(folder / v.name)], pair[0].repository
         if not missing or repository in failed:
@@ -227,22 +224,13 @@ def _fetch_views(known: Listed, home: Path, problems: list[str], get: Callable[[
             built = Path(work) / "built"
             try:
                 urls = [f"{GITHUB}/{v.repository}/raw/{v.commit}/{quote(v.path)}" for v in pair]
-                strange = build(pair, [get(url, Path(work) / v.name) for url, v in zip(urls, pair)], built)
+                build(pair, [get(url, Path(work) / v.name) for url, v in zip(urls, pair)], built)
+                move_in(built, folder, missing)
             except (Refused, ValueError) as error:
                 problems.append(f"{known.folder}/{pair[0].name}: {error}")
             except ConnectionError as error:  # the other repositories may answer
                 problems.append(f"{known.folder}/{pair[0].name} and all else of {repository}: {error}")
                 failed.add(repository)
-            else:
-                for view in strange:
-                    apart.mkdir(parents=True, exist_ok=True)
-                    os.replace(built / view.name, apart / view.name)
-                    problems.append(
-                        f"{known.folder}/{view.name}: other pixels than listed, from {repository} with Pillow "
-                        f"{PIL.__version__}; kept apart as {apart / view.name}"
-                    )
-                if not strange:
-                    move_in(built, folder, missing)
     return f"{len(known.lister())} of {len(pairs)} pairs are in {folder}, from mirrors, not the owners' own pages."
 
 
@@ -263,15 +251,18 @@ def reduced(photographs: list[Image.Image]) -> Iterator[list[UInt8[np.ndarray, "
         yield pictures
 
 
-def build(pair: tuple[View, View], sources: list[Path], folder: Path) -> list[View]:
-    """Make the two files of a pair in ``folder`` from the mirror's; returns which have other pixels than listed.
+def build(pair: tuple[View, View], sources: list[Path], folder: Path) -> None:
+    """Make the two files of a pair in ``folder`` from the mirror's.
 
-    Raises ValueError for a source that is no photograph.
+    Raises ValueError for a source that is no photograph, or that gives other pixels than listed.
     """
-    known = [view.pixels for view in pair]
-    made = list(reduced([Image.fromarray(as_rgb(source)) for source in sources]))
-    pictures = next((p for p in made if [sets.pixel_hash(x) for x in p] == known), made[0])
+    for pictures in reduced([Image.fromarray(as_rgb(source)) for source in sources]):
+        other = [view.name for view, picture in zip(pair, pictures) if sets.fingerprint([picture]) != view.pixels]
+        if not other:
+            break
+    else:
+        made_with = f"from {pair[0].repository} with Pillow {PIL.__version__}"
+        raise ValueError(f"{' and '.join(other)}: other pixels than listed, {made_with}")
     folder.mkdir(parents=True, exist_ok=True)
     for view, picture in zip(pair, pictures):
         Image.fromarray(picture).save(folder / view.name, lossless=True)
-    return sets.different(pair, folder)

@@ -16,7 +16,7 @@ import os
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -38,8 +38,6 @@ OTHER_NAMES = {r["folder"]: r["other_names"] for r in _LISTED["pairs"].values() 
 VALIDATION_SCENES = ("Herz-Jesus-P25", "kermit")
 """Scenes below ``train/`` that are never trained on; sizes and settings are chosen on pairs of their views."""
 UNRELATED = "unrelated"
-APART = "apart"
-"""The folder in ViewPairs for pictures that were fetched and have other pixels than listed."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,8 @@ class Mirror:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
-    """What ``sets.toml`` says of a set; the keys are explained there."""
+class DataSet:
+    """A set as ``sets.toml`` lists it, where the keys are explained: pairs, or photographs to train on alone."""
 
     name: str
     title: str
@@ -95,39 +93,21 @@ class Listed:
     steps: str
     folder: str | None = None
     """Its place in ``data/`` or in ``E2ENT2_DATA``; None if it comes with a package."""
-    other_names: tuple[str, ...] = ()
+    other_names: Sequence[str] = ()
     part: str = ""
     by_hand: str = ""
-    mirrors: tuple[Mirror, ...] = ()
+    mirrors: Sequence[Mirror] = ()
     views: str | None = None
     """The level of ViewPairs that it is."""
-
-    def here(self) -> Path | None:
-        """Its folder, if that exists."""
-        return data_folder(self.folder) if self.folder else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSet(Listed):
-    """A folder of training photographs below ``train/`` of the data folder."""
-
-    def lister(self) -> list[Path]:
-        """The photographs that are here, sorted."""
-        return image_files(self.here()) if self.here() else []
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSet(Listed):
-    """A data set of pairs, and how to list the pairs that are here."""
-
     lister: Callable[[], list[Pair]]
-    layout: tuple[str, ...] = ()
+    """The pairs that are here; a photograph to train on is one without references."""
+    layout: Sequence[str] = ()
     leave_out: str = ""
-    sides: tuple[tuple[int, int], ...] = ()
+    sides: Sequence[tuple[int, int]] = ()
     pixels: str | None = None
     """``fingerprint`` of the whole set, pair by pair, where it is known."""
-    reference: str
-    """Which reference a pair has, as the protocol of a result names it."""
+    reference: str = ""
+    """Which reference a pair has, as the protocol of a result names it; "" for photographs to train on alone."""
     choices: Mapping[str, str] = field(default_factory=dict)
     usual: bool = True
     """Whether ``reference`` is the choice that the data set's plain title stands for."""
@@ -137,7 +117,7 @@ class DataSet(Listed):
     """Whether tables and claims have it: not if sizes and settings are chosen on it."""
     own: str = ""
     """Of a folder of the user's what tells it from others of its name: digits of its path's SHA-256."""
-    tables: tuple[int, ...] = (1, 2, 3, 4)
+    tables: Sequence[int] = (1, 2, 3, 4)
     """The tables that have its columns."""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Its columns in them, where they are not of the tables' protocol: what differs, by the column's name."""
@@ -146,6 +126,10 @@ class DataSet(Listed):
     def stereo(self) -> bool:
         """Whether its references are right views of rectified pairs; of a folder of one's own that is not known."""
         return self.own != "" or self.reference == "right view"
+
+    def here(self) -> Path | None:
+        """Its folder, if that exists."""
+        return data_folder(self.folder) if self.folder else None
 
     def pairs(self) -> list[Pair]:
         """The pairs that are here. Raises FileNotFoundError with what to do if there are none."""
@@ -193,7 +177,7 @@ def image_files(folder: Path, pattern: str = "**/*") -> list[Path]:
 # ---- loaders ----
 
 
-def grouped(folder: Path, layout: tuple[str, ...]) -> dict[str, dict[int, Path]]:
+def grouped(folder: Path, layout: Sequence[str]) -> dict[str, dict[int, Path]]:
     """{what the names of a pair's files share: {place in the layout: file}}, of the files that are here."""
     groups = defaultdict(dict)
     for place, pattern in enumerate(layout):
@@ -205,7 +189,7 @@ def grouped(folder: Path, layout: tuple[str, ...]) -> dict[str, dict[int, Path]]
 
 
 def _laid_out(
-    folder: str, layout: tuple[str, ...], leave_out: str = "", views: str = "", reference: str = "level 1"
+    folder: str, layout: Sequence[str], leave_out: str = "", views: str = "", reference: str = "level 1"
 ) -> list[Pair]:
     """The pairs that have a reference of that level, or of "all levels": a score must be of the level it names.
 
@@ -221,6 +205,10 @@ def _laid_out(
             places = sorted(files)[1:] if reference in ("level 1", "all levels") else wanted
             pairs.append(Pair(files[0].stem, files[0], tuple(files[n] for n in places)))
     return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _to_train_on(folder: str) -> list[Pair]:
+    return [Pair(path.stem, path, ()) for path in image_files(root)] if (root := data_folder(folder)) else []
 
 
 def _motorcycle() -> list[Pair]:
@@ -283,20 +271,16 @@ _LOADERS = {"motorcycle": _motorcycle, "sunhays": _sunhays, "urban100": _urban10
 _PUT = "put its files into data/{0}, or into {0} in the folder that E2ENT2_DATA names (data/README.md)"
 
 
-def _listed(kind: type[Listed], name: str, record: dict, steps: str) -> Listed:
-    """The record of ``sets.toml`` as a data set or a training set."""
-    facts = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    facts["steps"] = record.get("steps", steps).format(name=name, put=_PUT.format(record.get("folder")))
-    facts |= {"name": name, "mirrors": tuple(Mirror(**m) for m in record.get("mirrors", ()))}
-    if kind is DataSet:
-        options = {key: facts[key] for key in ("folder", "layout", "leave_out", "views") if key in facts}
-        facts["lister"] = partial(_laid_out, **options) if "layout" in facts else _LOADERS[name]
-    return kind(**facts)
+def _listed(name: str, record: dict) -> DataSet:
+    facts = record | {"name": name, "mirrors": [Mirror(**m) for m in record.get("mirrors", ())]}
+    facts["steps"] = record.get("steps", "{put}").format(put=_PUT.format(record.get("folder")))
+    options = {key: facts[key] for key in ("folder", "layout", "leave_out", "views") if key in facts}
+    other = _LOADERS.get(name) or partial(_to_train_on, facts.get("folder"))
+    return DataSet(**facts, lister=partial(_laid_out, **options) if "layout" in facts else other)
 
 
-DATASETS = {name: _listed(DataSet, name, record, "{put}") for name, record in _LISTED["pairs"].items()}
-_FETCH = "e2ent2 data fetch {name}, or {put}"
-TRAINING_SETS = {name: _listed(TrainingSet, name, record, _FETCH) for name, record in _LISTED["photographs"].items()}
+DATASETS = {name: _listed(name, record) for name, record in _LISTED["pairs"].items()}
+TRAINING_SETS = {name: _listed(name, record) for name, record in _LISTED["photographs"].items()}
 EVALUATION_FOLDERS = (
     *(n for d in DATASETS.values() if d.for_evaluation and d.folder for n in (Path(d.folder).parts[0], *d.other_names)),
     *("KITTI", "KITTI2015"),
@@ -393,7 +377,7 @@ class View(NamedTuple):
     path: str
     """In the repository."""
     pixels: str
-    """The first 16 hex digits of the SHA-256 of the decoded pixels."""
+    """``fingerprint`` of it alone."""
     look: int
     """The perceptual hash, as ``training.Mark`` has it."""
 
@@ -411,28 +395,14 @@ def view_pairs(level: str) -> list[tuple[View, View]]:
     return [(view(row, 0, "input"), view(row, 1, "reference")) for row in rows]
 
 
-def pixel_hash(image: UInt8[np.ndarray, "h w 3"]) -> str:
-    """The first 16 hex digits of the decoded pixels' SHA-256."""
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
-
-
-def different(views: Iterable[View], folder: Path) -> list[View]:
-    """The views whose file in ``folder`` has other pixels than listed. Raises as ``read_image`` does."""
-    return [view for view in views if pixel_hash(read_image(folder / view.name)) != view.pixels]
-
-
 def unsound(data: DataSet) -> dict[str, str]:
-    """{pair: what is wrong} of pairs that are damaged or not as listed; only ViewPairs lists its pictures one by one.
-
-    Those that ``fetch`` kept apart are among them.
-    """
+    """{pair: what is wrong} of pairs that are damaged or not as listed; ViewPairs alone lists its pictures singly."""
     wrong, folder = {}, data.here()
     for pair in view_pairs(data.views) if data.views and folder else ():
-        for view in pair:
-            apart = (folder.parent / APART / data.views / view.name).is_file() and ", kept apart"
+        for view in (view for view in pair if (folder / view.name).is_file()):
             try:
-                other = different([view], folder) if (folder / view.name).is_file() else apart
-                why = f"other pixels than listed, with Pillow {PIL.__version__}{apart or ''}" if other else ""
+                other = fingerprint([read_image(folder / view.name)]) != view.pixels
+                why = f"other pixels than listed, with Pillow {PIL.__version__}" if other else ""
             except ValueError:
                 why = "damaged, it cannot be decoded"
             if why:
@@ -444,7 +414,7 @@ def overview() -> str:
     """The table of ``e2ent2 data list``: what each set is, and whether it is here, whole, in part or absent."""
     rows = []
     for d in (*DATASETS.values(), *TRAINING_SETS.values()):
-        size = f"{d.total:,} {'pairs' if isinstance(d, DataSet) else 'photographs'}"
+        size = f"{d.total:,} {'pairs' if d.reference else 'photographs'}"
         here = len(d.lister())
         whole = "whole" if here == d.total else f"partial, {here:,} of {d.total:,}" if here else "absent"
         rows.append((d.name, whole, size, d.what, d.terms, d.citation, d.origin))

@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -192,11 +193,9 @@ def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
         marks |= {Mark(view.pixels, view.look): f"{data.title}: {view.name}" for view in views}
     pictures = list(_evaluation())
     for name, picture in tqdm(pictures, desc="hashing evaluation sets", disable=not progress or None, leave=False):
-        try:
+        with suppress(OSError, ValueError):  # `e2ent2 data check` says which file is damaged; it cannot leak
             of_array = isinstance(picture, np.ndarray)
             marks.setdefault(mark(picture) if of_array else _marked_file(picture, os.stat(picture).st_mtime_ns), name)
-        except (OSError, ValueError):  # `e2ent2 data check` says which file is damaged; it cannot leak
-            continue
     return marks
 
 

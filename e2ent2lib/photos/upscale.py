@@ -142,12 +142,8 @@ def _write(output: Path, photo: photograph.Photograph) -> list[str]:
         return photograph.write_photograph(output, photo)
     except (OSError, ValueError) as error:
         elsewhere = Path(tempfile.mkdtemp(prefix="e2ent2-")) / f"{output.stem[:40]}.png"
-        try:
-            photograph.write_photograph(elsewhere, photo)
-        except (OSError, ValueError):
-            raise error from None
-        reason = getattr(error, "strerror", None) or error
-        raise OSError(f"{output}: cannot be written ({reason}); the finished picture is in {elsewhere}") from error
+        photograph.write_photograph(elsewhere, photo)
+        raise OSError(f"{output}: cannot be written ({error}); the finished picture is in {elsewhere}") from error
 
 
 def upscale_all(

@@ -26,7 +26,7 @@ from e2ent2lib.runs.state import MAY_CHANGE, RunState, alone_in, stop_signal
 from e2ent2lib.systems import Recipe, recipe_of, system_of
 from e2ent2lib.systems.parts import ADVERSARIES
 from e2ent2lib.systems.vgg import VGG19, load_vgg
-from e2ent2lib.train import Hooks, Plan, Players, fit, inputs_of, make_players
+from e2ent2lib.train import Plan, Players, fit, inputs_of, make_players
 
 
 def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tuple[Network, list[dict]]:
@@ -63,14 +63,13 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
         state = state.resumed(out / "state.pt", players)
         if state.step > getattr(profile, recipe.steps):
             raise ValueError(f"{out}: {state.step} steps are done; give --steps {state.step} or more, or another --out")
-    run = Run(fabric, players, recipe, profile, state, out, facts)
-    with alone_in(out, fabric.is_global_zero):
+    with alone_in(out, fabric.is_global_zero), stop_signal() as stop:
+        run = Run(fabric, players, recipe, profile, state, out, facts, stop)
         plan = run.plan(images, progress)
         try:
             if recipe.ablation and not state.step:
                 state.add_row(plan.validate())
-            with stop_signal() as run.stop:
-                fit(fabric, players, plan, profile, state, run)
+            fit(fabric, players, plan, profile, state)
         except NotFiniteError as error:
             raise NotFiniteError(run.diagnosis(error)) from error
         model.card = run.finish()
@@ -139,7 +138,7 @@ def validate(model: Network, crops: CropTwice) -> dict[str, float]:
 
 
 @dataclass
-class Run(Hooks):
+class Run:
     """A run at work, which saves itself at each validation and when one of its processes is told to stop."""
 
     fabric: Fabric
@@ -150,10 +149,11 @@ class Run(Hooks):
     out: Path
     facts: dict
     """What its card says beyond ``RunState.card``."""
+    stop: threading.Event
+    """Set by Ctrl-C and SIGTERM."""
 
     def __post_init__(self) -> None:
         self.steps = getattr(self.profile, self.recipe.steps)
-        self.stop = threading.Event()
         self.since = time.perf_counter()
 
     def plan(self, images: TrainingImages, progress: bool) -> Plan:
@@ -173,11 +173,7 @@ class Run(Hooks):
             return scores | probe(model, batch, self.recipe.rec) if self.recipe.ablation else scores
 
         every = profile.probe_every if self.recipe.ablation else profile.checkpoint_every
-        return Plan(crops, look, self.steps, every, progress)
-
-    def stop_requested(self) -> bool:
-        """Whether Ctrl-C or SIGTERM reached this process."""
-        return self.stop.is_set()
+        return Plan(crops, look, self.steps, every, progress, self.stop.is_set, self.after_step)
 
     def after_step(self, row: dict[str, float] | None, stopping: bool) -> None:
         """Keep what is to be kept, and save. Raises KeyboardInterrupt if the run is stopped, OSError as ``save``."""
@@ -201,7 +197,7 @@ class Run(Hooks):
         if self.fabric.is_global_zero:
             try:
                 state.save(self.out / "state.pt", self.players)
-                save_model(self.average, self.card(), self.out / "last", state.made["model"])
+                save_model(self.average, state.card(self.profile, self.facts), self.out / "last", state.made["model"])
             except OSError as error:
                 raise OSError(
                     f"{self.out}: cannot be written at step {state.step} ({error.strerror or error}); make room, then "
@@ -211,7 +207,7 @@ class Run(Hooks):
 
     def finish(self) -> dict:
         """Write the checkpoint that the run was for, whose weights the model then has; returns its card."""
-        state, model, card = self.state, self.players.model, self.card()
+        state, model, card = self.state, self.players.model, self.state.card(self.profile, self.facts)
         model.load_state_dict(self.average.state_dict())
         if self.fabric.is_global_zero:
             save_model(model, card, self.out, state.made["model"])
@@ -224,10 +220,6 @@ class Run(Hooks):
                 save_model(pretrained, card | of_then, self.out, kept)
         self.fabric.barrier()
         return card
-
-    def card(self) -> dict:
-        """The card of the weights as they are now."""
-        return self.state.card(self.profile) | self.facts
 
     @property
     def average(self) -> Network:

@@ -37,8 +37,8 @@ class RunState(State):
     kept: dict | None = None
     """The weights that stage 2 starts from, with their step and the seconds until then."""
 
-    def card(self, profile: Profile) -> dict:
-        """What a model card says of the weights as they are now."""
+    def card(self, profile: Profile, facts: dict) -> dict:
+        """What a model card says of the weights as they are now, and the ``facts`` of their training."""
         return {
             "model": self.made["model"],
             "data": self.data,
@@ -51,6 +51,7 @@ class RunState(State):
             "history": [{k: v if k == "step" else float(f"{v:.6g}") for k, v in row.items()} for row in self.history],
             "licence": "weights: MIT, as the project; the photographs keep their own terms",
             **provenance.here(),
+            **facts,
         }
 
     def save(self, path: Path, players: Players) -> None:

@@ -27,7 +27,7 @@ from e2ent2lib.runs import provenance
 from e2ent2lib.systems.landmark import back_project
 from e2ent2lib.systems.photo import CORRECTIONS, TAKEN_OUT
 
-LIMITS = (0.025, 0.028, 0.031, TAKEN_OUT, 0.04, 0.05, 1.0)
+LIMITS = sorted({TAKEN_OUT, 0.022, 0.025, 0.028, 0.031, 0.034, 0.04, 0.05, 1.0})
 
 
 def noisy(deviation: float, hr: Pixels) -> Pixels:

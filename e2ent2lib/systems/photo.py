@@ -36,9 +36,9 @@ CORRECTIONS = 3
 """Back-projections of a result; more change it by less than a grey level."""
 HELD = 20_000_000
 """Pixels of all references of which dense features are held; 64 bytes each, twice."""
-TAKEN_OUT = 0.025
-"""What the network leaves out of an input, over the input's own detail, above which it is noise, a JPEG's blocks or
-another kernel's work, which back-projection would bring back; below, it gains (`benchmarks/consistency.json`)."""
+TAKEN_OUT = 0.036
+"""Of ``unexplained``; above it back-projection would bring back noise or a JPEG's blocks, below it gains
+(`benchmarks/consistency.json`)."""
 
 
 class PhotoBase(Network):
@@ -109,10 +109,10 @@ class PhotoE2ENT2(Network):
 
         What the network took for noise or for a JPEG's blocks is not brought back; then means alone are corrected.
         """
-        left = lr - downscale(image.round().astype(np.uint8)).astype(np.float32)
-        if left.std() < TAKEN_OUT * laplace(lr.astype(np.float32), axes=(0, 1)).std():
+        if unexplained(image, lr) < TAKEN_OUT:
             result = back_project(image.astype(np.float32), lr, CORRECTIONS)
         else:
+            left = lr - downscale(image.round().astype(np.uint8)).astype(np.float32)
             means = 128 + uniform_filter(left, (8, 8, 0), mode="nearest")
             result = (image + resize(means, *image.shape[:2]) - 128).clip(0, 255)
         return result.round().astype(np.uint8) if image.dtype == np.uint8 else result
@@ -145,3 +145,9 @@ class PhotoE2ENT2(Network):
         )
         sr = sisr + self.synthesis(torch.cat([gate * swapped, details], dim=1))
         return Outputs(sr, sisr, swapped, found[:, -1])
+
+
+def unexplained(image: Real[np.ndarray, "H W 3"], lr: Pixels) -> float:
+    """What a result, reduced, leaves out of the input, over the input's own detail."""
+    left = lr - downscale(image.round().astype(np.uint8)).astype(np.float32)
+    return float(left.std() / max(laplace(lr.astype(np.float32), axes=(0, 1)).std(), 1e-9))

@@ -154,7 +154,8 @@ def main() -> None:
                 "tested on": summary(test, threshold),
             }
             print(name, matching, round(threshold, 4), entry[matching]["tested on"])
-        written["checkpoints"][model.card["sha256"]] = entry | provenance.here()
+        others = {sha: e for sha, e in written["checkpoints"].items() if (e["model"], e["profile"]) != (name, PROFILE)}
+        written["checkpoints"] = others | {model.card["sha256"]: entry | provenance.here()}
         with whole_file(FILE) as temporary:
             temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 

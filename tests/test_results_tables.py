@@ -262,7 +262,7 @@ def test_readmes_table_parts_pictures_by_what_the_reference_shows_and_says_what_
     lines = [[cell.strip() for cell in text_line.split("|")[2:-1]] for text_line in text.split("\n")]
     heads = ["the other view, stereo (1)", "the same thing (2)", "another moment (1)", "something else (5)"]
     assert lines[0] == heads and lines[2] == ["20.00", "23.50", "22.00", "22.00"]
-    assert lines[6] == ["24.00", "to be retrained", "26.00", "to be retrained"]
+    assert lines[6] == ["24.00", "not measured yet", "26.00", "not measured yet"]
 
 
 def test_a_tables_conditions_name_the_pictures_that_were_left_out(store):

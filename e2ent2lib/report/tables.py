@@ -10,7 +10,6 @@ from itertools import product
 from pathlib import Path
 
 import jinja2
-import numpy as np
 import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
@@ -257,10 +256,8 @@ def short_table(results: pd.DataFrame) -> str:
         psnr = rows.set_index(["dataset", "image", "model"])["psnr"].unstack()
         psnr = psnr.dropna()  # the pictures that all were measured on, of those that were measured there at all
         if len(psnr):
-            waits = [any(to_be_retrained(model, data) for data in set(rows["dataset"])) for model in ROWS]
             cells = psnr.mean().reindex(ROWS).map("{:.2f}".format)
-            empty = np.where(waits, "to be retrained", "not measured yet")
-            frame[studies.KINDS[name]["shows"].format(len(psnr))] = cells.where(cells != "nan", empty)
+            frame[studies.KINDS[name]["shows"].format(len(psnr))] = cells.replace("nan", "not measured yet")
     frame.index = [f"{SYSTEMS[name].title} (`{name}`)" for name in ROWS]
     return frame.rename_axis("PSNR / dB (pictures); the reference shows").to_markdown(**studies.TO_RIGHT)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.photographs import box
+from benchmarks.photographs import box, noisy
 from e2ent2lib import load_model
 from e2ent2lib.data.degraded import as_jpeg, rounded
 from e2ent2lib.data.pairs import data_folder, dataset
@@ -30,19 +30,13 @@ from e2ent2lib.systems.photo import CORRECTIONS, unexplained
 LIMITS = (0.025, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 1.0)
 
 
-def noisy(deviation: float, hr: Pixels) -> Pixels:
-    """Reduced, with noise."""
-    low = downscale(hr)
-    return rounded(low + np.random.default_rng(0).normal(0, deviation, low.shape))
-
-
 INPUTS = {
     "clean": downscale,
     "reduced by the mean": box,
     "JPEG 95": lambda hr: as_jpeg(downscale(hr), 95),
     "JPEG 75": lambda hr: as_jpeg(downscale(hr), 75),
-    "noise, σ 2": lambda hr: noisy(2, hr),
-    "noise, σ 5": lambda hr: noisy(5, hr),
+    "noise, σ 2": lambda hr: noisy(hr, 2),
+    "noise, σ 5": noisy,
 }
 
 

@@ -61,10 +61,10 @@ def box(hr: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(hr).reduce(4))
 
 
-def noisy(hr: Pixels) -> Pixels:
-    """Reduced, with noise of σ = 5."""
+def noisy(hr: Pixels, deviation: float = 5) -> Pixels:
+    """Reduced, with noise of this σ."""
     low = downscale(hr)
-    return rounded(low + np.random.default_rng(0).normal(0, 5, low.shape))
+    return rounded(low + np.random.default_rng(0).normal(0, deviation, low.shape))
 
 
 CONDITIONS: dict[str, tuple[Callable[[Pixels], Pixels], Callable[[Pixels], Pixels] | None]] = {

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def compiled() -> nn.Module:
     return model
 
 
-def speed(models: list[str]) -> dict:
+def speed() -> dict:
     """For each way the median seconds, and how many times faster than the plain one, by the rounds' median ratio."""
     left, right, _ = skimage.data.stereo_motorcycle()
     hr, ref = left[:332, :500], right[:332, :500]
@@ -86,7 +87,8 @@ def speed(models: list[str]) -> dict:
         }
         for name, seconds in times.items()
     ]
-    return {"rows": rows, "first call of torch.compile / s": round(first, 1), "threads": torch.get_num_threads()}
+    facts = {"rows": rows, "first call of torch.compile / s": round(first, 1), "threads": torch.get_num_threads()}
+    return facts | provenance.here()
 
 
 def quality(models: list[str]) -> dict:
@@ -105,6 +107,7 @@ def quality(models: list[str]) -> dict:
         for way, other in zip(ways, others):
             least, mean, most = (round(f(other - plain), 3) + 0.0 for f in (np.min, np.mean, np.max))  # no −0.0
             summary[name][f"{way}: change / dB"] = {"mean": mean, "least": least, "most": most}
+        summary[name] |= provenance.here()
     return summary
 
 
@@ -149,17 +152,17 @@ def enlarged(name: str, matching: str) -> dict:
 def main() -> None:
     """Measure what is asked for and keep the rest of the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"speed": speed, "quality": quality, "large": large}
-    for part in parts:
+    for part in ("speed", "quality", "large"):
         parser.add_argument(f"--{part}", action="store_true")
     parser.add_argument("--models", nargs="+", default=MODELS)
     asked = vars(parser.parse_args())
     models = asked.pop("models")
     results = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
-    for part, measure in parts.items():
+    measures = {"speed": speed, "quality": partial(quality, models), "large": partial(large, models)}
+    for part, measure in measures.items():
         if asked[part] or not any(asked.values()):
             kept = {name: facts for name, facts in results.get(part, {}).items() if name in MODELS}
-            results[part] = kept | measure(models) | ({} if part == "large" else provenance.here())
+            results[part] = kept | measure()
             print(json.dumps(results[part], indent=1, ensure_ascii=False))
             with whole_file(FILE) as temporary:
                 temporary.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.measure.everything import to_be_retrained
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_results, read_seeds, write_text
-from e2ent2lib.measure.verdicts import judge_all, overall
+from e2ent2lib.measure.verdicts import core_hours, judge_all, overall, own_hours
 from e2ent2lib.report import claims_report, studies
 from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, PUBLISHED, TITLES
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
@@ -271,7 +271,11 @@ def results_page(folder: Path, profile: str) -> str:
     options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
     shown = {"profile": profile, "titles": TITLES, "tables": long, "markdown": markdown, "notes": notes}
     shown |= {"results": results, "findings": findings, "claims": claims_report, "studies": studies}
-    shown |= {"short_table": short_table(results), "conditions": conditions(pd.concat(long.values()))}
+    shown |= {
+        "short_table": short_table(results),
+        "core_hours": core_hours,
+        "conditions": conditions(pd.concat(long.values())),
+    }
     shown["verdicts"] = Counter(map(overall, findings.values())).most_common()
     shown["graded"] = "views" in set(results["dataset"].map(studies.kind))
     return jinja2.Template(text, **options).render(shown)
@@ -281,12 +285,12 @@ def weights_table(profile: str) -> str:
     """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
     shipped = {n: shipped_card(n, profile) for n in available_models(profile) if not SYSTEMS[n].card}
     rows = [
-        (f"`{name}`", SYSTEMS[name].title, card["steps"], card["seconds"] / 60, card["threads"],
+        (f"`{name}`", SYSTEMS[name].title, card["steps"], own_hours(card),
          (card["started_from"] or {}).get("model", "–"), card["sha256"][:12])
         for name, card in shipped.items()
     ]  # fmt: skip
-    heads = ["model", "what it is", "steps", "minutes", "cores", "started from", "SHA-256"]
-    return pd.DataFrame(rows, columns=heads).to_markdown(index=False, floatfmt=".0f")
+    heads = ["model", "what it is", "steps", "core-hours", "started from", "SHA-256"]
+    return pd.DataFrame(rows, columns=heads).to_markdown(index=False, floatfmt=".2f")
 
 
 def filled(page: str, marker: str, text: str) -> str:

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -63,7 +64,7 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
         state = state.resumed(out / "state.pt", players)
         if state.step > getattr(profile, recipe.steps):
             raise ValueError(f"{out}: {state.step} steps are done; give --steps {state.step} or more, or another --out")
-    with alone_in(out, fabric.is_global_zero), stop_signal() as stop:
+    with alone_in(out) if fabric.is_global_zero else nullcontext(), stop_signal() as stop:
         run = Run(fabric, players, recipe, profile, state, out, facts, stop)
         plan = run.plan(images, progress)
         try:

@@ -33,7 +33,7 @@ from skimage.transform import ProjectiveTransform, warp_coords
 from e2ent2lib.config import Profile
 from e2ent2lib.matching import as_list
 from e2ent2lib.models.network import Images, Network, Outputs
-from e2ent2lib.photos.images import as_rgb, to_image
+from e2ent2lib.photos.images import to_image
 
 SCALE = 4
 LEAST_INLIERS = 8
@@ -93,11 +93,8 @@ def super_resolve(
 ) -> Float32[np.ndarray, "4*h 4*w 3"]:
     """The picture ×4, from 0 to 255 and not rounded. A reference that can't be registered is left out.
 
-    If none can be, this is the bicubic image, back-projected. Raises ValueError without a reference.
+    If none can be, this is the bicubic image, back-projected.
     """
-    lr, refs = as_rgb(lr, "the low-resolution picture"), [as_rgb(r, f"reference {i}") for i, r in enumerate(refs, 1)]
-    if not refs:
-        raise ValueError("Landmark got no reference; give at least one, or use bicubic or sisr, which need none")
     picture = _scaled(lr, SCALE).clip(0, 255)
     registered = [(register(picture, ref), ref) for ref in refs]
     (homography, _), ref = max(registered, key=lambda x: (x[0].homography is not None, x[0].inliers))

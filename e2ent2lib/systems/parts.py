@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from e2ent2lib.losses import Adversary, Images, Scores, batch_mean
 
+Luma = Float[Tensor, "b 1 h w"]
 _LUMA = (
     (65.481 / 255, 128.553 / 255, 24.966 / 255),
     (-37.797 / 255, -74.203 / 255, 112.0 / 255),

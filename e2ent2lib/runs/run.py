@@ -113,7 +113,7 @@ def start(model: Network, recipe: Recipe, profile: Profile, folder: str | os.Pat
     own = Path(f"runs/{system_of(recipe.start_from).trained_as}-{profile.name}")
     own = own if (own / f"{recipe.start_from}.safetensors").is_file() else None
     first = load_model(recipe.start_from, profile, folder or own)  # or else the shipped one
-    model.get_submodule(recipe.part).load_state_dict(first.state_dict())
+    model.single_image.load_state_dict(first.state_dict())
     if recipe.start_synthesis:
         model.synthesis.start_from(model.sisr)
     return {"model": recipe.start_from, "sha256": first.card["sha256"]}

@@ -19,8 +19,6 @@ from e2ent2lib.train import AVERAGE, Players, State
 STEPS = [f.name for f in fields(Profile) if f.name.startswith("steps_")]
 MAY_CHANGE = ("lr", "checkpoint_every", "probe_every", "workers", "cache", "name", *STEPS)
 """Fields of a profile that may be others when a run is resumed."""
-SELECTION = f"the moving average of the weights, decay {AVERAGE}, at the last step"
-"""Which weights a checkpoint holds, the same for every system."""
 
 
 @dataclass(kw_only=True)
@@ -43,7 +41,7 @@ class RunState(State):
             "data": self.data,
             "seed": self.made["seed"],
             "steps": self.step,
-            "selection": SELECTION,
+            "selection": f"the moving average of the weights, decay {AVERAGE}, at the last step",
             "seconds": round(self.seconds),
             "threads": torch.get_num_threads(),
             "profile": asdict(profile),

@@ -145,7 +145,7 @@ class PASSRnet(Network):
         super().__init__()
         self.profile, c, r = profile, profile.channels, profile.scale
         self.encoder = nn.Sequential(
-            *(bare_conv(3, c), nn.LeakyReLU(0.1, inplace=True)), *(ResB(c), ResASPP(c), ResB(c), ResASPP(c), ResB(c))
+            bare_conv(3, c), nn.LeakyReLU(0.1, inplace=True), ResB(c), ResASPP(c), ResB(c), ResASPP(c), ResB(c)
         )
         self.to_match = ResB(c)
         self.query, self.key, self.value = (nn.Conv2d(c, c, 1) for _ in range(3))

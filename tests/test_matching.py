@@ -25,7 +25,7 @@ sides = st.integers(1, 6)
 key_sides = st.integers(3, 7)
 references = st.lists(st.tuples(key_sides, key_sides), min_size=1, max_size=3)
 norms = st.sampled_from(["l2", "l1"])
-COMPILED = search.compiled_pass()
+COMPILED = search.compiled()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def path(request):
         pytest.skip("numba is not installed: there is no compiled pass")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "plain":
-            patch.setattr(search, "compiled_pass", lambda: None)
+            patch.setattr(search, "compiled", lambda: None)
         yield request.param
 
 
@@ -497,7 +497,7 @@ import resource, torch
 from e2ent2lib import matching
 from e2ent2lib.exact import search
 
-assert (search.compiled_pass() is None) == (sys.argv[1] == "plain")
+assert (search.compiled() is None) == (sys.argv[1] == "plain")
 query, key = torch.randn(2, 1, 64, 112, 112)
 query[:, :, :20] = key[:, :, :20] = 1  # sky: settled in float64
 matching.match(query[..., :9, :9], key[..., :9, :9])

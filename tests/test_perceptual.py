@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from e2ent2lib.measure import perceptual
 from e2ent2lib.systems.vgg import VGG19
 
-CACHED = (perceptual._at_hand, perceptual._vgg, perceptual._lpips)
+CACHED = (perceptual._computed_with, perceptual._vgg, perceptual._lpips)
 SHARED = Path(os.environ.get("E2ENT2_ALEXNET_WEIGHTS", "nowhere"))
 
 
@@ -76,16 +76,20 @@ def test_the_distance_is_the_mean_square_of_the_difference_of_relu3_1(images, mo
     assert perceptual.vgg_distance(images[0], images[0]) == 0
 
 
-def test_nothing_is_measured_with_random_or_missing_weights_and_it_is_said_what_to_do(images, monkeypatch):
-    for named, says in (("random", "random is for tests"), ("nowhere.pth", "Set E2ENT2_VGG_WEIGHTS")):
-        monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", named)
-        assert says in perceptual.why_not("vgg_distance")
-    assert f"{perceptual.ALEXNET}: no AlexNet weights here; set E2ENT2_ALEXNET_WEIGHTS" in perceptual.why_not("lpips")
+@pytest.mark.parametrize("named", ["random", "nowhere.pth"])
+def test_nothing_is_measured_with_random_or_missing_weights_and_it_is_said_what_to_do(named, images, monkeypatch):
+    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", named)
     assert perceptual.perceptual_scores(*images) == {"vgg_distance": None, "lpips": None}
-    assert perceptual.computed_with("lpips") == ""
+    assert perceptual.computed_with("vgg_distance") == perceptual.computed_with("lpips") == ""
+    with pytest.raises(FileNotFoundError, match=f"{perceptual.ALEXNET}: no AlexNet weights here; set E2ENT2_ALEXNET_"):
+        perceptual._alexnet(None, torch.hub.get_dir())
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="E2ENT2_ALEXNET_WEIGHTS names no file")
+def test_lpips_needs_torchmetrics(images, monkeypatch):
+    monkeypatch.setenv("E2ENT2_ALEXNET_WEIGHTS", str(SHARED))
     monkeypatch.setattr(perceptual, "find_spec", lambda _: None)
-    perceptual._at_hand.cache_clear()
-    assert "pip install" in perceptual.why_not("lpips")
+    assert perceptual.computed_with("lpips") == ""
 
 
 @pytest.mark.parametrize("where", ["named.safetensors", "named.pth", "checkpoints/" + perceptual.ALEXNET])
@@ -97,7 +101,6 @@ def test_lpips_is_what_its_definition_gives(where, images, convolutions, monkeyp
     if path.parent != tmp_path:
         monkeypatch.delenv("E2ENT2_ALEXNET_WEIGHTS")
     before = torch.get_rng_state()
-    assert perceptual.why_not("lpips") == ""
     assert perceptual.lpips(*images) == pytest.approx(by_definition(*images, convolutions), rel=1e-5)
     assert perceptual.lpips(*images) == pytest.approx(perceptual.lpips(*images[::-1]), rel=1e-6)
     assert perceptual.lpips(images[0], images[0]) == 0
@@ -128,6 +131,6 @@ def test_a_file_that_is_not_alexnets_is_refused_by_name(convolutions, monkeypatc
         (lambda: path.write_bytes(b""), "holds no weights of AlexNet's convolutions"),
     ):
         save()
-        perceptual._at_hand.cache_clear()
-        why = perceptual.why_not("lpips")
-        assert says in why and "other.pth" in why and "set E2ENT2_ALEXNET_WEIGHTS" in why
+        with pytest.raises(ValueError, match=f"other.pth: {says}.*set E2ENT2_ALEXNET_WEIGHTS"):
+            perceptual._alexnet(str(path), "")
+        assert perceptual.computed_with("lpips") == ""

@@ -10,10 +10,11 @@ best, it is the match; elsewhere the key rows that may hold it are computed agai
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -30,13 +31,13 @@ _one_at_a_time = Lock()
 
 
 @cache
-def compiled_pass() -> Callable | None:
-    """``kernel.take_best``, imported on first use; None without numba, or with nowhere to keep what it compiled."""
+def compiled() -> ModuleType | None:
+    """The module ``kernel``, imported on first use; None without numba, or with nowhere to keep what it compiled."""
     try:
-        from e2ent2lib.exact.kernel import take_best
+        from e2ent2lib.exact import kernel
     except (ImportError, RuntimeError):
         return None
-    return take_best
+    return kernel
 
 
 class Keys(NamedTuple):
@@ -228,10 +229,9 @@ def _take_best(
     of the products, so one row down and one column on are each a fixed step. What runs over an edge lands outside the
     patches.
     """
-    compiled = compiled_pass() if best.device.type == "cpu" else None
-    if compiled:
+    if best.device.type == "cpu" and (kernel := compiled()):
         arrays = [t.numpy() for t in (inverse, best, second, index)]
-        return torch.from_numpy(compiled([p.numpy() for p in products], *arrays, first))
+        return torch.from_numpy(kernel.take_best([p.numpy() for p in products], *arrays, first))
     top, middle, bottom = (p.view(-1) for p in products)
     key_w, wide = products[0].shape[2:]
     down, across = key_w * wide, wide + 1

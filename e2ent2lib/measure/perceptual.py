@@ -1,12 +1,13 @@
 """How far two images are apart in the features of a network that was trained to classify: less is better. Notebook 11.
 
 Both need weights that do not ship: of VGG19 (``systems.vgg``), and for LPIPS of AlexNet's five convolutions, beside the
-package torchmetrics, which has LPIPS's own linear layers. Where they are not at hand the scores are None, and
-``why_not`` says what to do. Nothing is downloaded.
+package torchmetrics, which has LPIPS's own linear layers. Where they are not at hand the scores are None. Nothing is
+downloaded.
 """
 
 import hashlib
 import os
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -67,19 +68,14 @@ NEEDS = {
 """What a score takes that does not ship."""
 
 
-def why_not(score: str) -> str:
-    """Why a score of ``SCORES`` cannot be measured here, and what to do; "" if it can."""
-    return _at_hand(score, *_settings())[1]
-
-
 def computed_with(score: str) -> str:
     """Which weights, and for LPIPS whose code, give a score of ``SCORES``, as result files say it; "" if none here."""
-    return _at_hand(score, *_settings())[0]
+    return _computed_with(score, *_settings())
 
 
 def perceptual_scores(a: Image, b: Image) -> dict[str, float | None]:
     """All of ``SCORES`` of two images; None for one that cannot be measured here."""
-    return {name: None if why_not(name) else score(a, b) for name, score in SCORES.items()}
+    return {name: score(a, b) if computed_with(name) else None for name, score in SCORES.items()}
 
 
 def _settings() -> tuple[str | None, str | None, str]:
@@ -88,18 +84,13 @@ def _settings() -> tuple[str | None, str | None, str]:
 
 
 @lru_cache
-def _at_hand(score: str, vgg: str | None, alexnet: str | None, cache: str) -> tuple[str, str]:
-    """(what computes the score, why it cannot be computed), one of them empty."""
-    if score == "vgg_distance" and vgg == "random":
-        return "", "E2ENT2_VGG_WEIGHTS=random is for tests; name a file of VGG19's weights"
-    if score == "lpips" and not (find_spec("torchmetrics") and find_spec("torchvision")):
-        return "", 'LPIPS needs torchmetrics and torchvision: pip install "e2ent2lib[perceptual]"'
-    try:
+def _computed_with(score: str, vgg: str | None, alexnet: str | None, cache: str) -> str:
+    with suppress(FileNotFoundError, ValueError):
         if score == "vgg_distance":
-            return f"{LAYER} of VGG19, SHA-256 {file_sha256(find_weights()[0])[:8]}…", ""
-        return f"AlexNet, SHA-256 {_alexnet(alexnet, cache)[1]}…; torchmetrics {version('torchmetrics')}", ""
-    except (FileNotFoundError, ValueError) as error:
-        return "", str(error)
+            return f"{LAYER} of VGG19, SHA-256 {file_sha256(find_weights()[0])[:8]}…"
+        if score == "lpips" and find_spec("torchmetrics") and find_spec("torchvision"):
+            return f"AlexNet, SHA-256 {_alexnet(alexnet, cache)[1]}…; torchmetrics {version('torchmetrics')}"
+    return ""
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 """From photographs to a sharper photograph: one call for every system of the tables."""
 
+import copy
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,6 +20,7 @@ from e2ent2lib.photos.photograph import Picture, Pixels
 from e2ent2lib.photos.tiles import Enlarged, autocast
 from e2ent2lib.runs.checkpoints import load_model, shipped_folder
 from e2ent2lib.systems import DEFAULT
+from e2ent2lib.systems.bicubic import Bicubic
 
 
 def super_resolve(
@@ -56,6 +58,9 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
     """
     if model.card is None:
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
+    if isinstance(model, Bicubic):
+        model = copy.copy(model)
+        model.kernel, model.rounded = options.kernel, options.rounded
     used = [] if model.references == "none" else refs
     refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(used, 1)]
     refs = model.offered(lr, refs)

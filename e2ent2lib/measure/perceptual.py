@@ -30,12 +30,8 @@ ALEXNET = "alexnet-owt-7be5be79.pth"
 """What torchvision calls AlexNet's weights, on which LPIPS stands; the digits begin the file's SHA-256."""
 CONVOLUTIONS = [f"features.{i}.{kind}" for i in (0, 3, 6, 8, 10) for kind in ("weight", "bias")]
 """Torchvision's names of all that LPIPS takes of AlexNet; the linear layers that classify are not needed."""
-KNOWN = {
-    "7be5be79": "torchvision's file",
-    "b8fd60bc": "its convolutions as safetensors",
-    "2b566cc3": "the bytes of these, in any file",
-}
-"""Weights by the first digits of their SHA-256: of a file, or of its ``CONVOLUTIONS`` in that order, as float32."""
+KNOWN = "2b566cc3"
+"""The first digits of the SHA-256 of AlexNet's ``CONVOLUTIONS`` in that order, as float32, in whatever file."""
 Image = UInt8[np.ndarray, "h w 3"]
 
 
@@ -89,7 +85,8 @@ def _computed_with(score: str, vgg: str | None, alexnet: str | None, cache: str)
         if score == "vgg_distance":
             return f"{LAYER} of VGG19, SHA-256 {file_sha256(find_weights()[0])[:8]}…"
         if score == "lpips" and find_spec("torchmetrics") and find_spec("torchvision"):
-            return f"AlexNet, SHA-256 {_alexnet(alexnet, cache)[1]}…; torchmetrics {version('torchmetrics')}"
+            _alexnet(alexnet, cache)
+            return f"AlexNet, SHA-256 {KNOWN}…; torchmetrics {version('torchmetrics')}"
     return ""
 
 
@@ -107,15 +104,15 @@ def _lpips(vgg: str | None, alexnet: str | None, cache: str) -> nn.Module:
     """
     from torchmetrics.functional.image.lpips import _LPIPS
 
-    weights = _alexnet(alexnet, cache)[0]
+    weights = _alexnet(alexnet, cache)
     with torch.random.fork_rng(devices=[]):  # the weights below take the place of random ones
         network = _LPIPS(net="alex", pnet_rand=True)
     network.net.load_state_dict({k: weights[f"features.{k.split('.', 1)[1]}"] for k in network.net.state_dict()})
     return network
 
 
-def _alexnet(named: str | None, cache: str) -> tuple[dict[str, Tensor], str]:
-    """The ``CONVOLUTIONS``, and the digits of ``KNOWN``. Raises FileNotFoundError, or ValueError for another file."""
+def _alexnet(named: str | None, cache: str) -> dict[str, Tensor]:
+    """The ``CONVOLUTIONS``. Raises FileNotFoundError, or ValueError for other weights."""
     path = Path(named or Path(cache, "checkpoints", ALEXNET))
     advice = f"set E2ENT2_ALEXNET_WEIGHTS to torchvision's {ALEXNET}, or to a .safetensors or .pth of its convolutions"
     if not path.is_file():
@@ -128,9 +125,7 @@ def _alexnet(named: str | None, cache: str) -> tuple[dict[str, Tensor], str]:
         weights = {name: weights[name].float().contiguous() for name in CONVOLUTIONS}
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: holds no weights of AlexNet's convolutions ({error}); {advice}") from error
-    values = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights.values())).hexdigest()
-    for digits in (file_sha256(path)[:8], values[:8]):
-        if digits in KNOWN:
-            return weights, digits
-    known = " or ".join(f"{digits}… ({what})" for digits, what in KNOWN.items())
-    raise ValueError(f"{path}: its SHA-256 begins with {file_sha256(path)[:8]}, expected {known}; {advice}")
+    digits = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights.values())).hexdigest()[:8]
+    if digits != KNOWN:
+        raise ValueError(f"{path}: the SHA-256 of its convolutions begins with {digits}, expected {KNOWN}; {advice}")
+    return weights

@@ -17,7 +17,7 @@ from e2ent2lib.photos import tiles
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.photos.photograph import Picture, Pixels
-from e2ent2lib.photos.tiles import Enlarged, autocast
+from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.runs.checkpoints import load_model, shipped_folder
 from e2ent2lib.systems import DEFAULT
 from e2ent2lib.systems.bicubic import Bicubic
@@ -81,7 +81,7 @@ def _as_a_whole(model: Network, lr: Pixels, refs: list[Pixels], options: Options
             f"this model takes a picture as a whole, which needs over {needed / 2**30:.0f} GiB here where there are "
             f"{available / 2**30:.0f}; models that match whole cells, like e2ent2, need little; or give smaller ones"
         )
-    with autocast(device_of(model), options.precision):
+    with torch.autocast(device_of(model).type, torch.bfloat16, enabled=options.precision == "bfloat16"):
         out = run(model, lr, refs)
     image = to_image(out.sr) if options.rounded else to_pixels(out.sr)
     if out.sisr is None:

@@ -27,7 +27,7 @@ from e2ent2lib.matching import Map, Matches, match
 from e2ent2lib.models.network import Network, receptive_field
 from e2ent2lib.photos.coarse import Places, match_coarse, places_of
 from e2ent2lib.photos.images import downscale, to_image, to_pixels, to_tensor
-from e2ent2lib.photos.options import Options, Precision
+from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.photograph import Pixels
 from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_rows
 from e2ent2lib.runs.files import whole_file
@@ -74,7 +74,7 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
     bar = partial(tqdm, disable=not options.progress, leave=False)
     r, size, matches = model.profile.scale, lr.shape[:2], None
     image = np.empty((r * size[0], r * size[1], 3), np.uint8 if options.rounded else np.float32)
-    with autocast(device, options.precision):
+    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
         if refs and model.references != "none":
             around = receptive_field(model.single_image or model.encoder)  # at least as far as ``of_input`` sees
             inputs = in_tiles(model.of_input, lr, device, around=around)
@@ -115,11 +115,6 @@ def channels_last(model: nn.Module) -> nn.Module:
     if all(p.is_contiguous(memory_format=layout) for p in model.parameters() if p.ndim == 4):
         return model
     return copy.deepcopy(model).to(memory_format=layout)
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The precision of convolutions."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def tiles(size: tuple[int, int], side: int) -> Iterator[Tile]:

@@ -82,12 +82,8 @@ def _as_a_whole(model: Network, lr: Pixels, refs: list[Pixels], options: Options
             f"{available / 2**30:.0f}; models that match whole cells, like e2ent2, need little; or give smaller ones"
         )
     with torch.autocast(device_of(model).type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-        out = run(model, lr, refs)
-    image = to_image(out.sr) if options.rounded else to_pixels(out.sr)
-    if out.sisr is None:
-        return Enlarged(image, swapped=out.swapped)
-    confidence, changed = out.confidence[0].float().cpu().numpy(), tiles.moved(out.sr, out.sisr, model.profile.scale)
-    return Enlarged(image, to_image(out.sisr), None, changed, confidence, out.swapped)
+        sr = run(model, lr, refs).sr
+    return Enlarged(to_image(sr) if options.rounded else to_pixels(sr))
 
 
 def memory() -> float:
@@ -135,15 +131,13 @@ def feature_distance(
 ) -> tuple[float, float]:
     """Table 3's "feature distance" between F and φ(HR): the mean over positions of the L1 norm over channels.
 
-    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model that ``encodes`` will do; F is that
-    of ``result``, if ``enlarge`` made one, or of its matches.
+    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model that ``encodes`` will do; the
+    matches are those of ``result``, if ``enlarge`` made some.
     """
     phi, r, device = model.encoder, model.profile.scale, device_of(model)
-    swapped, matches = (result.swapped, result.matches) if result else (None, None)
-    if swapped is None:
-        prepared = [prepare_reference(x, r) for x in refs]
-        full, down = ([phi(x.to(device)) for x in maps] for maps in zip(*prepared))
-        swapped = swap(full, matches or match(phi(to_tensor(lr).to(device)), down), r)
+    full, down = ([phi(x.to(device)) for x in maps] for maps in zip(*(prepare_reference(x, r) for x in refs)))
+    matches = result.matches if result and result.matches else match(phi(to_tensor(lr).to(device)), down)
+    swapped = swap(full, matches, r)
     target = phi(to_tensor(hr).to(device))
     distance = (swapped - target).abs().sum(1).mean().item()
     return distance, distance / target.abs().sum(1).mean().item()

@@ -74,19 +74,14 @@ def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:
 
     values φ(I_ref) (B, C, H, W), a map each reference. Returns (B, C, r·h, r·w) in their dtype.
     """
-    return swap_rows(as_rows(values), [m.shape[2:] for m in values], places, scale).to(values[0].dtype)
-
-
-def as_rows(maps: Sequence[Map]) -> Float[Tensor, "b pixels c"]:
-    """All pixels of all maps, one map after another; of a single map with channels last, without a copy."""
-    rows = [m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps]
-    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+    rows = torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in values], dim=1)
+    return swap_rows(rows, [m.shape[2:] for m in values], places, scale).to(rows.dtype)
 
 
 def swap_rows(
     rows: Float[Tensor, "b pixels c"], sizes: Sequence[tuple[int, int]], places: Places, scale: int
 ) -> Float[Tensor, "b c H W"]:
-    """``swap_at`` of maps of these ``sizes`` that are rows already, in float32."""
+    """``swap_at`` in float32 of maps of these ``sizes`` as rows: all pixels of all maps, one map after another."""
     # the first pixel of each place as one of ``rows``, all samples one after another; how wide its map is
     samples = rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
     starts = torch.tensor([0, *accumulate(h * w for h, w in sizes)], device=rows.device)[places.source]

@@ -6,7 +6,6 @@ low resolution, and goes band by band. The largest map that is held is φ(I_ref)
 """
 
 import copy
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.matching import Map, Matches, match
 from e2ent2lib.models.network import Network, receptive_field
 from e2ent2lib.photos.coarse import Places, match_coarse, places_of
@@ -54,8 +54,6 @@ class Enlarged(NamedTuple):
     """How far the reference moved each cell's pixels, in 8-bit steps: the mean of |I_sr − SISR image|."""
     confidence: Float[np.ndarray, "h w"] | None = None
     """``Matches.confidence``."""
-    swapped: Float[Tensor, "1 c H W"] | None = None
-    """F; of networks that take a picture as a whole."""
     references: Sequence[Pixels] = ()
     """As they were matched: those given, and those that the network made of them (``Network.offered``)."""
 
@@ -185,11 +183,7 @@ class SavedMatches(NamedTuple):
 
 def identity(model: nn.Module, pictures: Sequence[np.ndarray], options: Options) -> str:
     """What matches belong to: the weights, the pictures' pixels, precision and kind of matching."""
-    facts = f"{model.card['sha256']} {model.norm} {options.precision} {options.matching}"
-    digest = hashlib.sha256(facts.encode())
-    for picture in pictures:
-        digest.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
-    return digest.hexdigest()
+    return f"{model.card['sha256']} {model.norm} {options.precision} {options.matching} {fingerprint(pictures)}"
 
 
 def match_in_bands(

@@ -30,15 +30,18 @@ def in_light_of(lr: Pixels, ref: Pixels) -> Pixels:
     return (ref * gains.clip(0.25, 4)).round().clip(0, 255).astype(np.uint8)
 
 
-def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> list[Pixels]:
-    """Those references (H, W, 3) that register with another size, angle or perspective, laid over the input ×scale."""
+def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> dict[int, Pixels]:
+    """Those references (H, W, 3) that register with another size, angle or perspective, laid over the input ×scale.
+
+    By their places in ``refs``.
+    """
     picture = resize(lr, *(scale * n for n in lr.shape[:2]))
-    warped = []
-    for ref in refs:
+    warped = {}
+    for i, ref in enumerate(refs):
         homography = registered(picture, ref)
         if homography is not None and np.abs(linear_part(homography, picture.shape) - np.eye(2)).max() > DIFFERS:
             pixels, _ = landmark.warp(ref, homography, picture)
-            warped.append(crop_to_multiple(pixels.round().clip(0, 255).astype(np.uint8), scale))
+            warped[i] = crop_to_multiple(pixels.round().clip(0, 255).astype(np.uint8), scale)
     return warped
 
 

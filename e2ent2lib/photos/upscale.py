@@ -91,7 +91,7 @@ def upscale_file(
     start, matched = time.perf_counter(), [ref.pixels for ref in references]
     registers = type(system).offered is not Network.offered
     if files.register and not registers:
-        matched += laid_over(photo.pixels, matched, SCALE)
+        matched += laid_over(photo.pixels, matched, SCALE).values()
     try:
         result = enlarge(system, photo.deep if deep else photo.pixels, matched, options)
     except KeyboardInterrupt:

@@ -136,7 +136,7 @@ def test_half_precision_of_large_references_changes_little(monkeypatch):
     model.card = {"sha256": ""}
     low, ref = picture(20, 24), picture(80, 96, 1)
     single = enlarge(model, low, [ref], Options(consistent=False)).image.astype(int)
-    monkeypatch.setattr(tiles, "SINGLE", 0)
+    monkeypatch.setitem(tiles.SINGLE, "pixels", 0)
     half = enlarge(model, low, [ref], Options(consistent=False)).image.astype(int)
     assert 0 < np.abs(single - half).mean() < 1
 

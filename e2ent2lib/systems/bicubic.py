@@ -16,10 +16,13 @@ class Bicubic(Network):
 
     receptive_field = None  # the kernels take a picture whole
 
-    def __init__(self, profile: Profile, kernel: Kernel = "pillow-bicubic", rounded: bool = True):
-        """``rounded``: in 8 bits, between Pillow's two passes too, as pictures are enlarged outside of this project."""
+    kernel: Kernel = "pillow-bicubic"
+    rounded = True
+    """In 8 bits, between Pillow's two passes too, as pictures are enlarged outside of this project."""
+
+    def __init__(self, profile: Profile):
         super().__init__()
-        self.profile, self.kernel, self.rounded = profile, kernel, rounded
+        self.profile = profile
 
     def forward(self, lr: Images, *references: Images) -> Outputs:
         """The enlarged image of a batch of one; lr in [0, 1]."""

@@ -23,7 +23,7 @@ from e2ent2lib.measure.everything import current
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
 from e2ent2lib.photos.images import crop_to_multiple, downscale, upscale_bicubic
 from e2ent2lib.photos.options import Kernel
-from e2ent2lib.report.printed import PUBLISHED, SOURCES, compare, published
+from e2ent2lib.report.printed import PUBLISHED, SOURCES, published
 from e2ent2lib.runs.checkpoints import build_model, shipped_card
 
 few = settings(deadline=None, max_examples=15)
@@ -248,53 +248,10 @@ def test_a_protocol_survives_json_and_an_older_row_with_fewer_fields_has_the_def
     assert Protocol(**json.loads('{"channel": "rgb", "border": 0, "ssim_window": "gaussian"}')) == Protocol()
 
 
-# ---- compare ----
+# ---- printed numbers ----
 
 
-def rows(**changes):
-    shared = {"label": "motorcycle", "data_fingerprint": "f" * 64, "protocol": asdict(Protocol())} | changes
-    return [shared | {"image": name, "psnr": score, "ssim": 0.5} for name, score in (("a", 30.0), ("b", 20.0))]
-
-
-def test_rows_of_one_protocol_are_subtracted_image_by_image():
-    better = [row | {"psnr": row["psnr"] + gain} for row, gain in zip(rows(), (1, 3))]
-    assert compare(better, rows()[::-1]) == pytest.approx(2)
-    assert compare(better[0], rows()[0]) == pytest.approx(1)
-    assert compare(better, rows(), "ssim") == 0
-    assert compare(rows(protocol={"channel": "rgb", "border": 0}), rows()) == 0  # an older row has fewer fields
-    assert compare((24.0, Protocol()), (22.5, Protocol())) == pytest.approx(1.5)
-
-
-SRNTT, SRNTT_SUN = (published("SRNTT", "SRNTT", data) for data in ("CUFED5", "Sun Hays 80"))
-BOTH = [p for p in PUBLISHED if (p.source, p.method, p.dataset) == ("C2 rerun", "C2-Matching", "CUFED5")]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "named"),
-    [
-        (rows(), rows(protocol=asdict(Protocol(channel="y"))), "channel: rgb and y"),
-        (rows(), rows(protocol=asdict(Protocol(border=4, resize="matlab-bicubic"))), "border: 0 and 4; resize: "),
-        (rows(), rows(label="CUFED5"), "data set: motorcycle and CUFED5"),
-        (rows(), rows(data_fingerprint="e" * 64), "pixels"),
-        (rows(), rows()[:1], "images: a, b and a"),
-        (rows(), [], "nothing has been measured"),
-        (rows(), [rows()[0], rows(protocol=asdict(Protocol(border=1)))[1]], "rows of one side differ"),
-        ((24.0, Protocol(channel="y")), (22.5, Protocol()), "channel: y and rgb$"),
-        ((24.0, Protocol()), rows(), "not stated: data set, pixels, images"),
-        (SRNTT, published("E2ENT²", "E2ENT² (ours)", "CUFED5"), "channel: y and rgb; not stated: .*ssim_window"),
-        (SRNTT, SRNTT_SUN, "data set: CUFED5 and Sun Hays 80"),
-        (*BOTH, "channel: y and rgb"),
-    ],
-)
-def test_numbers_that_were_measured_otherwise_are_refused_and_what_differs_is_named(a, b, named):
-    with pytest.raises(ValueError, match=named):
-        compare(a, b)
-
-
-def test_printed_numbers_are_subtracted_within_a_source_and_a_column():
-    assert compare(SRNTT, published("SRNTT", "Bicubic", "CUFED5")) == pytest.approx(1.43)
-    with pytest.raises(ValueError, match="prints no ssim"):
-        compare(BOTH[1], BOTH[1], "ssim")
+def test_a_number_that_a_source_does_not_print_is_refused():
     with pytest.raises(ValueError, match="DRCN on Sun Hays 80"):
         published("E2ENT²", "DRCN", "Sun Hays 80")
 

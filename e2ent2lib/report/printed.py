@@ -1,4 +1,4 @@
-"""Every printed number: this paper's Tables 1 to 4 and other papers' for ×4, how to subtract two, and what is odd.
+"""Every printed number: this paper's Tables 1 to 4 and other papers' for ×4, and what is odd.
 
 None of them was measured here. paper.csv holds this paper's numbers, published.csv the others', sources.csv what is
 known of each column of a source: ``channel``, ``border``, ``resize`` and ``stereo`` as ``Protocol`` has them, and
@@ -7,14 +7,10 @@ the numbers. What nobody says cannot be compared with another source. Notebooks 
 """
 
 import tomllib
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-
-from e2ent2lib.measure.metrics import Protocol
 
 TITLES = {
     1: "Table 1. CUFED5 and Sun Hays, ×4",
@@ -23,7 +19,6 @@ TITLES = {
     4: "Table 4. Gradient allocation (α1, α2, α3), ×4",
 }
 DATASET_TITLES = {"cufed5": "CUFED5", "sunhays": "Sun Hays 80", "flickr1024": "Flickr1024"}
-_UNKNOWN = "not stated"
 
 
 class Published(NamedTuple):
@@ -49,10 +44,6 @@ class Oddity(NamedTuple):
     numbers: str
     may_be: str
     holds: bool
-
-
-Measured = dict | list[dict] | Published | tuple[float, Protocol]
-"""A stored row, the rows of a result file, a printed number, or a number with its protocol."""
 
 
 def _literals(name: str) -> pd.DataFrame:
@@ -87,43 +78,6 @@ def published(source: str, method: str, dataset: str) -> Published:
     if len(numbers) != 1:
         raise ValueError(f"{source} prints {len(numbers)} numbers of {method} on {dataset}")
     return numbers[0]
-
-
-def compare(a: Measured, b: Measured, metric: str = "psnr") -> float:
-    """``a`` less ``b`` in the metric's unit (PSNR in dB), over images the mean of the differences.
-
-    The one way to subtract two numbers: only if both were measured alike, on the same pictures. Raises ValueError that
-    names what differs: a field of the protocol, the data set, its pixels or its images. What a source does not state
-    agrees only with other numbers of that source.
-    """
-    (left, x), (right, y) = _stated(a, metric), _stated(b, metric)
-    both = {n: (left.get(n, _UNKNOWN), right.get(n, _UNKNOWN)) for n in left | right}
-    apart = {n: pair for n, pair in both.items() if pair[0] != pair[1]}
-    if apart:
-        unknown = [n for n, pair in apart.items() if any(str(v).startswith(_UNKNOWN) for v in pair)]
-        told = [f"{n}: {x} and {y}" for n, (x, y) in apart.items() if n not in unknown]
-        told += [f"not stated: {', '.join(unknown)}"] if unknown else []
-        raise ValueError("these numbers must not be compared; " + "; ".join(told))
-    return float(np.mean([x[name] - y[name] for name in x]))
-
-
-def _stated(measured: Measured, metric: str) -> tuple[dict[str, object], dict[str, float]]:
-    """Under what a number was measured (the protocol's fields, the data set where it is known), and it, by image."""
-    if isinstance(measured, Published):
-        if (score := getattr(measured, metric)) is None:
-            raise ValueError(f"{measured.source} prints no {metric} of {measured.method} on {measured.dataset}")
-        unknown = {f.name: f"{_UNKNOWN} by {measured.source}" for f in fields(Protocol)}
-        return {"data set": measured.dataset} | unknown | measured.known, {"": score}
-    if isinstance(measured, tuple):
-        return asdict(measured[1]), {"": measured[0]}
-    rows = [measured] if isinstance(measured, dict) else measured
-    alike = {(row["label"], row["data_fingerprint"], Protocol(**row["protocol"])) for row in rows}
-    if len(alike) != 1:
-        apart = " and ".join(sorted(map(str, alike)))
-        raise ValueError(f"rows of one side differ: {apart}" if rows else "no rows: nothing has been measured")
-    ((label, pixels, protocol),) = alike
-    where = {"data set": label, "pixels": pixels, "images": ", ".join(sorted(row["image"] for row in rows))}
-    return where | asdict(protocol), {row["image"]: row[metric] for row in rows}
 
 
 def oddities() -> list[Oddity]:

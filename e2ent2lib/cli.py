@@ -208,7 +208,6 @@ def report(
 def claims(
     names: Positional[tuple[str, ...]] = (),
     /,
-    measure: bool = False,
     profile: ProfileName = None,
     results: Results = None,
     out: Path = TABLES,
@@ -218,12 +217,10 @@ def claims(
 
     Args:
         names: of claims, such as alpha or residual; all if none is given.
-        measure: first measure again the shipped checkpoints that they compare, on the available data sets.
         out: folder for claims.csv and claims.md.
         again: replace them if they exist in a folder of your own.
     """
     from e2ent2lib.measure import verdicts
-    from e2ent2lib.measure.everything import available_data, measured_again
     from e2ent2lib.measure.results import read_seeds, results_folder
     from e2ent2lib.report import claims_report
     from e2ent2lib.report.printed import oddities
@@ -235,11 +232,6 @@ def claims(
         without = f"{folder / profile} holds no scores; --results names a folder that does, and without it the command"
         need_checkout(without)
     judged = verdicts.judge_all(stored, profile, folder, names)
-    if measure:
-        available = available_data()
-        stored = measured_again(judged, stored, profile, available)
-        judged = verdicts.judge_all(stored, profile, folder, names)
-        print(f"measured now on {', '.join(available)}; other seeds and other data sets as stored in {folder}\n")
     print(claims_report.details(judged, profile).replace("**", "") + "\n")
     if not names:
         heading = "What is odd in the numbers the paper prints (notebook 11):"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from e2ent2lib.data.scenes import graded_pairs, scene
-from e2ent2lib.measure import everything, verdicts
+from e2ent2lib.measure import verdicts
 from e2ent2lib.measure.results import read_seeds, seed_folders
 from e2ent2lib.measure.verdicts import CLAIMS, LENDER, NOT_REPRODUCED, NOT_SEPARABLE, NOT_TESTABLE, REPRODUCED
 from e2ent2lib.report import claims_report, studies
@@ -405,24 +405,6 @@ def test_hours_of_training_in_a_caveat_are_those_of_the_cards(claim):
     told = claims_report.caveat(claim, "compact")
     for model in {m for part in claim.parts for m in (part.better, part.worse)}:
         assert f"{model} {verdicts.core_hours(model, 'compact'):.2f}" in told
-
-
-def test_scores_measured_again_take_the_place_of_the_shipped_seeds_alone(stored, monkeypatch):
-    claim, asked = claim_of("alpha"), []
-
-    def evaluate(name, data, *, profile, protocol, perceptual):
-        asked.append((name, data, perceptual))
-        same = (stored["model"] == name) & (stored["dataset"] == data) & (stored["reference"] == "level 1")
-        return stored[same & (stored["training"] == 0)].assign(psnr=lambda r: r["psnr"] + 1).to_dict("records")
-
-    monkeypatch.setattr(everything, "evaluate", evaluate)
-    again = everything.measured_again([claim], stored, "compact", ["motorcycle"])
-    assert {a[0] for a in asked} == {p.better for p in claim.parts} | {p.worse for p in claim.parts}
-    assert {a[1:] for a in asked} == {("motorcycle", False)} and len(again) == len(stored)
-    one, other = (verdicts.paired(claim.parts[0], r) for r in (stored, again))
-    pd.testing.assert_frame_equal(one, other)  # both sides moved by 1 dB
-    before, after = (verdicts.scores(r, "e2ent2-ablation", "level 1", "psnr", ["motorcycle"]) for r in (stored, again))
-    assert (after - before).iloc[0].round(6).to_dict() == {0: 1.0, 1: 0.0, 2: 0.0}
 
 
 # ---- ablations, oddities ----

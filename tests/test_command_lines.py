@@ -25,7 +25,7 @@ COMMANDS = {
         **{"": PATHS, "-o": [*PATHS, "out.png", "out.jpg", "out", "no/out.png"], "--ref": PATHS, "--model": MODELS},
         **{"--profile": PROFILES, "--precision": ["bfloat16", "half"], "--matching": ["exact", "coarse", "no"]},
         **{"--report": PATHS, "--again": [None], "--recursive": [None], "--range": NUMBERS, "--max-refs": NUMBERS},
-        **{"--weights": PATHS, "--keep-location": [None], "--nonsense": PATHS},
+        **{"--weights": PATHS, "--nonsense": PATHS},
     },
     "data": {"": ["list", "check", "fetch", "nonsense"], " ": [*PATHS, "motorcycle", "nowhere"]},
     "train": {

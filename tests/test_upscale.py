@@ -314,18 +314,6 @@ def test_what_is_hidden_of_a_reference_is_not_used(photos, model):
         upscaled(photos, model, ["ref.png"])
 
 
-def test_the_place_is_left_out_unless_it_is_to_be_kept(photos, model):
-    exif = Image.Exif()
-    exif[0x0110] = "a camera"
-    exif.get_ifd(0x8825)[1] = "N"
-    Image.fromarray(picture(8, 9)).save(photos / "low.jpg", exif=exif)
-    for keep in (False, True):
-        files = FileOptions(again=True, keep_location=keep)
-        upscale_file(photos / "low.jpg", [], photos / "out.jpg", model, Options(), files)
-        with Image.open(photos / "out.jpg") as written:
-            assert written.getexif()[0x0110] == "a camera" and (0x8825 in written.getexif()) == keep
-
-
 # ---- folders as people have them ----
 
 

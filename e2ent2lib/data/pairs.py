@@ -227,15 +227,13 @@ def _numbered(root: Path | None) -> list[Path]:
     return [min(best[name])[1] for name in sorted(best)]
 
 
-def _sunhays(reference: str = "first", seed: int = 0) -> list[Pair]:
+def _sunhays() -> list[Pair]:
     root = data_folder("SunHays80")
     official = image_files(root / "Sun_Hays_SR_groundtruth", "*") if root else []
     pairs = []
     for hr in official or _numbered(root):
         scenes = root / "Sun_Hays_SR_scenematches"
         refs = image_files(scenes / hr.name, "*") or image_files(scenes / hr.stem, "*")
-        if refs and reference == "random":  # drawn from the name, so that a partial set draws the same
-            refs = [refs[np.random.default_rng([seed, *hr.stem.encode()]).integers(len(refs))]]
         pairs.append(Pair(hr.stem, hr, tuple(refs)))
     return pairs
 
@@ -294,13 +292,12 @@ def names_of(name: str) -> list[str]:
     return [name] if name in names else [n for n in names if re.fullmatch(rf"{re.escape(name)}-\d", n)]
 
 
-def dataset(name: str | os.PathLike, *, reference: str | None = None, seed: int = 0) -> DataSet:
+def dataset(name: str | os.PathLike, *, reference: str | None = None) -> DataSet:
     """The data set of that name, or a folder of own pairs: input/ and ref/ with the same stems, or NAME_L and NAME_R.
 
     ``reference``: of any set "level 1", the usual one, or "unrelated", as ``unrelated`` gives it; CUFED5 "level 2" to
-    "level 5", or "all levels" for groups that have all five; Sun Hays "first" by file name or "random" with ``seed``;
-    Urban100 "input", the LR input itself as in TTSR, or "mirrored", the mirrored ground truth. A choice that is not
-    the usual one is named in the label.
+    "level 5", or "all levels" for groups that have all five; Urban100 "input", the LR input itself as in TTSR, or
+    "mirrored", the mirrored ground truth. A choice that is not the usual one is named in the label.
     Raises ValueError for a name or a choice that does not exist.
     """
     name = str(name)
@@ -317,9 +314,7 @@ def dataset(name: str | os.PathLike, *, reference: str | None = None, seed: int 
     if reference not in chosen.choices:
         known = "; ".join(f"{d.name}: {', '.join(d.choices)}" for d in DATASETS.values() if d.choices)
         raise ValueError(f"{name} has no references {reference!r} to choose; there are {known}")
-    options = {"reference": reference} | ({"seed": seed} if reference == "random" else {})
-    named = chosen.choices[reference].format(seed)
-    lister = partial(chosen.lister, **options)
+    named, lister = chosen.choices[reference], partial(chosen.lister, reference=reference)
     return replace(chosen, lister=lister, reference=named, usual=named == chosen.reference)
 
 

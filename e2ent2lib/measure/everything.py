@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import pandas as pd
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, Pair, dataset
-from e2ent2lib.measure.evaluate import Pictures, current, evaluate, measure
+from e2ent2lib.measure.evaluate import Pictures, current, measure
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
 from e2ent2lib.measure.verdicts import CLAIMS, SCORES, Claim, Comparison
@@ -150,26 +149,6 @@ def _loaded(name: str, profile: str, sha256: str | None) -> Network:
     if model.card["sha256"] != sha256:
         raise ValueError(f"{name}: its checkpoint changed while it was being measured; measure again")
     return model
-
-
-def measured_again(claims: Iterable[Claim], results: pd.DataFrame, profile: str, data: Iterable[str]) -> pd.DataFrame:
-    """``results`` after measuring, on these data sets, the shipped checkpoints that the claims compare.
-
-    Scores of other seeds, whose weights do not ship, and of other data sets stay as they are stored.
-    """
-    needed = {
-        (model, reference, name, part.metric in SCORES)
-        for model, reference, part in _sides(claims)
-        for name in {*part.data, *part.than} & set(data)
-        if can_measure(model, dataset(name))
-    }
-    fresh = []
-    for model, reference, name, perceptual in sorted(needed):
-        protocol = Protocol(reference=reference)
-        rows = evaluate(model, name, profile=profile, protocol=protocol, perceptual=perceptual)
-        fresh += [row | {"reference": reference, "training": 0, "file": "measured now"} for row in rows]
-    keys = ["model", "reference", "dataset", "image", "training"]
-    return pd.concat([pd.DataFrame(fresh), results]).drop_duplicates(keys, ignore_index=True)
 
 
 def _sides(claims: Iterable[Claim]) -> list[tuple[str, str, Comparison]]:

@@ -20,5 +20,3 @@ class FileOptions:
     """The number that is white in an input of more than 8 bits, if it is not the one that the file states."""
     register: bool = False
     """Match references laid over the input too, where they show things in another size or turned; e2ent2-photo does."""
-    keep_location: bool = False
-    """Keep the GPS position that the camera noted."""

@@ -78,8 +78,6 @@ class Photograph(NamedTuple):
     """What is 255 in ``deep`` in the file's own numbers."""
     exif: Image.Exif | None = None
     """What the camera noted, but not where."""
-    place: dict | None = None
-    """Where, as EXIF's GPS part."""
     dpi: tuple[float, float] | None = None
     jpeg: int | None = None
     """A JPEG's quality, as its table tells it."""
@@ -278,7 +276,7 @@ def _photograph(source: Path | io.IOBase | Image.Image, white: float | None) -> 
         )
         negative = head and image.format == "TIFF" and image.tag_v2.get(262) == 0
         upright, values = _numbers(image, file, start)
-        exif, place, adobe = _noted(image)
+        exif, adobe = _noted(image)
     image, info = upright, upright.info
     profile = info.get("icc_profile")
     colours = colours or (ADOBE if adobe else None)
@@ -323,7 +321,7 @@ def _photograph(source: Path | io.IOBase | Image.Image, white: float | None) -> 
     if deep is not None and white <= 255 and values.dtype.kind in "iu":
         deep, alpha = None, None if alpha is None else np.rint(alpha).astype(np.uint8)
     whole = int(white) if deep is not None and values.dtype.kind in "iu" and white <= 65535 else 65535
-    return Photograph(pixels, alpha, profile, grey, None, tuple(notes), deep, whole, exif, place, info.get("dpi"), jpeg)
+    return Photograph(pixels, alpha, profile, grey, None, tuple(notes), deep, whole, exif, info.get("dpi"), jpeg)
 
 
 def _range(values: np.ndarray, notes: list[str]) -> int:
@@ -336,8 +334,8 @@ def _range(values: np.ndarray, notes: list[str]) -> int:
     return white
 
 
-def _noted(image: Image.Image) -> tuple[Image.Exif | None, dict, bool]:
-    """What the camera noted that holds for the result too; where it was; whether its colours are Adobe RGB."""
+def _noted(image: Image.Image) -> tuple[Image.Exif | None, bool]:
+    """What the camera noted that holds for the result too, but not where it was; whether its colours are Adobe RGB."""
     given, kept = image.getexif(), Image.Exif()
     kept.update({tag: given[tag] for tag in CAMERA if tag in given})
     all_of_it = given.get_ifd(ExifTags.IFD.Exif)
@@ -345,7 +343,7 @@ def _noted(image: Image.Image) -> tuple[Image.Exif | None, dict, bool]:
     adobe = all_of_it.get(ExifTags.Base.ColorSpace) == 2 or given.get_ifd(ExifTags.IFD.Interop).get(1) == "R03"
     if second:
         kept.get_ifd(ExifTags.IFD.Exif).update(second)
-    return (kept if second or len(kept) else None), dict(given.get_ifd(ExifTags.IFD.GPSInfo)), adobe
+    return (kept if second or len(kept) else None), adobe
 
 
 def _from_colours(pixels: Pixels, primaries: tuple, gamma: float | None) -> Float[np.ndarray, "h w 3"]:
@@ -428,7 +426,7 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
     """
     path, extension = Path(path), Path(path).suffix.lower()
     check_output(path, photo.pixels.shape[:2])
-    warnings, exif, alpha = [], photo.exif, photo.alpha
+    warnings, alpha = [], photo.alpha
     if photo.deep is not None and extension not in DEEP:
         warnings.append("holds 8 of the picture's 16 bits; .png and .tif hold all")
     if alpha is not None and extension in OPAQUE:
@@ -442,10 +440,8 @@ def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
         image = image.convert("L")
     if alpha is not None:
         image.putalpha(Image.fromarray(np.rint(alpha).astype(np.uint8)))
-    if photo.place:
-        exif = exif if exif is not None else Image.Exif()
-        exif.get_ifd(ExifTags.IFD.GPSInfo).update(photo.place)
-    options = {"icc_profile": photo.profile, "dpi": photo.dpi, "exif": exif.tobytes() if exif is not None else None}
+    exif = None if photo.exif is None else photo.exif.tobytes()
+    options = {"icc_profile": photo.profile, "dpi": photo.dpi, "exif": exif}
     options = QUALITY | {key: value for key, value in options.items() if value}
     deep = photo.deep is not None and extension in DEEP
     if deep:

@@ -111,8 +111,7 @@ def upscale_file(
         sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)
     result = result._replace(image=np.rint(sharp).astype(np.uint8))
     alpha = photo.alpha if photo.alpha is None else resize(photo.alpha[..., None], *sharp.shape[:2])[..., 0]
-    place = photo.place if files.keep_location else None
-    made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp, place=place)
+    made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp)
     notes += _write(output, made)
     if verdict:
         notes += [verdict.text, *(remark for told, _ in said for remark in told)]

@@ -239,29 +239,18 @@ def claims(
     print(claims_report.RULE, *claims_report.save(judged, profile, out), sep="\n")
 
 
-def reproduce(
-    quick: bool = False,
-    all_data: bool = False,
-    build: Path = ROOT / "build",
-    figures: Path | None = None,
-    again: bool = False,
-) -> None:
+def reproduce(quick: bool = False, all_data: bool = False, build: Path = ROOT / "build") -> None:
     """Measure everything again, compare with the committed results, run the notebooks, draw tables and figures.
 
     Args:
         quick: draw tables and figures from the stored results instead; every table says so.
         all_data: measure on every available data set, not only on the embedded pair.
         build: folder for the scores, tables, notebooks and figures.
-        figures: another folder for the figures.
-        again: replace figures that exist there.
     """
     from e2ent2lib.report import reproduce as reproduction
 
     need_checkout("reproduce")
-    if figures:
-        check_free([figures / name for name in reproduction.PICTURES], again=again)
-
-    summary, wrong = reproduction.reproduce(build, pictures=figures, quick=quick, all_data=all_data)
+    summary, wrong = reproduction.reproduce(build, quick=quick, all_data=all_data)
     print(summary)
     if wrong:
         raise ValueError("measured now, differs from the committed results:\n  " + "\n  ".join(wrong))

@@ -39,7 +39,7 @@ COMMANDS = {
     },
     "report": {"--results": PATHS, "--out": PATHS, "--profile": PROFILES, "--again": [None]},
     "claims": {"": ["alpha", "nonsense"], "--results": PATHS, "--out": PATHS, "--profile": PROFILES},
-    "reproduce": {"--build": PATHS, "--figures": PATHS},
+    "reproduce": {"--build": PATHS},
     "nonsense": {"": PATHS},
 }
 WEIGHTS = dict(upscale=6, evaluate=2, train=2, data=1, report=1, claims=1, reproduce=0.2, nonsense=0.1)

@@ -23,21 +23,15 @@ from e2ent2lib.report.tables import save_tables, short_table
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.runs.provenance import ROOT
 
-NAMES = (*(f"fig{number}" for number in figures.FIGURES), "reference_effect", "overlap", "claims")
-PICTURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "pdf")]
-"""The files of the figures."""
 QUICK = "Re-rendered from the stored results; nothing was measured in this run."
 
 
-def reproduce(
-    build: Path, *, pictures: Path | None = None, quick: bool = False, all_data: bool = False
-) -> tuple[str, list[str]]:
+def reproduce(build: Path, *, quick: bool = False, all_data: bool = False) -> tuple[str, list[str]]:
     """Make tables, figures and (unless ``quick``) results and notebooks in folders of these names in ``build``.
 
     Scores are recomputed from the weights on the embedded pair, with ``all_data`` on every data set that is here; only
-    what ``build`` holds already, of the same code, weights and pictures, is kept. ``pictures`` is another folder for
-    the figures. Returns a one-screen summary, and the cells that differ from the committed results by more than 0.02 dB
-    or 0.001 SSIM.
+    what ``build`` holds already, of the same code, weights and pictures, is kept. Returns a one-screen summary, and the
+    cells that differ from the committed results by more than 0.02 dB or 0.001 SSIM.
     """
     profile, stored = get_profile(None).name, ROOT / "data" / "results"
     wrong: list[str] = []
@@ -52,14 +46,13 @@ def reproduce(
     scores, source = verdicts.scores_for_claims(folder, profile)
     findings = verdicts.judge_all(scores, profile, source)
     claims_report.save(findings, profile, build / "tables")
-    pictures = pictures or build / "figures"
     shown, drawn = {f"fig{number}": partial(figure, profile) for number, figure in figures.FIGURES.items()}, []
     if quick or all_data:  # with fewer data sets it would not be the figure of the committed results
         shown["reference_effect"] = partial(studies.effect_figure, studies.effects(results), studies.EFFECT)
         shown["overlap"] = partial(studies.overlap_figure, results)
         shown["claims"] = partial(claims_report.forest, findings)
     for name, figure in tqdm(shown.items(), desc="drawing", unit="figure"):
-        drawn += figures.draw(figure, name, pictures)
+        drawn += figures.draw(figure, name, build / "figures")
     lines = [f"profile {profile}; {QUICK if quick else f'scores in {folder}'}", short_table(results), ""]
     lines.append("tables   " + " ".join(str(p) for p in tables) + " (.md and .tex beside them)")
     lines.append("figures  " + " ".join(str(p) for p in drawn if p.suffix == ".png") + " (.pdf beside them)")

@@ -190,16 +190,6 @@ def test_alpha_moves_by_drag_keys_and_numbers_and_sums_to_one(page):
     shot(page, "alpha")
 
 
-def test_the_first_training_steps_are_drawn_while_they_run(page):
-    part = explorer(page, "α explorer")
-    part.get_by_role("button", name="train").click()
-    until_says(part, "s left")
-    part.get_by_text("s left").wait_for(state="hidden")
-    lines = part.locator("svg polyline")
-    assert [len(lines.nth(i).get_attribute("points").split()) for i in range(lines.count())] == [21, 21]
-    shot(page, "first_steps")
-
-
 def test_feature_distance_by_place_encoder_layer_and_form(page):
     part = explorer(page, "Feature-distance explorer")
     part.get_by_label("encoder φ").select_option("VGG19 relu1_2")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from e2ent2lib.explore.alpha import PAPER, AlphaExplorer, StaircaseExplorer
+from e2ent2lib.explore.alpha import AlphaExplorer, StaircaseExplorer
 from e2ent2lib.explore.comparer import Comparer
 from e2ent2lib.explore.distance import APART, FORMS, DistanceExplorer
 from e2ent2lib.explore.explorer import OWN, Explorer, Job
@@ -154,20 +154,6 @@ def test_with_held_matches_only_alpha3_moves_the_loss_and_rematched_the_others_d
     assert "not all may be 0" in stairs.status.value and stairs.changes["rematched"] == rematched and before
 
 
-def test_first_steps_of_the_papers_alpha_are_trained_once(monkeypatch):
-    monkeypatch.setattr("e2ent2lib.explore.alpha.FIRST_STEPS", 4)
-    alpha = AlphaExplorer((1.0, 0.0, 0.0))
-    alpha.train.click()
-    alpha.job.thread.join()
-    steps = {a: list(line) for a, line in alpha.curves.items()}
-    assert set(steps) == {PAPER, (1.0, 0.0, 0.0)} and all(len(s) == 5 for s in steps.values())
-    one, other = steps.values()
-    assert one[:2] == other[:2] != one[2:4]  # α weighs nothing before F is made use of, in the second step
-    alpha.train.click()
-    alpha.job.thread.join()
-    assert alpha.curves == steps and alpha.steps.value.count("polyline") == 2
-
-
 def test_distances_by_encoder_form_and_place(explorers):
     distance = explorers["distance"]
     distance.features.value = "VGG19 relu1_2"
@@ -281,5 +267,5 @@ def test_charts_by_hand():
     assert image.shape == (1, 3, 3) and (image[0, 1] == image[0, 2]).all() and image[0, 0].sum() < image[0, 1].sum()
     chart = bars({"a": 2.0, "<b>": 1.0}, "title", "here", {"a": 1.0}, "there")
     assert 'width="220.0"' in chart and 'width="110.0"' in chart and "&lt;b&gt;" in chart and "there" in chart
-    assert "50.0,180.0 225.0,35.0" in curves({"x": [1.0, 3.0]}, "title", "dB", 2)
+    assert "50.0,180.0 225.0,35.0" in curves({"x": [1.0, 3.0]}, "title", "dB", 2, "steps")
     assert strip({'"quoted"': image}).count("<img") == 1

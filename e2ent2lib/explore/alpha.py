@@ -8,9 +8,7 @@ And the staircase explorer (Eq. 5): the loss J along the step of an α, with the
 and 12.
 """
 
-from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import replace
 
 import ipywidgets as w
 import numpy as np
@@ -18,33 +16,25 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from torch.utils.data import DataLoader
 
-from e2ent2lib.config import get_profile
 from e2ent2lib.crops import Crops
-from e2ent2lib.data import pairs, training
 from e2ent2lib.explore.distance import layer_name
-from e2ent2lib.explore.explorer import CHART, Explorer, Job, row
+from e2ent2lib.explore.explorer import CHART, Explorer, row
 from e2ent2lib.explore.view import Picture, Triangle, bars, curves, face, raster
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import match, swap
-from e2ent2lib.measure import metrics, results
+from e2ent2lib.measure import results
 from e2ent2lib.models import E2ENT2
-from e2ent2lib.photos.images import to_image, to_tensor
+from e2ent2lib.photos.images import to_tensor
 from e2ent2lib.report import diagrams, figures, plots, printed, studies
-from e2ent2lib.runs import probes, run
-from e2ent2lib.runs.checkpoints import load_model
-from e2ent2lib.systems import SYSTEMS, recipe_of
-from e2ent2lib.train import training_step
+from e2ent2lib.runs import probes
+from e2ent2lib.systems import SYSTEMS
 
 Alphas = tuple[float, float, float]
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]])
 """Of the triangle: where α1, α2 and α3 are 1; its sides are 1 long."""
 WAYS = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2", "ref": "E at φ(I_ref), × α3"}
 PAPER: Alphas = (0.25, 0.25, 0.5)
-FIRST_STEPS = 20
-"""Steps that are trained live; six seconds on two cores."""
-STEPS = "first training steps of stage 2, PSNR of this example"
 SAMPLES = 25
 """J of the staircase is computed at so many lengths, evenly up to that of the step."""
 POINTS: dict[str, Alphas] = {
@@ -95,34 +85,6 @@ def place(alphas: Alphas) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def first_steps(alphas: Alphas, example: plots.Example) -> Iterator[float]:
-    """PSNR in dB of I_sr on an example before and after each of the first steps of stage 2 under an α.
-
-    From the shipped ``sisr-pretrained``, as all models of stage 2, with the recipe of ``e2ent2-mse`` at the compact
-    profile's full learning rate; four crops of 64 pixels of the photographs in scikit-image's wheel a step, the same
-    for every α.
-    """
-    small = replace(get_profile("compact"), crop=64, batch=4, workers=0, precision="32-true")
-    crops = training.CropTwice(list(pairs.embedded_photographs().values()), small, length=small.batch * FIRST_STEPS)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = E2ENT2(small, alphas=alphas)
-        batches = [Crops(*batch) for batch in DataLoader(crops, small.batch)]
-    model.sisr.load_state_dict(load_model("sisr-pretrained", "compact").state_dict())
-    model.synthesis.start_from(model.sisr)
-    fabric = run.make_fabric(small, "cpu")
-    players = run.players_for(fabric, model, recipe_of("e2ent2-mse"), small)
-
-    @torch.no_grad()
-    def score() -> float:
-        return metrics.psnr(to_image(model(*example.tensors()).sr), example.hr)
-
-    yield score()
-    for step, batch in enumerate(batches):
-        training_step(fabric, players, batch, step, small.steps_joint)
-        yield score()
-
-
 def trained_points() -> pd.DataFrame:
     """The measured columns of Table 4: "alphas", "psnr" in dB (the mean over seeds), its "spread", how many "images".
 
@@ -142,8 +104,6 @@ class AlphaExplorer(Explorer):
         self.gradients = AlphaGradients(plots.example_model("compact"), self.example)
         self._paper = self.gradients.layers(PAPER)
         self._high = max(np.quantile(e, 0.995) for e in self.gradients.errors.values())
-        self.curves: dict[Alphas, list[float]] = {}
-        """PSNR by training step of each α that was trained here."""
         self.points = trained_points()
         layout, style = w.Layout(width="110px"), {"description_width": "auto"}
         self.numbers = [
@@ -155,12 +115,8 @@ class AlphaExplorer(Explorer):
         left, right = (w.Layout(flex=flex, min_width="0") for flex in ("1 1 320px", "2 1 480px"))
         self.triangle = Triangle(pins=pins, layout=left)
         self.maps = {way: Picture(title=title, width=212) for way, title in WAYS.items()}
-        wait = "press “train”: live, with the MSE, 5 s for each of 2 curves, this α and the paper's"
-        self.layers, self.steps = w.HTML(layout=CHART), w.HTML(f"<b>{STEPS}</b><br>{wait}")
-        tip = "train the first steps of stage 2 under this α"
-        self.train, self.job = w.Button(description=f"train {FIRST_STEPS} steps", tooltip=tip), Job(self)
-        charts = row(self.layers, w.VBox([self.steps, row(self.train, self.job)], layout=CHART))
-        box = row(self.triangle, w.VBox([row(*self.maps.values()), charts], layout=right))
+        self.layers = w.HTML(layout=CHART)
+        box = row(self.triangle, w.VBox([row(*self.maps.values()), row(self.layers)], layout=right))
         box.layout.align_items = "flex-start"
         super().__init__(
             "α explorer",
@@ -174,7 +130,6 @@ class AlphaExplorer(Explorer):
         for i, number in enumerate(self.numbers):
             self.on(lambda i=i: self._typed(i), number)
         self.on(lambda: self._typed(0), self.sum_to_one)
-        self.on(self._train, self.train)
         self._muted = False
 
     def summary(self) -> str:
@@ -224,24 +179,6 @@ class AlphaExplorer(Explorer):
             for i in others:
                 alphas[i] = alphas[i] / rest * room if rest else room / 2
         self.go(tuple(alphas))
-
-    def _train(self) -> None:
-        """The first steps under this α, and under the paper's if they have not been trained yet."""
-        wanted = [a for a in dict.fromkeys((PAPER, self.alphas)) if len(self.curves.get(a, ())) <= FIRST_STEPS]
-        self.curves |= {alphas: [] for alphas in wanted}
-        shown = self.alphas
-
-        def show(item: tuple[Alphas, float]) -> None:
-            self.curves[item[0]].append(item[1])
-            self._draw_steps(shown)
-
-        items = ((a, value) for a in wanted for value in first_steps(a, self.example))
-        self.job.run(items, len(wanted) * (FIRST_STEPS + 1), show, "training")
-        self._draw_steps(shown)
-
-    def _draw_steps(self, shown: Alphas) -> None:
-        series = {"the paper's α" if a == PAPER else f"α = {said(a)}": self.curves[a] for a in (shown, PAPER)}
-        self.steps.value = curves(series, STEPS, "PSNR / dB", FIRST_STEPS)
 
 
 class StaircaseExplorer(Explorer):

@@ -164,12 +164,11 @@ def bars(
     return _TEMPLATES.get_template("bars.svg").render(facts)
 
 
-def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: int, across: str = "") -> str:
-    """One or two lines against steps, of training if not said ``across``; the first value at step 0; SVG."""
-    values = [v for line in series.values() for v in line] or [0.0, 1.0]
-    facts = {"series": series, "title": title, "unit": unit, "steps": steps, "low": min(values), "high": max(values)}
-    facts["across"] = across or f"training step (0 to {steps})"
-    return _TEMPLATES.get_template("curves.svg").render(facts)
+def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: int, across: str) -> str:
+    """One or two lines against steps, the first value at step 0; ``across`` says what the steps are; SVG."""
+    values = [v for line in series.values() for v in line]
+    facts = {"series": series, "title": title, "unit": unit, "steps": steps, "across": across}
+    return _TEMPLATES.get_template("curves.svg").render(facts, low=min(values), high=max(values))
 
 
 def raster(data: bytes) -> Pixels:

@@ -17,8 +17,6 @@ NOISE = 3.0
 """Standard deviation of noise, in 8-bit steps where the picture is flattest; 2.2 was the most without noise."""
 ALIASED = 0.2
 """Power just below the highest frequency over that of half of it; 0.17 in 19 of 20 pictures reduced with a filter."""
-BLOCKS = 1.25
-"""Steps between neighbours across the borders of JPEG's blocks over those elsewhere; 1.24 was the most without JPEG."""
 QUALITY = 80
 """Of a JPEG as its table tells it; of 75 the result loses."""
 SEEN = 50, 4.0
@@ -44,8 +42,6 @@ def unlike_training(photo: Photograph) -> tuple[str | None, bool]:
         found, beyond = f"noise of about {deviation:.0f} steps of 255, which is enlarged too", deviation > SEEN[1]
     elif aliasing(grey) > ALIASED:
         found, beyond = "more detail than pixels can hold, as if it was made smaller without a filter", True
-    elif blocks(grey) > BLOCKS:
-        found, beyond = "the blocks of a JPEG, which are enlarged too", False
     else:
         return None, False
     return f"the input has {found}; no system of the tables was trained on that, and bicubic may be as good", beyond
@@ -93,13 +89,3 @@ def aliasing(grey: Float[np.ndarray, "h w"]) -> float:
     frequency = np.maximum(*np.meshgrid(*(np.abs(np.fft.fftfreq(n)) for n in grey.shape), indexing="ij"))
     middle = power[(frequency > 0.2) & (frequency < 0.3)].mean()
     return float(power[frequency > 0.45].mean() / max(middle, 1e-9))
-
-
-def blocks(grey: Float[np.ndarray, "h w"]) -> float:
-    """Of the steps between neighbours those from the 8th to the 9th, and so on, over the median of the others."""
-    ratios = []
-    for axis in (0, 1):
-        steps = np.abs(np.diff(grey, axis=axis)).mean(1 - axis)
-        means = [steps[i::8].mean() for i in range(8)]
-        ratios.append(means[7] / max(np.median(means), 1e-9))
-    return float(np.mean(ratios))

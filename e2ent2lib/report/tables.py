@@ -13,7 +13,6 @@ import jinja2
 import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
-from e2ent2lib.measure.everything import to_be_retrained
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_results, read_seeds, write_text
 from e2ent2lib.measure.verdicts import core_hours, judge_all, overall, own_hours
@@ -29,7 +28,7 @@ PROVENANCE = ["protocol", "data_fingerprint", "left_out", "checkpoint_sha256", "
 _LATEX = str.maketrans(
     {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
 )
-IN_CELLS = ("to be retrained", "stereo pairs only", "not measured yet")
+IN_CELLS = ("stereo pairs only", "not measured yet")
 """Reasons that are short enough to stand in their empty cells."""
 ROWS = ("bicubic", "sisr", "e2ent2-mse", "landmark", "e2ent2-photo")
 """README's systems, the default of ``super_resolve`` last."""
@@ -137,8 +136,6 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
     if system_of(model).references == "stereo" and data and not data.stereo:
         return "stereo pairs only"
-    if data and to_be_retrained(model, data.name):
-        return "to be retrained"
     if system_of(model).card or model in set(results["model"]):
         return f"not measured yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"

@@ -31,7 +31,7 @@ from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.coarse import match_coarse
 from e2ent2lib.photos.confidence import FAR, FILE, agreement, mean
-from e2ent2lib.photos.images import crop_to_multiple, downscale, read_image
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale
 from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Matching, Options
 from e2ent2lib.runs import provenance
@@ -59,7 +59,7 @@ def training_cases() -> Iterator[Case]:
 
 def start_of(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """A photograph's top left part."""
-    return crop_to_multiple(read_image(path)[:SIDE, :SIDE])
+    return crop_to_multiple(as_rgb(path)[:SIDE, :SIDE])
 
 
 def test_cases() -> Iterator[Case]:

@@ -51,8 +51,8 @@ def measured(model: Network, hr: Pixels, refs: list[Pixels], low: Pixels) -> tup
     """The ratio, and what back-projection gains."""
     result = enlarge(model, low, refs, Options(consistent=False, rounded=False)).image
     corrected = back_project(result.astype(np.float32), low, CORRECTIONS)
-    ratio = unexplained(rounded(result), low)
-    return ratio, psnr(rounded(corrected), hr) - psnr(rounded(result), hr)
+    left = low - downscale(rounded(result)).astype(np.float32)
+    return unexplained(left, low), psnr(rounded(corrected), hr) - psnr(rounded(result), hr)
 
 
 def main() -> None:

@@ -307,8 +307,8 @@ class Run:
         torch.manual_seed(self.plan.seed)
         net = build_model(self.plan.model, self.profile)
         if start is not None:
-            part = net.get_submodule(self.recipe.part)
-            part.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in start.items()})
+            weights = {k: v.float() if v.is_floating_point() else v for k, v in start.items()}
+            net.single_image.load_state_dict(weights)
             if self.recipe.start_synthesis and self.plan.start != "cold":
                 drawn = net.synthesis.res2[0].weight.detach().clone()
                 net.synthesis.start_from(net.sisr)

@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib import config, matching
 from e2ent2lib.crops import Crops
-from e2ent2lib.exact.search import compiled_pass, patch_norm
+from e2ent2lib.exact.search import compiled, patch_norm
 from e2ent2lib.report.plots import COLOURS, use_style
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import build_model
@@ -193,7 +193,7 @@ def share_of_training_step(steps: int = 8) -> dict[str, float]:
 
 def compiler() -> dict[str, float | str]:
     """What the first call of a new installation costs, apart from the times above: seconds and MiB."""
-    if compiled_pass() is None:
+    if compiled() is None:
         return {"note": "numba is not installed; the matches took several passes"}
     code = (
         "import time, torch, match_and_swap as b; from e2ent2lib.matching import match; q = torch.randn(1, 8, 9, 9); "

@@ -7,6 +7,7 @@ Each is begun as soon as the one that it starts from is finished. What is finish
 what is under way is in ``--runs``. Run it in a checkout of its own, so that work on the code doesn't disturb it.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ import tyro
 from benchmarks.gpu_rows import HOURS, plan
 from benchmarks.gpu_steps import Training
 from e2ent2lib.config import get_profile
+from e2ent2lib.measure.results import write_text
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.systems import recipe_of
 
@@ -120,9 +122,18 @@ def train(training: Training, trainings: dict[str, Training], data: str, out: Pa
     options = RunOptions(data=data, out=folder, seed=training.seed, start_from=start, resume=True, progress=False)
     train_system(training.model, profile, options)
     place(training, out).mkdir(parents=True, exist_ok=True)
-    for path in (*folder.glob("*.safetensors"), *sorted(folder.glob("*.json"))):  # cards last, as ``finished`` looks
+    for path in folder.glob("*.safetensors"):
         with whole_file(place(training, out) / path.name) as temporary:
             shutil.copyfile(path, temporary)
+    for path in folder.glob("*.json"):  # last, as ``finished`` looks
+        card = json.loads(path.read_text(encoding="utf-8"))
+        hours = training.budget * card["steps"] / training.steps
+        card["budget"] = {"core_hours": round(hours, 3), "table": "benchmarks/step_cost.json"}
+        if start:
+            before = json.loads((start / f"{card['started_from']['model']}.json").read_text(encoding="utf-8"))
+            hours += before["budget"]["with_what_it_starts_from"]
+        card["budget"]["with_what_it_starts_from"] = round(hours, 3)
+        write_text(place(training, out) / path.name, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

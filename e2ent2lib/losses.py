@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
-from e2ent2lib.models.network import Outputs, trained_images
+from e2ent2lib.models.network import Images, Outputs, trained_images
 
-Images = Float[Tensor, "b 3 h w"]
 Scores = Float[Tensor, " b"]
 
 

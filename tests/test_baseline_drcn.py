@@ -100,10 +100,3 @@ def test_the_decay_is_the_squared_length_of_all_parameters():
     model = a_model()
     by_hand = torch.cat([p.flatten() for p in model.parameters()]).square().sum()
     torch.testing.assert_close(model(images(1, 3, 4, 4)).details.squared_norm, by_hand)
-
-
-@pytest.mark.parametrize("progress", [-0.1, 1.5])
-def test_a_progress_outside_the_training_is_refused(progress):
-    out = a_model()(images(1, 3, 4, 4))
-    with pytest.raises(ValueError, match=rf"progress {progress}.*from 0 to 1"):
-        DRCNLoss(SMOKE)(out, for_loss(images(1, 3, 16, 16)), progress)

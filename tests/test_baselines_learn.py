@@ -50,7 +50,4 @@ def test_thirty_steps_lower_the_loss_on_a_real_crop(name):
         losses = training_step(fabric, players, batch, 500, 1000)  # in the middle: every term is on
         totals.append(sum(players.loss.weights[k] * v.item() for k, v in losses.items() if k in players.loss.weights))
     assert np.isfinite(totals).all()
-    if recipe.part == "inner":  # two numbers on a network that is not trained here: little to gain, but at every step
-        assert np.all(np.diff(totals) < 0)
-    else:
-        assert np.mean(totals[-5:]) < 0.995 * totals[0]
+    assert np.mean(totals[-5:]) < 0.995 * totals[0]

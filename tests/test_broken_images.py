@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 from tiny import picture
 
 from e2ent2lib.explore.match import MatchExplorer
-from e2ent2lib.photos.images import read_image
+from e2ent2lib.photos.images import as_rgb
 from e2ent2lib.photos.photograph import read_photograph
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -82,7 +82,7 @@ def upscaled_or_one_error(monkeypatch, folder, low, *refs):
     assert "Traceback" not in message
     if code == 0:
         size = tuple(4 * n for n in read_photograph(low).pixels.shape[:2])
-        assert read_image(out).shape[:2] == size
+        assert as_rgb(out).shape[:2] == size
         out.unlink()
     else:
         assert code == 2 and message.startswith("e2ent2: ") and message.count("e2ent2: ") == 1
@@ -184,7 +184,7 @@ def small_bombs(monkeypatch):
 def reads_or_names_the_file(path, content):
     path.write_bytes(content)
     try:
-        found = read_image(path)
+        found = as_rgb(path)
     except (ValueError, FileNotFoundError) as error:
         assert str(path) in str(error), f"{error!r} does not name {path}"
     else:
@@ -228,7 +228,7 @@ def joined(parts):
 def test_every_truncation_and_every_single_damaged_byte_gives_a_picture_or_names_the_file(tmp_path, name):
     content = SEEDS[name]
     (tmp_path / name).write_bytes(content)
-    assert min(read_image(tmp_path / name).shape[:2]) >= 6
+    assert min(as_rgb(tmp_path / name).shape[:2]) >= 6
     assert not name.endswith(".png") or joined(chunks(content)) == content
     for length in range(0, len(content), 1 + len(content) // 300):
         reads_or_names_the_file(tmp_path / name, content[:length])

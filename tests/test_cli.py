@@ -13,7 +13,7 @@ from PIL import Image
 
 from e2ent2lib.measure import evaluate as measuring
 from e2ent2lib.measure.results import read_rows, result_file
-from e2ent2lib.photos.images import read_image
+from e2ent2lib.photos.images import as_rgb
 
 
 def picture(path, width, height, mode="RGB", seed=0):
@@ -39,7 +39,7 @@ def test_upscale_tells_paths_on_stdout_and_all_else_on_stderr(shipped, monkeypat
     printed = capsys.readouterr()
     paths = (out, *(report / name for name in ("report.json", "side_by_side.png", "maps.png")))
     assert printed.out.split() == [str(path) for path in paths]
-    assert "note: " in printed.err and read_image(out).shape == (36, 52, 3)
+    assert "note: " in printed.err and as_rgb(out).shape == (36, 52, 3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text exist on Linux")
@@ -199,7 +199,7 @@ def test_train_writes_a_checkpoint_that_upscale_then_uses(monkeypatch, capsys, t
     assert json.loads((tmp_path / "smoke/sisr.json").read_text(encoding="utf-8"))["profile"]["views"] == 0.4
     low, out = picture(tmp_path / "low.png", 8, 8), tmp_path / "out.png"
     assert call(monkeypatch, "upscale", low, "-o", out, "--model", "sisr") == 0
-    assert read_image(out).shape == (32, 32, 3)
+    assert as_rgb(out).shape == (32, 32, 3)
     monkeypatch.delenv("E2ENT2_WEIGHTS")
     again, own = tmp_path / "again.png", ("--model", "sisr", "--weights", tmp_path / "smoke")
     assert call(monkeypatch, "upscale", low, "-o", again, *own) == 0

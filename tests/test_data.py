@@ -17,7 +17,7 @@ from e2ent2lib.crops import crop_beside, crop_near, crop_twice, overlap
 from e2ent2lib.data import DATASETS, CropTwice, dataset, embedded_photographs, fingerprint, photographs, training_images
 from e2ent2lib.data.degraded import Degraded
 from e2ent2lib.data.training import other_views
-from e2ent2lib.photos.images import downscale, read_image, to_image, to_tensor, write_image
+from e2ent2lib.photos.images import as_rgb, downscale, to_image, to_tensor, write_image
 
 few = settings(deadline=None, max_examples=30)
 
@@ -60,7 +60,7 @@ def test_a_pair_is_an_input_and_the_reference_of_its_name(data, name, folder, fi
     assert named(dataset(name).pairs()) == pairs
     (pair,) = dataset(name).pairs()
     assert pair.hr_source.stem == pair.name
-    np.testing.assert_array_equal(pair.refs(), [read_image(r) for r in pair.ref_sources])
+    np.testing.assert_array_equal(pair.refs(), [as_rgb(r) for r in pair.ref_sources])
 
 
 def test_the_projects_own_data_folder_comes_before_the_variables(data, tmp_path, monkeypatch):

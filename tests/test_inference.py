@@ -13,7 +13,6 @@ from e2ent2lib.config import SMOKE
 from e2ent2lib.photos import inference
 from e2ent2lib.photos.images import crop_to_multiple, to_image, to_tensor, upscale_bicubic, write_image
 from e2ent2lib.photos.inference import enlarge, feature_distance, prepare_reference, run
-from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.runs.checkpoints import build_model, save_model
 from e2ent2lib.systems import DEFAULT, SYSTEMS
 
@@ -131,12 +130,6 @@ def test_the_feature_distance_is_the_mean_l1_over_channels_between_f_and_phi_of_
     assert relative == pytest.approx(expected / np.abs(phi).sum(0).mean(), rel=1e-4)
     at_hand = feature_distance(model, low, [ref], hr, enlarge(model, low, [ref]))
     assert at_hand == pytest.approx((distance, relative), rel=1e-4)
-
-
-def test_the_feature_distance_of_a_swapped_map_that_is_the_truth_is_zero():
-    model, hr = e2.load_model("sisr"), picture(24, 24)
-    phi = model.encoder(to_tensor(hr))
-    assert feature_distance(model, picture(6, 6), [picture(24, 24)], hr, Enlarged(hr, swapped=phi)) == (0, 0)
 
 
 # ---- every system of the tables by one call ----

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tolerances import FLOAT32, FLOAT64, SAME_BITS
 
 from e2ent2lib.exact import search
-from e2ent2lib.exact.search import similarity_map, top_matches
+from e2ent2lib.exact.search import similarity_map
 from e2ent2lib.matching import match, plain_match, similarity
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,7 +25,7 @@ sides = st.integers(1, 6)
 key_sides = st.integers(3, 7)
 references = st.lists(st.tuples(key_sides, key_sides), min_size=1, max_size=3)
 norms = st.sampled_from(["l2", "l1"])
-COMPILED = search.compiled_pass()
+COMPILED = search.compiled()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def path(request):
         pytest.skip("numba is not installed: there is no compiled pass")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "plain":
-            patch.setattr(search, "compiled_pass", lambda: None)
+            patch.setattr(search, "compiled", lambda: None)
         yield request.param
 
 
@@ -497,7 +497,7 @@ import resource, torch
 from e2ent2lib import matching
 from e2ent2lib.exact import search
 
-assert (search.compiled_pass() is None) == (sys.argv[1] == "plain")
+assert (search.compiled() is None) == (sys.argv[1] == "plain")
 query, key = torch.randn(2, 1, 64, 112, 112)
 query[:, :, :20] = key[:, :, :20] = 1  # sky: settled in float64
 matching.match(query[..., :9, :9], key[..., :9, :9])
@@ -520,11 +520,10 @@ def test_match_is_not_differentiated(dtype):
     for form in (match, plain_match):
         assert not form(query, key).score.requires_grad and not form(query, key).confidence.requires_grad
     assert not similarity_map(query, key, (1, 2)).requires_grad
-    assert not top_matches(query, key, (1, 2))[1].requires_grad
     assert query.grad is None and torch.is_grad_enabled()
 
 
-# the similarity map, and the best few matches
+# the similarity map
 
 
 @few
@@ -546,58 +545,17 @@ def test_the_similarity_map_is_equation_3_at_every_position_and_its_maximum_the_
         torch.testing.assert_close(s.flatten(1).argmax(1), found.index[:, y, x])
 
 
-@few
-@given(seeds, references, st.integers(1, 80), norms)
-def test_the_top_matches_are_the_best_of_all_keys_in_order_of_score_source_and_index(seed, sizes, k, norm):
-    rng = np.random.default_rng(seed)
-    query = maps(rng, 2, 2, 3, 4, dtype=torch.float32)
-    keys = [maps(rng, 2, 2, *size, dtype=torch.float32) for size in sizes]
-    if rng.random() < 0.5:
-        query, keys = query.round(), [key.round() for key in keys]  # ties
-    keys += keys[:1]
-    found, total = match(query, keys, norm), sum(patches_of(keys))
-    for y, x in [(0, 0), (1, 2), (2, 3)]:
-        index, score, source = top_matches(query, keys, (y, x), k, norm)
-        assert index.shape == score.shape == source.shape == (2, min(k, total))
-        assert index.dtype == source.dtype == torch.int64
-        for b in range(2):
-            everything = [
-                (-np.float32(score_of_i), s, i)
-                for s, key in enumerate(keys)
-                for i, score_of_i in enumerate(slow.similarities(*arrays(query[b], key[b]), y, x, norm))
-            ]
-            best = sorted(everything)[:k]
-            assert list(zip(source[b].tolist(), index[b].tolist())) == [(s, i) for _, s, i in best]
-            np.testing.assert_allclose(score[b], [-s for s, _, _ in best], rtol=1e-6)
-            assert (index[b, 0], source[b, 0]) == (found.index[b, y, x], found.source[b, y, x])
-
-
-@pytest.mark.parametrize("maps_of", HARD)
-def test_the_first_of_the_top_matches_is_the_match_also_of_near_ties(maps_of):
-    rng = np.random.default_rng(48)
-    query, key = (x.float() for x in maps_of(rng, 16))
-    found = match(query, [key, key])
-    for y, x in [(0, 0), (1, 2), (2, 1)]:
-        index, _, source = top_matches(query, [key, key], (y, x), 3)
-        assert (index[0, 0], source[0, 0]) == (found.index[0, y, x], found.source[0, y, x])
-
-
-@pytest.mark.parametrize("ask", [similarity_map, top_matches])
-def test_what_has_no_similarity_map_is_refused(ask):
+def test_what_has_no_similarity_map_is_refused():
     query, key = torch.ones(1, 2, 4, 5), torch.ones(1, 2, 6, 6)
     for position in [(-1, 0), (0, -1), (4, 0), (0, 5), (10**9, 0)]:
         with pytest.raises(IndexError, match="4×5"):
-            ask(query, key, position)
+            similarity_map(query, key, position)
     for bad in (torch.nan, torch.inf):
         wrong = key.clone()
         wrong[0, 1, 5, 5] = bad
         for maps_given in ((query, wrong), (wrong, key)):
             with pytest.raises(ValueError, match="NaN or infinity"):
-                ask(*maps_given, (0, 0))
+                similarity_map(*maps_given, (0, 0))
     for wrong, norm, named in ((key[:, :1], "l2", "channels"), (key[..., :2], "l2", "6, 2"), (key, "l3", "'l3'")):
         with pytest.raises(ValueError, match=named):
-            ask(query, wrong, (0, 0), norm=norm)
-    assert top_matches(query, key, (1, 1))[0].tolist() == [[0, 1, 2, 3, 4]]
-    for keys, k in ((key, 0), (key, -1), ([], 1)):
-        with pytest.raises(ValueError, match="key" if k > 0 else f"k is {k}"):
-            top_matches(query, keys, (0, 0), k)
+            similarity_map(query, wrong, (0, 0), norm=norm)

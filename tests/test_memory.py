@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny import picture
 
-from e2ent2lib.photos.images import read_image
+from e2ent2lib.photos.images import as_rgb
 from e2ent2lib.runs.provenance import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and peaks of memory are Linux's here")
@@ -56,7 +56,7 @@ def finished(process):
 def test_a_part_of_the_large_case_needs_little_memory(command, tmp_path):
     out, err = finished(run(command))
     assert int(out.splitlines()[-1]) < 2048  # MiB, of which Python and PyTorch are over 400
-    assert read_image(tmp_path / "out.png").shape == (1000, 500, 3)
+    assert as_rgb(tmp_path / "out.png").shape == (1000, 500, 3)
     assert "matching" in err and "row/s" in err.replace("s/row", "row/s")  # progress, with an estimate
 
 
@@ -75,7 +75,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(command, tmp_path, si
         assert sorted(p.name for p in tmp_path.iterdir()) == [".out.png.matches", "low.png", "ref.png"]
     finished(run(command))
     assert not kept.exists()
-    resumed = read_image(tmp_path / "out.png")
+    resumed = as_rgb(tmp_path / "out.png")
     (tmp_path / "out.png").unlink()
     finished(run(command))
-    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), resumed)
+    np.testing.assert_array_equal(as_rgb(tmp_path / "out.png"), resumed)

@@ -1,5 +1,6 @@
 """Perceptual scores: by hand, and what is said where weights are missing."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from e2ent2lib.measure import perceptual
 from e2ent2lib.systems.vgg import VGG19
 
-CACHED = (perceptual._at_hand, perceptual._vgg, perceptual._lpips)
+CACHED = (perceptual._computed_with, perceptual._vgg, perceptual._lpips)
 SHARED = Path(os.environ.get("E2ENT2_ALEXNET_WEIGHTS", "nowhere"))
 
 
@@ -62,10 +63,11 @@ def by_definition(a, b, weights):
     return total
 
 
-def known(path, monkeypatch):
-    """The file as the one that the variable names, and as one whose hash is known."""
+def known(path, convolutions, monkeypatch):
+    """The file as the one that the variable names, and its convolutions as those whose hash is known."""
     monkeypatch.setenv("E2ENT2_ALEXNET_WEIGHTS", str(path))
-    monkeypatch.setitem(perceptual.KNOWN, perceptual.file_sha256(path)[:8], "a test's")
+    values = b"".join(convolutions[name].numpy().tobytes() for name in perceptual.CONVOLUTIONS)
+    monkeypatch.setattr(perceptual, "KNOWN", hashlib.sha256(values).hexdigest()[:8])
 
 
 def test_the_distance_is_the_mean_square_of_the_difference_of_relu3_1(images, monkeypatch):
@@ -76,16 +78,20 @@ def test_the_distance_is_the_mean_square_of_the_difference_of_relu3_1(images, mo
     assert perceptual.vgg_distance(images[0], images[0]) == 0
 
 
-def test_nothing_is_measured_with_random_or_missing_weights_and_it_is_said_what_to_do(images, monkeypatch):
-    for named, says in (("random", "random is for tests"), ("nowhere.pth", "Set E2ENT2_VGG_WEIGHTS")):
-        monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", named)
-        assert says in perceptual.why_not("vgg_distance")
-    assert f"{perceptual.ALEXNET}: no AlexNet weights here; set E2ENT2_ALEXNET_WEIGHTS" in perceptual.why_not("lpips")
+@pytest.mark.parametrize("named", ["random", "nowhere.pth"])
+def test_nothing_is_measured_with_random_or_missing_weights_and_it_is_said_what_to_do(named, images, monkeypatch):
+    monkeypatch.setenv("E2ENT2_VGG_WEIGHTS", named)
     assert perceptual.perceptual_scores(*images) == {"vgg_distance": None, "lpips": None}
-    assert perceptual.computed_with("lpips") == ""
+    assert perceptual.computed_with("vgg_distance") == perceptual.computed_with("lpips") == ""
+    with pytest.raises(FileNotFoundError, match=f"{perceptual.ALEXNET}: no AlexNet weights here; set E2ENT2_ALEXNET_"):
+        perceptual._alexnet(None, torch.hub.get_dir())
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="E2ENT2_ALEXNET_WEIGHTS names no file")
+def test_lpips_needs_torchmetrics(images, monkeypatch):
+    monkeypatch.setenv("E2ENT2_ALEXNET_WEIGHTS", str(SHARED))
     monkeypatch.setattr(perceptual, "find_spec", lambda _: None)
-    perceptual._at_hand.cache_clear()
-    assert "pip install" in perceptual.why_not("lpips")
+    assert perceptual.computed_with("lpips") == ""
 
 
 @pytest.mark.parametrize("where", ["named.safetensors", "named.pth", "checkpoints/" + perceptual.ALEXNET])
@@ -93,17 +99,15 @@ def test_lpips_is_what_its_definition_gives(where, images, convolutions, monkeyp
     path = tmp_path / where
     path.parent.mkdir(exist_ok=True)
     save_file(convolutions, path) if path.suffix == ".safetensors" else torch.save(convolutions, path)
-    known(path, monkeypatch)
+    known(path, convolutions, monkeypatch)
     if path.parent != tmp_path:
         monkeypatch.delenv("E2ENT2_ALEXNET_WEIGHTS")
     before = torch.get_rng_state()
-    assert perceptual.why_not("lpips") == ""
     assert perceptual.lpips(*images) == pytest.approx(by_definition(*images, convolutions), rel=1e-5)
     assert perceptual.lpips(*images) == pytest.approx(perceptual.lpips(*images[::-1]), rel=1e-6)
     assert perceptual.lpips(images[0], images[0]) == 0
     assert torch.equal(torch.get_rng_state(), before)
-    digits = perceptual.file_sha256(path)[:8]
-    assert digits in perceptual.computed_with("lpips") and "torchmetrics 1" in perceptual.computed_with("lpips")
+    assert f"{perceptual.KNOWN}…; torchmetrics 1" in perceptual.computed_with("lpips")
 
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="E2ENT2_ALEXNET_WEIGHTS names no file")
@@ -122,12 +126,12 @@ def test_a_file_that_is_not_alexnets_is_refused_by_name(convolutions, monkeypatc
     monkeypatch.setenv("E2ENT2_ALEXNET_WEIGHTS", str(path))
     damaged = {"features.0.weight": convolutions["features.0.weight"]}
     for save, says in (
-        (lambda: torch.save(convolutions, path), "its SHA-256 begins with"),
+        (lambda: torch.save(convolutions, path), "the SHA-256 of its convolutions begins with"),
         (lambda: torch.save(damaged, path), "holds no weights of AlexNet's convolutions"),
         (lambda: path.write_bytes(b"<html>"), "holds no weights of AlexNet's convolutions"),
         (lambda: path.write_bytes(b""), "holds no weights of AlexNet's convolutions"),
     ):
         save()
-        perceptual._at_hand.cache_clear()
-        why = perceptual.why_not("lpips")
-        assert says in why and "other.pth" in why and "set E2ENT2_ALEXNET_WEIGHTS" in why
+        with pytest.raises(ValueError, match=f"(?s)other.pth: {says}.*set E2ENT2_ALEXNET_WEIGHTS"):
+            perceptual._alexnet(str(path), "")
+        assert perceptual.computed_with("lpips") == ""

@@ -120,11 +120,12 @@ def test_a_turned_reference_is_laid_over_the_input_and_one_that_is_only_shifted_
     ref = Image.fromarray(skimage.data.stereo_motorcycle()[0]).resize((500, 333), Image.Resampling.BICUBIC)
     part = ref.crop((60, 40, 460, 300))
     low = np.asarray(part.resize((100, 65), Image.Resampling.BICUBIC))
-    assert laid_over(low, [np.asarray(ref)]) == []
-    (laid,) = laid_over(low, [np.asarray(ref.rotate(6, Image.Resampling.BICUBIC))])
+    turned = np.asarray(ref.rotate(6, Image.Resampling.BICUBIC))
+    ((place, laid),) = laid_over(low, [np.asarray(ref), turned]).items()
+    assert place == 1
     difference = np.abs(laid.astype(int) - np.asarray(part))[20:-20, 20:-20]
     assert laid.shape == (260, 400, 3) and difference.mean() < 6
-    model, turned = network("e2ent2-photo"), np.asarray(ref.rotate(6, Image.Resampling.BICUBIC))
+    model = network("e2ent2-photo")
     assert [x.shape for x in model.offered(low, [turned])] == [turned.shape, laid.shape]
     monkeypatch.setattr(photo, "HELD", 0)  # of large ones in the reference's place
     assert [x.shape for x in model.offered(low, [turned, np.asarray(ref)])] == [laid.shape, turned.shape]
@@ -135,7 +136,7 @@ def test_half_precision_of_large_references_changes_little(monkeypatch):
     model.card = {"sha256": ""}
     low, ref = picture(20, 24), picture(80, 96, 1)
     single = enlarge(model, low, [ref], Options(consistent=False)).image.astype(int)
-    monkeypatch.setattr(tiles, "SINGLE", 0)
+    monkeypatch.setitem(tiles.SINGLE, "pixels", 0)
     half = enlarge(model, low, [ref], Options(consistent=False)).image.astype(int)
     assert 0 < np.abs(single - half).mean() < 1
 

@@ -15,7 +15,7 @@ from PIL import Image
 from e2ent2lib.config import SMOKE
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.measure import everything
-from e2ent2lib.measure.evaluate import SCORING, code_fingerprint
+from e2ent2lib.measure.evaluate import SCORING, code_fingerprint, code_of
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
 from e2ent2lib.report import reproduce as module
 from e2ent2lib.runs import provenance
@@ -169,11 +169,9 @@ def imported_by(module: str, seen: set[Path]) -> set[Path]:
 
 def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_on():
     # what a checkpoint fixes; what the pictures' fingerprint guards; what counts for its own system; files; facts
-    known = ["config.py", "data/pairs.py", "losses.py", "measure/results.py", "photos/around.py"]
+    known = ["config.py", "data/pairs.py", "losses.py", "measure/results.py"]
     known += [
-        "photos/coarse.py",
         "photos/photograph.py",
-        "photos/refined.py",
         "runs/files.py",
         "runs/provenance.py",
         "systems/parts.py",
@@ -186,20 +184,31 @@ def test_all_that_measuring_imports_counts_as_scoring_but_what_no_score_depends_
 def test_a_score_is_stale_when_the_code_that_computes_it_changed(tmp_path, monkeypatch):
     assert all((ROOT / "e2ent2lib" / part).exists() for part in SCORING)
     shared = "matching.py exact/kernel.py models/blocks.py systems/bicubic.py photos/images.py measure/metrics.py"
-    own = {"landmark": "systems/landmark.py", "passrnet": "systems/passrnet.py systems/stereosr.py"}
+    own = {"landmark": "systems/landmark.py", "passrnet": "systems/passrnet.py systems/stereosr.py systems/parts.py"}
+    own["e2ent2-photo"] = "systems/photo.py systems/landmark.py systems/parts.py photos/registered.py"
     other = "measure/verdicts.py report/tables.py explore/explorer.py train.py cli.py systems/drcn.py"
-    before = {name: code_fingerprint(name) for name in ("landmark", "passrnet", "sisr")}
+    before = {name: code_fingerprint(name) for name in (*own, "sisr")}
     shutil.copytree(ROOT / "e2ent2lib", tmp_path / "e2ent2lib")
     monkeypatch.setattr(provenance, "LIBRARY", tmp_path / "e2ent2lib")
     for file in " ".join([shared, *own.values(), other]).split():
         source = tmp_path / "e2ent2lib" / file
         original = source.read_bytes()
-        source.write_bytes(original + b"# changed\n")
-        stale = {name for name, fingerprint in before.items() if code_fingerprint(name) != fingerprint}
-        assert stale == {name for name in before if file in f"{shared} {own.get(name)}".split()}, file
+        for change, counts in ((b"\n# a comment\n", False), (b"changed = 1\n", True)):
+            source.write_bytes(original + change)
+            stale = {name for name, fingerprint in before.items() if code_fingerprint(name) != fingerprint}
+            assert stale == {n for n in before if counts and file in f"{shared} {own.get(n)}".split()}, file
         source.write_bytes(original)
     monkeypatch.setitem(SYSTEMS, "sisr", replace(SYSTEMS["sisr"], options={"blocks": 2}))
     assert code_fingerprint("sisr") != before["sisr"]
+
+
+def test_comments_and_docstrings_are_no_code_and_other_strings_are():
+    code = 'A = """a\nb"""\n\ndef f(x):\n    return x + 1\n'
+    told = '"""Ä module."""\n# why\nA = """a\nb"""\n"""What A\nis."""\n'
+    told += 'def f(x):\n    """f."""\n    # so\n\n    return x + 1\n'
+    assert code_of(told) == code_of(code) == code.replace("\n\n", "\n").rstrip()
+    for changed in (code.replace("+", "-"), code.replace("b", "c"), code.replace("    return", "    A\n    return")):
+        assert code_of(changed) != code_of(code)
 
 
 def test_a_cell_that_moved_is_named_and_a_data_set_that_is_not_stored_is_not_compared(small):

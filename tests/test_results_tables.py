@@ -243,12 +243,10 @@ def test_viewpairs_have_a_column_a_level_and_in_table_1_one_with_unrelated_refer
     assert other not in set(table(2, results, "compact")["data set"])
 
 
-def test_what_waits_for_the_next_training_says_so(store):
-    results = store(row("sisr", "viewpairs-1", label="ViewPairs 1"), row("sisr", "motorcycle"))
+def test_what_waits_is_not_measured_and_says_so(store):
+    results = store(row("sisr", "viewpairs-1", label="ViewPairs 1"), row("drcn", "motorcycle"))
     long = table(1, results, "compact")
-    assert line(long, "drcn", "ViewPairs 1")["why empty"] == "to be retrained"
-    assert line(long, "landmark", "ViewPairs 1")["why empty"].startswith("not measured yet")
-    assert line(long, "drcn", "motorcycle")["why empty"] != "to be retrained"
+    assert line(long, "drcn", "ViewPairs 1")["why empty"].startswith("not measured yet: e2ent2 evaluate --models drcn")
     assert not can_measure("drcn", DATASETS["viewpairs-1"]) and can_measure("sisr", DATASETS["viewpairs-1"])
 
 

@@ -14,7 +14,7 @@ from data_files import call, huge_header
 from PIL import Image
 
 from e2ent2lib.explore import view
-from e2ent2lib.photos.images import as_rgb, read_image
+from e2ent2lib.photos.images import as_rgb
 from e2ent2lib.photos.photograph import NEVER_OPENED
 from e2ent2lib.runs.provenance import ROOT
 
@@ -69,7 +69,7 @@ def test_a_program_for_a_printer_is_not_run_whatever_its_name(tmp_path, monkeypa
     (tmp_path / name).write_text(f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n{program}", encoding="latin-1")
     monkeypatch.setattr(subprocess, "check_call", lambda *a, **k: pytest.fail("Ghostscript was called"))
     with pytest.raises(ValueError, match=name):
-        read_image(tmp_path / name)
+        as_rgb(tmp_path / name)
     with pytest.raises(ValueError, match="not an image"):
         as_rgb(io.BytesIO((tmp_path / name).read_bytes()), name)
     assert not (tmp_path / "it was run").exists() and "EPS" in NEVER_OPENED

@@ -246,7 +246,7 @@ def test_nan_before_anything_was_saved_says_that_nothing_was(monkeypatch, photog
 
 
 def test_a_second_run_in_the_same_folder_is_kept_out(photographs, tmp_path):
-    with alone_in(tmp_path / "run", True), pytest.raises(FileExistsError, match=str(tmp_path / "run")):
+    with alone_in(tmp_path / "run"), pytest.raises(FileExistsError, match=str(tmp_path / "run")):
         run("sisr", tmp_path / "run", photographs)
     run("sisr", tmp_path / "run", photographs)
 

@@ -42,9 +42,8 @@ def assert_tiles_equal_the_whole(model, lr, refs):
 @pytest.mark.parametrize(("name", "references"), [(n, refs) for refs in (False, True) for n in tileable(refs)])
 def test_in_tiles_of_any_size_it_is_the_image_of_the_whole(name, references, monkeypatch):
     refs = [picture(48, 80, 1), picture(64, 40, 2)] if references else []
-    for side, kept, band in ((9, 0, 1), (16, 200_000, 10**5), (64, WHOLE, WHOLE)):
+    for side, band in ((9, 1), (16, 10**5), (64, WHOLE)):
         monkeypatch.setattr(tiles, "TILE", side)
-        monkeypatch.setattr(tiles, "KEPT", kept)
         monkeypatch.setattr(tiles, "BAND", band)
         assert_tiles_equal_the_whole(network(name), picture(29, 38), refs)
 
@@ -130,25 +129,27 @@ def test_what_matches_belong_to_changes_with_pixels_weights_and_options():
     assert tiles.identity(network("e2ent2"), (lr, ref), Options(progress=True)) == identities[0]
 
 
-@pytest.mark.parametrize("kept", [0, 30_000, WHOLE])
-def test_swapped_tiles_are_parts_of_the_swapped_map_however_little_is_kept(kept, monkeypatch):
-    encoder, refs = network("e2ent2").encoder, [picture(64, 100, 1), picture(96, 48, 2)]
+@pytest.mark.parametrize(("single", "tolerance"), [(0, 1e-3), (WHOLE, 1e-5)])
+def test_swapped_tiles_are_parts_of_the_swapped_map_with_large_references_in_half_precision(
+    single, tolerance, monkeypatch
+):
+    model, refs = network("e2ent2"), [picture(64, 100, 1), picture(96, 48, 2)]
     monkeypatch.setattr(tiles, "TILE", 7)
-    monkeypatch.setattr(tiles, "KEPT", kept)
+    monkeypatch.setitem(tiles.SINGLE, "cells", single)
     generator = torch.Generator().manual_seed(0)
     source = torch.randint(2, (1, 11, 12), generator=generator)
     counts = torch.tensor([14 * 23, 22 * 10])
     index = (torch.rand(source.shape, generator=generator) * counts[source]).long()
     matches = Matches(index, torch.ones(source.shape), source, torch.ones(source.shape))
     with torch.inference_mode():
-        values = [encoder(inference.to_tensor(ref)) for ref in refs]
-        features = tiles.ReferenceFeatures(encoder, refs, 4, torch.device("cpu"))
+        values = [model.encoder(inference.to_tensor(ref)) for ref in refs]
+        texture = tiles.Texture(model, values[0][..., :11, :12], refs, matches)
+        assert texture.rows.dtype == (torch.float32 if single else torch.float16)
         for ys, xs in ((slice(0, 11), slice(0, 12)), (slice(3, 9), slice(1, 2)), (slice(10, 11), slice(0, 5))):
-            found = tiles.swapped_tile(matches, features, (ys, xs))
+            found, evidence = texture.tile((ys, xs))
             expected = swap(values, matches)[..., 4 * ys.start : 4 * ys.stop, 4 * xs.start : 4 * xs.stop]
-            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-            held = sum(tile.nbytes for tile in features._tiles.values())
-            assert held <= kept or len(features._tiles) == 1
+            torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+            assert torch.equal(evidence, matches.confidence[:, ys, xs])
 
 
 def test_half_precision_is_of_the_convolutions_alone_and_close(monkeypatch):

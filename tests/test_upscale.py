@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import interrupt_third_band, network, picture
 
 from e2ent2lib.photos import FileOptions, confidence, photograph, report, tiles, upscale
-from e2ent2lib.photos.images import read_image, upscale_bicubic
+from e2ent2lib.photos.images import as_rgb, upscale_bicubic
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.upscale import Upscaled, references_of, upscale_all, upscale_file
 from e2ent2lib.runs.checkpoints import load_model
@@ -42,7 +42,7 @@ def upscaled(folder, model, refs=("a.jpg",), low="low.png", output="out.png"):
 def test_a_file_and_its_references_become_a_file(photos, model):
     before = {name: (photos / name).read_bytes() for name in left(photos)}
     done = upscaled(photos, model, ["a.jpg", "b.tif"])
-    refs = [read_image(photos / "a.jpg")[:48, :64], read_image(photos / "b.tif")[:28, :40]]
+    refs = [as_rgb(photos / "a.jpg")[:48, :64], as_rgb(photos / "b.tif")[:28, :40]]
     expected = tiles.enlarge(model, photograph.read_photograph(photos / "low.png").pixels, refs)
     with Image.open(photos / "out.png") as written:
         assert written.size == (72, 56) and written.mode == "RGBA"
@@ -91,7 +91,7 @@ def test_when_only_writing_fails_the_finished_picture_is_elsewhere(photos, model
     with pytest.raises(OSError, match=r"out\.jpg.*No space left") as caught:
         upscaled(photos, model, output="out.jpg")
     kept = Path(str(caught.value).rsplit(" ", 1)[1])
-    assert not (photos / "out.jpg").exists() and read_image(kept).shape == (56, 72, 3)
+    assert not (photos / "out.jpg").exists() and as_rgb(kept).shape == (56, 72, 3)
     kept.unlink()
     kept.parent.rmdir()
 
@@ -134,13 +134,13 @@ def test_a_folder_is_done_file_by_file_and_one_that_fails_does_not_hold_up_the_r
     others = "1 .eps (program.eps); 1 .txt (notes.txt); 1 .wmf (drawing.wmf)"
     assert done[4] == f"skipped: {others}; 1 sub-folder(s), which --recursive takes"
     assert "broken.png" in str(done[3]) and "4 of 4: broken.png" in capsys.readouterr().err
-    assert read_image(out / "3.gif.png").shape == (32, 36, 3)
+    assert as_rgb(out / "3.gif.png").shape == (32, 36, 3)
     (out / "1.png").write_bytes(b"the user's own")
     done = list(upscale_all(folder, [], out, model))
     assert str(out / "1.png") in done[0] and "--again" in done[0]
     assert (out / "1.png").read_bytes() == b"the user's own"
     list(upscale_all(folder, [], out, model, files=FileOptions(again=True)))
-    assert read_image(out / "1.png").shape == (32, 36, 3)
+    assert as_rgb(out / "1.png").shape == (32, 36, 3)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_report_tells_what_was_matched_how_surely_and_where_it_mattered(photos
     assert facts["verdict"]["agreement"] == pytest.approx(done.verdict.agreement, abs=1e-4)
     assert {"options", "commit", "machine", "seconds"} <= facts.keys()
     for path in paths[1:]:
-        assert min(read_image(path).shape[:2]) > 300
+        assert min(as_rgb(path).shape[:2]) > 300
 
 
 def test_a_report_without_matches_has_no_maps(photos, model):
@@ -249,7 +249,7 @@ def test_a_result_that_exists_is_left_unless_again(photos, model):
         upscale_file(*paths, model, Options())
     assert (photos / "out.png").read_bytes() == b"mine"
     upscale_file(*paths, model, Options(), FileOptions(again=True))
-    assert read_image(photos / "out.png").shape == (56, 72, 3)
+    assert as_rgb(photos / "out.png").shape == (56, 72, 3)
 
 
 def test_the_longest_name_is_written_and_resumed(photos, model, monkeypatch):
@@ -281,7 +281,7 @@ def test_16_bits_and_their_range_go_in_and_come_out(photos, model):
 def test_black_and_white_stays_so_in_rgb_too(photos, model):
     Image.fromarray(picture(14, 18)).convert("L").convert("RGB").save(photos / "low.png")
     upscaled(photos, model)
-    found = read_image(photos / "out.png")
+    found = as_rgb(photos / "out.png")
     assert np.ptp(found, axis=2).max() == 0 and found.std() > 5
     with Image.open(photos / "out.png") as written:
         assert written.mode == "RGB"

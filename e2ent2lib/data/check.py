@@ -14,7 +14,7 @@ from e2ent2lib.data import pairs as sets
 from e2ent2lib.data.fetch import read_record
 from e2ent2lib.data.pairs import DataSet, Pair
 from e2ent2lib.data.training import Mark, evaluation_marks, leaks, mark
-from e2ent2lib.photos.images import as_rgb, read_image
+from e2ent2lib.photos.images import as_rgb
 
 SMALLEST = 12  # a patch of 3×3 at a quarter of the size
 Decoded = dict[Path, tuple[tuple[int, int], Mark]]
@@ -79,7 +79,7 @@ def _decode(paths: list[Path], progress: bool) -> tuple[Decoded, list[str]]:
     decoded, errors = {}, []
     for path in tqdm(paths, desc="decoding", unit="image", disable=not progress or None, leave=False):
         try:
-            image = read_image(path)
+            image = as_rgb(path)
             with Image.open(path) as file:
                 file.verify()  # a PNG's checksums up to its end, which decoding does not need
         except Exception as error:  # Pillow's verify raises SyntaxError and more

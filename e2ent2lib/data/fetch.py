@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, DataSet, Mirror, View
-from e2ent2lib.photos.images import as_rgb, read_image
+from e2ent2lib.photos.images import as_rgb
 from e2ent2lib.runs.files import file_sha256, whole_file
 
 GITHUB = "https://github.com"
@@ -81,7 +81,7 @@ def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Pat
         paths = unpack(archive, unpacked, mirror.place)
         if not paths:
             raise ValueError(f"{mirror.repository} at {mirror.commit} holds none of the files expected of {name}")
-        pixels = {path: sets.fingerprint([read_image(unpacked / path)]) for path in paths}
+        pixels = {path: sets.fingerprint([as_rgb(unpacked / path)]) for path in paths}
         now, record = {"archive": file_sha256(archive), "pixels": pixels}, read_record(home)
         before = record.get(key, now)
         if other := sorted(path for path, _ in pixels.items() ^ before["pixels"].items()):

@@ -28,7 +28,7 @@ import PIL
 from jaxtyping import UInt8
 from tabulate import tabulate
 
-from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, read_image, resize
+from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, resize
 from e2ent2lib.photos.photograph import EXTENSIONS, Picture, listed
 from e2ent2lib.runs.provenance import ROOT
 
@@ -396,7 +396,7 @@ def unsound(data: DataSet) -> dict[str, str]:
     for pair in view_pairs(data.views) if data.views and folder else ():
         for view in (view for view in pair if (folder / view.name).is_file()):
             try:
-                other = fingerprint([read_image(folder / view.name)]) != view.pixels
+                other = fingerprint([as_rgb(folder / view.name)]) != view.pixels
                 why = f"other pixels than listed, with Pillow {PIL.__version__}" if other else ""
             except ValueError:
                 why = "damaged, it cannot be decoded"

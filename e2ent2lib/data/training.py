@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Box, Crops, crop_beside, crop_near, crop_twice
 from e2ent2lib.data import pairs as sets
-from e2ent2lib.photos.images import as_rgb, downscale, read_image, to_tensor
+from e2ent2lib.photos.images import as_rgb, downscale, to_tensor
 
 CACHE = 4 << 30
 """Bytes of decoded photographs that are kept in memory at most; the others are decoded again for each crop."""
@@ -77,7 +77,7 @@ class CropTwice(Dataset):
             if len(self._recent) == 2:
                 del self._recent[next(iter(self._recent))]
             image = self.images[i]
-            self._recent[i] = image if isinstance(image, np.ndarray) else read_image(image)
+            self._recent[i] = image if isinstance(image, np.ndarray) else as_rgb(image)
         return self._recent[i]
 
     def _cut(self, i: int, box: Box) -> UInt8[np.ndarray, "c c 3"]:

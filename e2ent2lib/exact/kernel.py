@@ -1,4 +1,4 @@
-"""One pass over a block of similarities, compiled by numba; without it ``search`` takes several passes."""
+"""Two inner loops, compiled by numba; without it ``search`` and ``photos.coarse`` take several passes."""
 
 import numba
 import numpy as np
@@ -46,3 +46,25 @@ def _take_best(top, middle, bottom, inverse, best, second, index, first):  # noq
                     best[i, x], second[i, x] = row_best[i, v, x], row_second[i, v, x]
                     index[i, x] = (first + v) * count + row_index[i, v, x]
     return row_best
+
+
+@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"}, cache=True)
+def best_around(y, x, row, column, query, key, inverse, step, around) -> tuple[np.ndarray, ...]:  # noqa: ANN001
+    """``coarse.Lookup._best`` on float32 arrays: query (h+2, w+2, C), key (H, W, C), 1/lengths of patches (H, W)."""
+    rows, columns, scores = np.empty_like(row), np.empty_like(column), np.empty(len(row), np.float32)
+    last_row, last_column = key.shape[0] - 1 - 2 * step, key.shape[1] - 1 - 2 * step
+    for n in range(len(row)):
+        rows[n] = min(max(row[n] - around, 0), last_row)
+        columns[n] = min(max(column[n] - around, 0), last_column)
+        scores[n] = -np.inf
+        for v in range(max(row[n] - around, 0), min(row[n] + around, last_row) + 1):
+            for u in range(max(column[n] - around, 0), min(column[n] + around, last_column) + 1):
+                total = np.float32(0)
+                for i in range(3):
+                    for j in range(3):
+                        own, there = query[y[n] + i, x[n] + j], key[v + i * step, u + j * step]
+                        for c in range(own.size):
+                            total += own[c] * there[c]
+                if total * inverse[v, u] > scores[n]:
+                    rows[n], columns[n], scores[n] = v, u, total * inverse[v, u]
+    return rows, columns, scores

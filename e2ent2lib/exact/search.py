@@ -10,19 +10,20 @@ best, it is the match; elsewhere the key rows that may hold it are computed agai
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from e2ent2lib.exact import is_capturable
-from e2ent2lib.matching import Map, Matches, Norm, NotFiniteError, as_list, plain_match
+from e2ent2lib.matching import Map, Matches, Norm, NotFiniteError, plain_match
 
 BLOCK = 1 << 20  # similarities at a time: three buffers of 4 MiB stay in a processor's shared cache
 KEPT = 1 << 22  # best scores of key rows kept at a time, 16 MiB
@@ -30,13 +31,13 @@ _one_at_a_time = Lock()
 
 
 @cache
-def compiled_pass() -> Callable | None:
-    """``kernel.take_best``, imported on first use; None without numba, or with nowhere to keep what it compiled."""
+def compiled() -> ModuleType | None:
+    """The module ``kernel``, imported on first use; None without numba, or with nowhere to keep what it compiled."""
     try:
-        from e2ent2lib.exact.kernel import take_best
+        from e2ent2lib.exact import kernel
     except (ImportError, RuntimeError):
         return None
-    return take_best
+    return kernel
 
 
 class Keys(NamedTuple):
@@ -228,10 +229,9 @@ def _take_best(
     of the products, so one row down and one column on are each a fixed step. What runs over an edge lands outside the
     patches.
     """
-    compiled = compiled_pass() if best.device.type == "cpu" else None
-    if compiled:
+    if best.device.type == "cpu" and (kernel := compiled()):
         arrays = [t.numpy() for t in (inverse, best, second, index)]
-        return torch.from_numpy(compiled([p.numpy() for p in products], *arrays, first))
+        return torch.from_numpy(kernel.take_best([p.numpy() for p in products], *arrays, first))
     top, middle, bottom = (p.view(-1) for p in products)
     key_w, wide = products[0].shape[2:]
     down, across = key_w * wide, wide + 1
@@ -299,22 +299,3 @@ def similarity_map(query: Map, key: Map, position: tuple[int, int], norm: Norm =
     total = sum(products[:, dy, dx, dy : dy + rows, dx : dx + columns] for dy in range(3) for dx in range(3))
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
     return (torch.where(length > 0, total / length, 0) / unit).to(dtype)
-
-
-def top_matches(
-    query: Map, key: Map | Sequence[Map], position: tuple[int, int], k: int = 5, norm: Norm = "l2"
-) -> tuple[Int[Tensor, "b k"], Float[Tensor, "b k"], Int[Tensor, "b k"]]:
-    """The k best key patches for the one query patch at ``position``, best first: index, score and source.
-
-    The first is what ``match`` finds; equal scores come in the order of source and index (of float64 maps to
-    rounding). Fewer than k if there are not as many patches. Raises as ``similarity_map``, and ValueError for k < 1.
-    """
-    if k < 1:
-        raise ValueError(f"k is {k}; ask for at least one match")
-    keys = as_list(key)
-    check_maps(query, keys, norm)
-    maps = [similarity_map(query, one, position, norm).flatten(1) for one in keys]
-    score, order = torch.cat(maps, dim=1).sort(dim=1, descending=True, stable=True)
-    count = torch.tensor([m.shape[1] for m in maps], device=score.device)
-    source = torch.arange(len(maps), device=score.device).repeat_interleave(count)[order[:, :k]]
-    return order[:, :k] - (count.cumsum(0) - count)[source], score[:, :k], source

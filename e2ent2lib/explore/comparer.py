@@ -18,7 +18,7 @@ from e2ent2lib.explore.explorer import Job, PairExplorer, Photos, available_pair
 from e2ent2lib.explore.view import Wipe, face, strip
 from e2ent2lib.measure.metrics import psnr, ssim
 from e2ent2lib.measure.results import write_text
-from e2ent2lib.photos.images import downscale, read_image
+from e2ent2lib.photos.images import as_rgb, downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.plots import CROP, Pixels, Window, cut, png
 from e2ent2lib.runs import provenance
@@ -89,7 +89,7 @@ def read_shipped(folder: Path) -> dict[str, Pixels]:
     stored = json.loads(facts.read_text(encoding="utf-8"))["systems"] if facts.is_file() else {}
     current = {name: shipped_card(name, "compact")["sha256"] for name in available_models("compact") if name in stored}
     names = [name for name, sha256 in current.items() if stored[name]["checkpoint_sha256"] == sha256]
-    return {name: read_image(folder / f"{name}.webp") for name in names if (folder / f"{name}.webp").is_file()}
+    return {name: as_rgb(folder / f"{name}.webp") for name in names if (folder / f"{name}.webp").is_file()}
 
 
 def save_shipped(folder: Path, names: Sequence[str] = ()) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import nn
 
-from e2ent2lib.exact.search import similarity_map, top_matches
+from e2ent2lib.exact.search import similarity_map
 from e2ent2lib.explore.explorer import PlaceExplorer, choice, row
 from e2ent2lib.explore.view import Picture, around, face, mark, strip
 from e2ent2lib.matching import Choosers, Matches, Norm, chosen_count, match, swap
@@ -73,9 +73,9 @@ class MatchedPair:
     def at(self, row: int, column: int) -> Place:
         """The place (row, column) of the input, in cells. Raises IndexError outside of it."""
         similarity = similarity_map(self._query, self._key, (row, column), self.norm)[0]
-        index, score, _ = top_matches(self._query, self._key, (row, column), RUNNERS_UP + 1, self.norm)
+        score, index = similarity.flatten().sort(descending=True, stable=True)
         best = int(self.matches.index[0, row, column])
-        flat = torch.tensor([best, *index[0, 1:]])
+        flat = torch.tensor([best, *index[1 : RUNNERS_UP + 1]])
         rows, columns = np.unravel_index(flat.numpy(), self.chosen.shape)
         (y, x), *others = zip((rows + 1).tolist(), (columns + 1).tolist())  # the middle cells of patches
         return Place(
@@ -83,7 +83,7 @@ class MatchedPair:
             best=(y, x),
             score=float(self.matches.score[0, row, column]),
             confidence=float(self.matches.confidence[0, row, column]) if self.norm == "l2" else float("nan"),
-            runners_up=list(zip(others, score[0, 1:].tolist())),
+            runners_up=list(zip(others, score[1 : RUNNERS_UP + 1].tolist())),
             similarity=similarity.numpy(),
             choosers=Choosers(self.matches)(best).numpy(),
             swapped=self.ref[4 * y - 4 : 4 * y + 8, 4 * x - 4 : 4 * x + 8],

@@ -1,5 +1,6 @@
 """Measuring: one row an image, each with all that is needed to measure it again."""
 
+import ast
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ from tqdm.auto import tqdm
 from e2ent2lib.config import get_profile
 from e2ent2lib.data.pairs import DataSet, Pair, dataset, fingerprint, unsound
 from e2ent2lib.measure.metrics import Protocol, psnr, ssim
-from e2ent2lib.measure.perceptual import SCORES, computed_with, perceptual_scores, why_not
+from e2ent2lib.measure.perceptual import SCORES, computed_with, perceptual_scores
 from e2ent2lib.measure.results import read_rows, write_rows
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos.images import crop_to_multiple, downscale, resize
@@ -25,13 +26,12 @@ from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.systems import system_of
-from e2ent2lib.systems.bicubic import Bicubic
 
 SMALLEST = 12
 """Pixels of a side: a reference needs three cells, and SSIM a window of 11."""
 SCORING = (
     *("matching.py", "exact", "models", "systems/bicubic.py", "systems/vgg.py", "runs/checkpoints.py"),
-    *(f"photos/{name}.py" for name in ("images", "inference", "options", "tiles")),
+    *(f"photos/{name}.py" for name in ("coarse", "images", "inference", "options", "refined", "tiles")),
     *(f"measure/{name}.py" for name in ("evaluate", "metrics", "perceptual")),
 )
 """The files and folders of the library that compute the scores of every system. The profile is a checkpoint's, and the
@@ -94,16 +94,11 @@ def current(rows: Iterable[dict], facts: dict) -> dict[str, dict]:
     found = {}
     for row in rows:
         perceptual = {name: row.get("perceptual", {}).get(name) for name in facts["perceptual"]}
-        columns = {name: _protocol(column) for name, column in row.get("columns", {}).items()}
-        now = row | _protocol(row) | {"perceptual": perceptual, "columns": columns}
+        columns = {name: {"protocol": column["protocol"]} for name, column in row.get("columns", {}).items()}
+        now = row | {"perceptual": perceptual, "columns": columns}
         if all(now.get(name) == value for name, value in facts.items()):
             found[row["image"]] = row
     return found
-
-
-def _protocol(row: dict) -> dict:
-    """A stored protocol with the fields of today."""
-    return {"protocol": asdict(Protocol(**row["protocol"]))}
 
 
 class Pictures:
@@ -151,7 +146,7 @@ class Pictures:
             "protocol": asdict(self.protocol),
             "seed": None,  # nothing in the measurement is drawn at random
             "training_seed": card.get("seed"),
-            "perceptual": {score: computed_with(score) for score in SCORES if perceptual and not why_not(score)},
+            "perceptual": {score: how for score in SCORES if perceptual and (how := computed_with(score))},
             "code": code_fingerprint(name),
             "left_out": self.left_out,
             "columns": {column: {"protocol": asdict(protocol)} for column, protocol in self.columns.items()},
@@ -216,12 +211,7 @@ def _right_view(model: Network, left: Pixels, refs: list[Pixels], protocol: Prot
 
 def enlarge_for(protocol: Protocol, model: Network, lr: Pixels, refs: Sequence[Pixels]) -> Enlarged:
     """What ``e2ent2 upscale`` makes of a picture, rounded if the protocol rounds; bicubic by the protocol's kernel."""
-    rounded = protocol.rounding != "none"
-    if isinstance(model, Bicubic):
-        kernel, card = protocol.resize, model.card
-        model = Bicubic(model.profile, kernel, rounded)
-        model.card = card
-    return enlarge(model, lr, refs, Options(rounded=rounded))
+    return enlarge(model, lr, refs, Options(rounded=protocol.rounding != "none", kernel=protocol.resize))
 
 
 def prepared(pair: Pair, protocol: Protocol = Protocol()) -> tuple[Pixels, ...]:
@@ -245,26 +235,29 @@ def _even(image: Pixels, protocol: Protocol) -> Pixels:
     return resize(image, height, width).round().astype(np.uint8)
 
 
-def data_fingerprint(pairs: list[Pair], protocol: Protocol = Protocol()) -> str:
-    """SHA-256 over the decoded pixels of all pairs after preparation."""
-    return fingerprint(image for pair in pairs for image in prepared(pair, protocol))
-
-
 def code_fingerprint(name: str) -> str:
-    """SHA-256 over the source that computes a system's scores: what all share, its own files, its network's options.
+    """SHA-256 over the code that computes a system's scores: what all share, its own files, its network's options.
 
-    A stored score is stale when one of these changed, and not when training, reports, explorers, the command line or
-    another system did.
+    A stored score is stale when one of these changed, and not when a docstring, training, reports, explorers, the
+    command line or another system did.
     """
     record, library = system_of(name), provenance.LIBRARY
     sources = [p for part in SCORING for p in sorted((library / part).rglob("*.py")) or [library / part]]
     own = [record.network.partition(":")[0]]
     for module in own:  # and what it imports of these folders, which grows as it is read
-        path = library.parent / (module.replace(".", "/") + ".py")
-        if module.startswith(("e2ent2lib.systems.", "e2ent2lib.photos.")) and path not in sources:
-            sources.append(path)
-            own += re.findall(
-                r"^from (e2ent2lib\.(?:systems|photos)\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE
-            )
-    options = repr(sorted(record.options.items())).encode()
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sources) + options).hexdigest()
+        if module.startswith(("e2ent2lib.systems.", "e2ent2lib.photos.")):
+            path = library.parent / (module.replace(".", "/") + ".py")
+            sources += [path] * (path not in sources)
+            imported = re.findall(r"^from (e2ent2lib\.\w+\.\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
+            own += [one for one in imported if one not in own]
+    parts = [code_of(p.read_text(encoding="utf-8")) for p in sources] + [repr(sorted(record.options.items()))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def code_of(source: str) -> str:
+    """Python's source without docstrings, blank lines and lines that are a comment; the same in every version."""
+    lines = source.split("\n")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))

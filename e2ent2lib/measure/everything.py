@@ -28,18 +28,18 @@ def available_data() -> list[str]:
     return [name for name, data in DATASETS.items() if data.in_tables and data.lister()]
 
 
-def to_be_retrained(name: str, data: str) -> bool:
-    """Whether a score waits for the next training: retraining.toml, without which none does."""
+def waits(name: str, data: str) -> bool:
+    """Whether a score waits, for the next training or measurement: retraining.toml, without which none does."""
     return data in _WAITING["data"] and name not in _WAITING["measured"]
 
 
 def can_measure(name: str, data: DataSet) -> bool:
     """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs.
 
-    Nor is measured what is to be retrained first.
+    Nor is measured what waits.
     """
     use = system_of(name).references
-    if to_be_retrained(name, data.name) or (use == "stereo" and not data.stereo):
+    if waits(name, data.name) or (use == "stereo" and not data.stereo):
         return False
     return use == "none" or all(pair.ref_sources for pair in data.lister())
 

@@ -1,12 +1,13 @@
 """How far two images are apart in the features of a network that was trained to classify: less is better. Notebook 11.
 
 Both need weights that do not ship: of VGG19 (``systems.vgg``), and for LPIPS of AlexNet's five convolutions, beside the
-package torchmetrics, which has LPIPS's own linear layers. Where they are not at hand the scores are None, and
-``why_not`` says what to do. Nothing is downloaded.
+package torchmetrics, which has LPIPS's own linear layers. Where they are not at hand the scores are None. Nothing is
+downloaded.
 """
 
 import hashlib
 import os
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -29,12 +30,8 @@ ALEXNET = "alexnet-owt-7be5be79.pth"
 """What torchvision calls AlexNet's weights, on which LPIPS stands; the digits begin the file's SHA-256."""
 CONVOLUTIONS = [f"features.{i}.{kind}" for i in (0, 3, 6, 8, 10) for kind in ("weight", "bias")]
 """Torchvision's names of all that LPIPS takes of AlexNet; the linear layers that classify are not needed."""
-KNOWN = {
-    "7be5be79": "torchvision's file",
-    "b8fd60bc": "its convolutions as safetensors",
-    "2b566cc3": "the bytes of these, in any file",
-}
-"""Weights by the first digits of their SHA-256: of a file, or of its ``CONVOLUTIONS`` in that order, as float32."""
+KNOWN = "2b566cc3"
+"""The first digits of the SHA-256 of AlexNet's ``CONVOLUTIONS`` in that order, as float32, in whatever file."""
 Image = UInt8[np.ndarray, "h w 3"]
 
 
@@ -67,19 +64,14 @@ NEEDS = {
 """What a score takes that does not ship."""
 
 
-def why_not(score: str) -> str:
-    """Why a score of ``SCORES`` cannot be measured here, and what to do; "" if it can."""
-    return _at_hand(score, *_settings())[1]
-
-
 def computed_with(score: str) -> str:
     """Which weights, and for LPIPS whose code, give a score of ``SCORES``, as result files say it; "" if none here."""
-    return _at_hand(score, *_settings())[0]
+    return _computed_with(score, *_settings())
 
 
 def perceptual_scores(a: Image, b: Image) -> dict[str, float | None]:
     """All of ``SCORES`` of two images; None for one that cannot be measured here."""
-    return {name: None if why_not(name) else score(a, b) for name, score in SCORES.items()}
+    return {name: score(a, b) if computed_with(name) else None for name, score in SCORES.items()}
 
 
 def _settings() -> tuple[str | None, str | None, str]:
@@ -88,18 +80,14 @@ def _settings() -> tuple[str | None, str | None, str]:
 
 
 @lru_cache
-def _at_hand(score: str, vgg: str | None, alexnet: str | None, cache: str) -> tuple[str, str]:
-    """(what computes the score, why it cannot be computed), one of them empty."""
-    if score == "vgg_distance" and vgg == "random":
-        return "", "E2ENT2_VGG_WEIGHTS=random is for tests; name a file of VGG19's weights"
-    if score == "lpips" and not (find_spec("torchmetrics") and find_spec("torchvision")):
-        return "", 'LPIPS needs torchmetrics and torchvision: pip install "e2ent2lib[perceptual]"'
-    try:
+def _computed_with(score: str, vgg: str | None, alexnet: str | None, cache: str) -> str:
+    with suppress(FileNotFoundError, ValueError):
         if score == "vgg_distance":
-            return f"{LAYER} of VGG19, SHA-256 {file_sha256(find_weights()[0])[:8]}…", ""
-        return f"AlexNet, SHA-256 {_alexnet(alexnet, cache)[1]}…; torchmetrics {version('torchmetrics')}", ""
-    except (FileNotFoundError, ValueError) as error:
-        return "", str(error)
+            return f"{LAYER} of VGG19, SHA-256 {file_sha256(find_weights()[0])[:8]}…"
+        if score == "lpips" and find_spec("torchmetrics") and find_spec("torchvision"):
+            _alexnet(alexnet, cache)
+            return f"AlexNet, SHA-256 {KNOWN}…; torchmetrics {version('torchmetrics')}"
+    return ""
 
 
 @lru_cache(maxsize=1)
@@ -116,15 +104,15 @@ def _lpips(vgg: str | None, alexnet: str | None, cache: str) -> nn.Module:
     """
     from torchmetrics.functional.image.lpips import _LPIPS
 
-    weights = _alexnet(alexnet, cache)[0]
+    weights = _alexnet(alexnet, cache)
     with torch.random.fork_rng(devices=[]):  # the weights below take the place of random ones
         network = _LPIPS(net="alex", pnet_rand=True)
     network.net.load_state_dict({k: weights[f"features.{k.split('.', 1)[1]}"] for k in network.net.state_dict()})
     return network
 
 
-def _alexnet(named: str | None, cache: str) -> tuple[dict[str, Tensor], str]:
-    """The ``CONVOLUTIONS``, and the digits of ``KNOWN``. Raises FileNotFoundError, or ValueError for another file."""
+def _alexnet(named: str | None, cache: str) -> dict[str, Tensor]:
+    """The ``CONVOLUTIONS``. Raises FileNotFoundError, or ValueError for other weights."""
     path = Path(named or Path(cache, "checkpoints", ALEXNET))
     advice = f"set E2ENT2_ALEXNET_WEIGHTS to torchvision's {ALEXNET}, or to a .safetensors or .pth of its convolutions"
     if not path.is_file():
@@ -137,9 +125,7 @@ def _alexnet(named: str | None, cache: str) -> tuple[dict[str, Tensor], str]:
         weights = {name: weights[name].float().contiguous() for name in CONVOLUTIONS}
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: holds no weights of AlexNet's convolutions ({error}); {advice}") from error
-    values = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights.values())).hexdigest()
-    for digits in (file_sha256(path)[:8], values[:8]):
-        if digits in KNOWN:
-            return weights, digits
-    known = " or ".join(f"{digits}… ({what})" for digits, what in KNOWN.items())
-    raise ValueError(f"{path}: its SHA-256 begins with {file_sha256(path)[:8]}, expected {known}; {advice}")
+    digits = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights.values())).hexdigest()[:8]
+    if digits != KNOWN:
+        raise ValueError(f"{path}: the SHA-256 of its convolutions begins with {digits}, expected {KNOWN}; {advice}")
+    return weights

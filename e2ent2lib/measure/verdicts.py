@@ -367,10 +367,9 @@ def difference(values: Iterable) -> float | pd.Series | np.ndarray:
 
 
 def core_hours(model: str, profile: str) -> float | None:
-    """Hours on one core that a shipped network was trained for, those that it started from included; by their cards.
+    """``own_hours`` of a shipped network and of those that it started from, by their cards.
 
-    A card's ``budget``, steps × what a step costs on an idle core, goes before its seconds × threads, which is wall
-    time while other work ran. None without a card, infinite for a system that needs no training.
+    None without a card, infinite for a system that needs no training.
     """
     if system_of(model).card:
         return float("inf")
@@ -381,7 +380,13 @@ def core_hours(model: str, profile: str) -> float | None:
     if "budget" in card:
         return card["budget"]["with_what_it_starts_from"]
     before = core_hours(card["started_from"]["model"], profile) if card["started_from"] else 0.0
-    return None if before is None else before + card["seconds"] * card["threads"] / 3600
+    return None if before is None else before + own_hours(card)
+
+
+def own_hours(card: dict) -> float:
+    """Core-hours of a training: steps × what a step costs on an idle core, where its card has that ``budget``, else
+    seconds × threads, which is wall time while other work ran."""
+    return card["budget"]["core_hours"] if "budget" in card else card["seconds"] * card["threads"] / 3600
 
 
 def mean_psnr(history: list[dict]) -> float:

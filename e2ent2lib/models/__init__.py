@@ -5,12 +5,4 @@ from e2ent2lib.models.e2ent2 import E2ENT2, Synthesis
 from e2ent2lib.models.network import Network, Outputs
 from e2ent2lib.models.sisr import FeatureEncoder, SISRBranch
 
-__all__ = [
-    "E2ENT2",
-    "Critic",
-    "FeatureEncoder",
-    "Network",
-    "Outputs",
-    "SISRBranch",
-    "Synthesis",
-]
+__all__ = ["E2ENT2", "Critic", "FeatureEncoder", "Network", "Outputs", "SISRBranch", "Synthesis"]

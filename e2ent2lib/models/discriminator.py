@@ -20,12 +20,7 @@ class Critic(nn.Module):
         layers, inputs = [], 3
         for stage in range(profile.critic_stages):
             width = profile.critic_channels * 2**stage
-            layers += [
-                conv3(inputs, width),
-                nn.LeakyReLU(0.2),
-                conv3(width, width, stride=2),
-                nn.LeakyReLU(0.2),
-            ]
+            layers += [conv3(inputs, width), nn.LeakyReLU(0.2), conv3(width, width, stride=2), nn.LeakyReLU(0.2)]
             inputs = width
         self.body = nn.Sequential(*layers, conv3(inputs, 1))
 

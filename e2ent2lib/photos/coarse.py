@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from e2ent2lib.exact.search import patch_norm
+from e2ent2lib.exact.search import compiled, patch_norm
 from e2ent2lib.matching import Map, Matches, Norm, match
-from e2ent2lib.photos.around import compiled
 
 HALF = 2
 AROUND = 2
@@ -37,6 +36,13 @@ class Places(NamedTuple):
     row: Int[Tensor, "h w"]
     column: Int[Tensor, "h w"]
     score: Float[Tensor, "h w"]
+
+
+def places_of(matches: Matches, widths: Sequence[int], side: int = 1) -> Places:
+    """Where each matched patch has its middle cell, in pixels, ``side`` to a cell; ``widths`` of the keys in cells."""
+    across = torch.tensor(widths, device=matches.index.device)[matches.source] - 2
+    row, column = side * (matches.index // across + 1), side * (matches.index % across + 1)
+    return Places(matches.source, row, column, matches.score)
 
 
 @torch.no_grad()
@@ -63,11 +69,9 @@ def _doubled(matches: Matches, small: Sequence[Map], size: tuple[int, int]) -> P
     """The places in the full maps: the cell of the query lies in its half-size cell as the match's does."""
     y, x = (torch.arange(n, device=matches.index.device) for n in size)
     y = y[:, None]
-    source, index = (field[0][y // HALF, x // HALF] for field in (matches.source, matches.index))
-    width = torch.tensor([key.shape[3] - 2 for key in small], device=index.device)[source]
-    row = HALF * (index // width + 1) + y % HALF - 1  # by the patch's middle cell
-    column = HALF * (index % width + 1) + x % HALF - 1
-    return Places(source, row, column, torch.full(size, -torch.inf, device=index.device))
+    places = places_of(matches, [key.shape[3] for key in small], HALF)
+    source, row, column, score = (field[0][y // HALF, x // HALF] for field in places)
+    return Places(source, row + y % HALF - 1, column + x % HALF - 1, score)
 
 
 def _from_neighbour(places: Places, axis: int, way: int, step: int) -> Places:
@@ -117,9 +121,9 @@ class Lookup:
 
     def _best(self, s: int, y: Tensor, x: Tensor, row: Tensor, column: Tensor, around: int) -> tuple:
         key = self.keys[s]
-        if key.device.type == "cpu" and key.dtype == torch.float32 and (best_around := compiled()):
+        if key.device.type == "cpu" and key.dtype == torch.float32 and (kernel := compiled()):
             arrays = (part.numpy() for part in (y, x, row, column, self.query, key, self.inverse[s]))
-            return tuple(map(torch.from_numpy, best_around(*arrays, self.step, around)))
+            return tuple(map(torch.from_numpy, kernel.best_around(*arrays, self.step, around)))
         three = torch.arange(3, device=row.device)
         patch = self.query[y[:, None, None] + three[:, None], x[:, None, None] + three]  # (n, 3, 3, C)
         last, k = 2 * self.step, 2 * around + 1  # from a patch's first cell to its last; places on a side

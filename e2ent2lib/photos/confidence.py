@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.matching import Matches
+from e2ent2lib.photos.coarse import places_of
 
 FAR = 4
 """Cells between those that are compared."""
@@ -46,8 +47,7 @@ def agreement(matches: Matches, key_widths: Sequence[int]) -> Float[Tensor, "b h
     count against each other. ``key_widths`` are the keys' widths in cells, W of Eq. 3. In [0, 1]; NaN where there is
     nothing to compare.
     """
-    across = torch.tensor(key_widths, device=matches.index.device)[matches.source] - 2
-    place = torch.stack([matches.source, matches.index // across, matches.index % across])
+    place = torch.stack(places_of(matches, key_widths)[:3])
     agreeing, neighbours = torch.zeros(2, *matches.index.shape, device=place.device)
     for axis, step in ((1, (0, FAR, 0)), (2, (0, 0, FAR))):
         count = max(0, place.shape[axis + 1] - FAR)

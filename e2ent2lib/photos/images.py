@@ -26,11 +26,6 @@ def as_rgb(picture: Picture, name: str = "image") -> Pixels:
     return read_photograph(picture, name).on_white()
 
 
-def read_image(path: str | os.PathLike) -> Pixels:
-    """The photograph in a file as uint8 (H, W, 3) RGB; conversions and errors as in ``as_rgb``."""
-    return as_rgb(path)
-
-
 def write_image(path: str | os.PathLike, image: Pixels) -> None:
     """Write a uint8 (H, W, 3) image, whole or not at all. Raises as ``write_photograph``."""
     write_photograph(path, Photograph(image))

@@ -1,5 +1,6 @@
 """From photographs to a sharper photograph: one call for every system of the tables."""
 
+import copy
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,9 +17,10 @@ from e2ent2lib.photos import tiles
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.photos.photograph import Picture, Pixels
-from e2ent2lib.photos.tiles import Enlarged, autocast
+from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.runs.checkpoints import load_model, shipped_folder
 from e2ent2lib.systems import DEFAULT
+from e2ent2lib.systems.bicubic import Bicubic
 
 
 def super_resolve(
@@ -56,6 +58,9 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
     """
     if model.card is None:
         raise RuntimeError("this model is untrained (it has no card); load_model gives a trained one, train makes one")
+    if isinstance(model, Bicubic):
+        model = copy.copy(model)
+        model.kernel, model.rounded = options.kernel, options.rounded
     used = [] if model.references == "none" else refs
     refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(used, 1)]
     refs = model.offered(lr, refs)
@@ -76,13 +81,9 @@ def _as_a_whole(model: Network, lr: Pixels, refs: list[Pixels], options: Options
             f"this model takes a picture as a whole, which needs over {needed / 2**30:.0f} GiB here where there are "
             f"{available / 2**30:.0f}; models that match whole cells, like e2ent2, need little; or give smaller ones"
         )
-    with autocast(device_of(model), options.precision):
-        out = run(model, lr, refs)
-    image = to_image(out.sr) if options.rounded else to_pixels(out.sr)
-    if out.sisr is None:
-        return Enlarged(image, swapped=out.swapped)
-    confidence, changed = out.confidence[0].float().cpu().numpy(), tiles.moved(out.sr, out.sisr, model.profile.scale)
-    return Enlarged(image, to_image(out.sisr), None, changed, confidence, out.swapped)
+    with torch.autocast(device_of(model).type, torch.bfloat16, enabled=options.precision == "bfloat16"):
+        sr = run(model, lr, refs).sr
+    return Enlarged(to_image(sr) if options.rounded else to_pixels(sr))
 
 
 def memory() -> float:
@@ -130,15 +131,13 @@ def feature_distance(
 ) -> tuple[float, float]:
     """Table 3's "feature distance" between F and φ(HR): the mean over positions of the L1 norm over channels.
 
-    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model that ``encodes`` will do; F is that
-    of ``result``, if ``enlarge`` made one, or of its matches.
+    The second number is scale-free: divided by the mean L1 norm of φ(HR). Any model that ``encodes`` will do; the
+    matches are those of ``result``, if ``enlarge`` made some.
     """
     phi, r, device = model.encoder, model.profile.scale, device_of(model)
-    swapped, matches = (result.swapped, result.matches) if result else (None, None)
-    if swapped is None:
-        prepared = [prepare_reference(x, r) for x in refs]
-        full, down = ([phi(x.to(device)) for x in maps] for maps in zip(*prepared))
-        swapped = swap(full, matches or match(phi(to_tensor(lr).to(device)), down), r)
+    full, down = ([phi(x.to(device)) for x in maps] for maps in zip(*(prepare_reference(x, r) for x in refs)))
+    matches = result.matches if result and result.matches else match(phi(to_tensor(lr).to(device)), down)
+    swapped = swap(full, matches, r)
     target = phi(to_tensor(hr).to(device))
     distance = (swapped - target).abs().sum(1).mean().item()
     return distance, distance / target.abs().sum(1).mean().item()

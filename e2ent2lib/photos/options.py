@@ -22,6 +22,8 @@ class Options:
     """Show bars."""
     rounded: bool = True
     """To 8 bits; off, the result is from 0 to 255 before rounding, for protocols that measure so."""
+    kernel: Kernel = "pillow-bicubic"
+    """What the system "bicubic" enlarges with."""
     consistent: bool = True
     """Correct the result until it gives the input when reduced; of networks that can (``Network.corrected``)."""
     saved: Path | None = None

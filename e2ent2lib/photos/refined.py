@@ -9,13 +9,13 @@ from itertools import accumulate, product
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
 from e2ent2lib.matching import Map, Matches
 from e2ent2lib.models.network import Images
-from e2ent2lib.photos.coarse import Lookup, Places
+from e2ent2lib.photos.coarse import Lookup, Places, places_of
 from e2ent2lib.systems.parts import shrink
 
 REACH = 3
@@ -50,13 +50,11 @@ def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Pl
     Returns (B, h, w): the row and column are of the pixel where the place of the cell itself begins, the score is the
     cosine. Tried are shifts by up to ``REACH`` pixels, then the displacements of the neighbours and those around them.
     """
-    widths = torch.tensor([-(-d.shape[3] // scale) - 2 for d in dense], device=query.device)[matches.source]
     refined = []
-    for b in range(len(query)):
+    cells = places_of(matches, [-(-d.shape[3] // scale) for d in dense], scale)
+    for b, (source, row, column, score) in enumerate(zip(*cells)):
         look = Lookup(query[b : b + 1], [d[b : b + 1] for d in dense], step=scale)
-        row, column = (scale * part for part in (matches.index[b] // widths[b], matches.index[b] % widths[b]))
-        start = Places(matches.source[b], row, column, torch.full_like(matches.score[b], -torch.inf))
-        source, row, column, score = look.around(start, REACH)
+        source, row, column, score = look.around(Places(source, row - scale, column - scale, score), REACH)
         cosine = score / look.query_norm.clamp_min(1e-12)
         refined.append(Places(source, row + scale, column + scale, cosine))
     return Places(*map(torch.stack, zip(*refined)))
@@ -76,22 +74,20 @@ def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:
 
     values φ(I_ref) (B, C, H, W), a map each reference. Returns (B, C, r·h, r·w) in their dtype.
     """
-    return swap_rows(as_rows(values), [m.shape[2:] for m in values], places, scale).to(values[0].dtype)
-
-
-def as_rows(maps: Sequence[Map]) -> Float[Tensor, "b pixels c"]:
-    """All pixels of all maps, one map after another; of a single map with channels last, without a copy."""
-    rows = [m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps]
-    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+    rows = torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in values], dim=1)
+    return swap_rows(rows, [m.shape[2:] for m in values], places, scale).to(rows.dtype)
 
 
 def swap_rows(
     rows: Float[Tensor, "b pixels c"], sizes: Sequence[tuple[int, int]], places: Places, scale: int
 ) -> Float[Tensor, "b c H W"]:
-    """``swap_at`` of maps of these ``sizes`` that are rows already, in float32."""
-    first, width = _which_rows(places, rows, sizes)
+    """``swap_at`` in float32 of maps of these ``sizes`` as rows: all pixels of all maps, one map after another."""
+    # the first pixel of each place as one of ``rows``, all samples one after another; how wide its map is
+    samples = rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
+    starts = torch.tensor([0, *accumulate(h * w for h, w in sizes)], device=rows.device)[places.source]
+    width = torch.tensor([w for _, w in sizes], device=rows.device)[places.source]
     # the 9 pixels that each pixel of F averages, one from the patch of each neighbour: (B, h, r, w, r, 9)
-    corner, width = of_neighbours(first), of_neighbours(width)
+    corner, width = of_neighbours(samples + starts + places.row * width + places.column), of_neighbours(width)
     oy, ox = torch.tensor(SHIFTS, device=rows.device).T
     cell = corner + scale * (oy * width + ox)
     inside = torch.arange(scale, device=rows.device)
@@ -105,14 +101,3 @@ def swap_rows(
     out = F.embedding_bag(bags, rows, mode="sum", per_sample_weights=weights)
     b, h, w = places.row.shape
     return out.view(b, scale * h, scale * w, -1).permute(0, 3, 1, 2)
-
-
-def _which_rows(
-    places: Places, rows: Float[Tensor, "b pixels c"], sizes: Sequence[tuple[int, int]]
-) -> tuple[Int[Tensor, "b h w"], Int[Tensor, "b h w"]]:
-    """Which row of ``as_rows`` each place is, all samples one after another; how wide its map is."""
-    widths = torch.tensor([w for _, w in sizes], device=rows.device)[places.source]
-    starts = [0, *accumulate(h * w for h, w in sizes)][:-1]
-    starts = torch.tensor(starts, device=rows.device)[places.source]
-    samples = rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
-    return samples + starts + places.row * widths + places.column, widths

@@ -6,7 +6,6 @@ it is: each patch takes the better of the two, and what lies outside the overlap
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -31,15 +30,18 @@ def in_light_of(lr: Pixels, ref: Pixels) -> Pixels:
     return (ref * gains.clip(0.25, 4)).round().clip(0, 255).astype(np.uint8)
 
 
-def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> list[Pixels]:
-    """Those references (H, W, 3) that register with another size, angle or perspective, laid over the input ×scale."""
+def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> dict[int, Pixels]:
+    """Those references (H, W, 3) that register with another size, angle or perspective, laid over the input ×scale.
+
+    By their places in ``refs``.
+    """
     picture = resize(lr, *(scale * n for n in lr.shape[:2]))
-    warped = []
-    for ref in refs:
+    warped = {}
+    for i, ref in enumerate(refs):
         homography = registered(picture, ref)
         if homography is not None and np.abs(linear_part(homography, picture.shape) - np.eye(2)).max() > DIFFERS:
             pixels, _ = landmark.warp(ref, homography, picture)
-            warped.append(crop_to_multiple(pixels.round().clip(0, 255).astype(np.uint8), scale))
+            warped[i] = crop_to_multiple(pixels.round().clip(0, 255).astype(np.uint8), scale)
     return warped
 
 
@@ -50,17 +52,9 @@ def registered(picture: Pixels, ref: Pixels) -> Float[np.ndarray, "3 3"] | None:
         factor = min(1.0, (AREA / (image.shape[0] * image.shape[1])) ** 0.5)
         small.append(image if factor == 1 else resize(image, *(max(1, round(factor * n)) for n in image.shape[:2])))
         factors.append(np.diag([small[-1].shape[1] / image.shape[1], small[-1].shape[0] / image.shape[0], 1.0]))
-    homography = _homography(
-        *(part for image in small for part in (image.round().astype(np.uint8).tobytes(), image.shape))
-    )
+    picture, ref = (image.round().astype(np.uint8) for image in small)
+    homography = landmark.register(picture.astype(np.float32), ref).homography
     return None if homography is None else np.linalg.inv(factors[1]) @ homography @ factors[0]
-
-
-@lru_cache(maxsize=16)
-def _homography(picture: bytes, shape: tuple, ref: bytes, ref_shape: tuple) -> Float[np.ndarray, "3 3"] | None:
-    """Of two reduced pictures; kept, since networks and remarks both ask for it."""
-    picture, ref = np.frombuffer(picture, np.uint8).reshape(shape), np.frombuffer(ref, np.uint8).reshape(ref_shape)
-    return landmark.register(picture.astype(np.float32), ref).homography
 
 
 def linear_part(homography: Float[np.ndarray, "3 3"], shape: tuple[int, ...]) -> Float[np.ndarray, "2 2"]:

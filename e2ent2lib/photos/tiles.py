@@ -2,12 +2,10 @@
 
 A convolution sees a few pixels around its own. So networks work on tiles with that much around them, and the seams
 cannot be found. What cannot be cut is the match, which looks everywhere; it needs φ(I_in) and φ(I_ref↓) alone, both of
-low resolution, and goes band by band. φ(I_ref), the largest map, is computed where the match points. Notebook 14.
+low resolution, and goes band by band. The largest map that is held is φ(I_ref). Notebook 14.
 """
 
 import copy
-import hashlib
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,20 +16,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from e2ent2lib.exact.gather import from_rows, swap_plan, to_rows
+from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.matching import Map, Matches, match
 from e2ent2lib.models.network import Network, receptive_field
-from e2ent2lib.photos.coarse import Places, match_coarse
+from e2ent2lib.photos.coarse import Places, match_coarse, places_of
 from e2ent2lib.photos.images import downscale, to_image, to_pixels, to_tensor
-from e2ent2lib.photos.options import Options, Precision
+from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.photograph import Pixels
-from e2ent2lib.photos.refined import as_rows, dense_features, look_up, refine, swap_rows
+from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_rows
 from e2ent2lib.runs.files import whole_file
 
 Tile = tuple[slice, slice]
@@ -40,11 +38,8 @@ TILE = 128
 """Side of a tile in cells of the low-resolution grid."""
 BAND = 15_000_000_000
 """Pairs of patches matched at a time: about 15 seconds on two cores, which is what an interruption loses."""
-KEPT = 3 << 29
-"""Bytes of φ(I_ref) that are kept; tiles beyond that are computed again when they are needed again."""
-
-SINGLE = 100_000_000
-"""Numbers of φ(I_ref) that are held in single precision where F is refined to the pixel; three megapixels."""
+SINGLE = {"cells": 400_000_000, "pixels": 100_000_000}
+"""Numbers of φ(I_ref) that are held in single precision, by ``Network.swaps``; twelve and three megapixels."""
 
 
 class Enlarged(NamedTuple):
@@ -59,8 +54,6 @@ class Enlarged(NamedTuple):
     """How far the reference moved each cell's pixels, in 8-bit steps: the mean of |I_sr − SISR image|."""
     confidence: Float[np.ndarray, "h w"] | None = None
     """``Matches.confidence``."""
-    swapped: Float[Tensor, "1 c H W"] | None = None
-    """F; of networks that take a picture as a whole."""
     references: Sequence[Pixels] = ()
     """As they were matched: those given, and those that the network made of them (``Network.offered``)."""
 
@@ -79,10 +72,10 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
     bar = partial(tqdm, disable=not options.progress, leave=False)
     r, size, matches = model.profile.scale, lr.shape[:2], None
     image = np.empty((r * size[0], r * size[1], 3), np.uint8 if options.rounded else np.float32)
-    with autocast(device, options.precision):
+    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
         if refs and model.references != "none":
             around = receptive_field(model.single_image or model.encoder)  # at least as far as ``of_input`` sees
-            inputs = in_tiles(model.of_input, lr, device, around)
+            inputs = in_tiles(model.of_input, lr, device, around=around)
             downs = [in_tiles(model.encoder, downscale(ref, r), device) for ref in refs]
             phi_in = inputs[:, : downs[0].shape[1]]
             saved = SavedMatches(options.saved, identity(model, (lr, *refs), options)) if options.saved else None
@@ -90,8 +83,7 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
             if options.matching == "coarse":
                 matching = partial(match_coarse, first=matching, bar=partial(bar, desc="looking around"))
             matches = matching(phi_in, downs, model.norm)
-            kind = RefinedTexture if model.swaps == "pixels" else CellTexture
-            texture = kind(model.encoder, phi_in, refs, matches, r)
+            texture = Texture(model, phi_in, refs, matches)
             sisr, changed = np.empty(image.shape, np.uint8), np.empty(size, np.float32)
         around = receptive_field(model.synthesis) if matches else model.single_image.receptive_field
         for tile in bar(list(tiles(size, TILE)), desc="enlarging", unit="tile"):
@@ -123,11 +115,6 @@ def channels_last(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).to(memory_format=layout)
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The precision of convolutions."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
 def tiles(size: tuple[int, int], side: int) -> Iterator[Tile]:
     """Rows and columns of the tiles that cover ``size``, row by row; of about one size, none larger than ``side``."""
     counts = [-(-n // side) for n in size]
@@ -145,26 +132,24 @@ def in_tiles(
     network: Callable,
     image: Pixels,
     device: torch.device,
+    *,
     around: int | None = None,
-    dtype: torch.dtype = torch.float32,
+    side: int | None = None,
+    out: Map | None = None,
 ) -> Float[Tensor, "1 c h w"]:
     """A network's map of an 8-bit image at the image's size, as φ makes it; as if the image were whole.
 
-    ``around`` is how far it sees, if it is not a module that tells.
+    ``around`` is how far it sees, if it is not a module that tells; ``side`` is a tile's, if not ``TILE``; ``out`` is a
+    map to write to, in its dtype, if not a new one in float32.
     """
-    around, result = receptive_field(network) if around is None else around, None
-    for tile in tiles(image.shape[:2], TILE):
-        part = _tile(network, image, tile, around, device).to(dtype)
-        if result is None:
-            result = part.new_empty(1, *image.shape[:2], part.shape[1]).permute(0, 3, 1, 2)
-        result[..., *tile] = part
-    return result
-
-
-def _tile(network: nn.Module, image: Pixels, tile: Tile, around: int, device: torch.device) -> Map:
-    """A network's map of one tile of an image."""
-    wide, inner = widened(tile, around, image.shape[:2])
-    return network(_input(image[wide], device))[..., *inner]
+    around = receptive_field(network) if around is None else around
+    for tile in tiles(image.shape[:2], side or TILE):
+        wide, inner = widened(tile, around, image.shape[:2])
+        part = network(_input(image[wide], device))[..., *inner]
+        if out is None:
+            out = torch.empty(1, *image.shape[:2], part.shape[1], device=device).permute(0, 3, 1, 2)
+        out[..., *tile] = part
+    return out
 
 
 def _input(image: Pixels, device: torch.device) -> Float[Tensor, "1 3 h w"]:
@@ -198,11 +183,7 @@ class SavedMatches(NamedTuple):
 
 def identity(model: nn.Module, pictures: Sequence[np.ndarray], options: Options) -> str:
     """What matches belong to: the weights, the pictures' pixels, precision and kind of matching."""
-    facts = f"{model.card['sha256']} {model.norm} {options.precision} {options.matching}"
-    digest = hashlib.sha256(facts.encode())
-    for picture in pictures:
-        digest.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
-    return digest.hexdigest()
+    return f"{model.card['sha256']} {model.norm} {options.precision} {options.matching} {fingerprint(pictures)}"
 
 
 def match_in_bands(
@@ -223,95 +204,39 @@ def match_in_bands(
     return Matches(*(torch.cat(fields, dim=1) for fields in zip(*bands)))
 
 
-class RefinedTexture:
-    """F of ``systems.photo``, of matches that are refined to the pixel; all at once, since a cell asks its neighbours.
+class Texture:
+    """F, of which ``tile`` gives a part: Eq. 4's, or of matches refined to the pixel as in ``systems.photo``.
 
-    Two maps are held, one after the other: φ(I_ref↓) of the cell that begins at each pixel, and φ(I_ref); of large
-    references in half precision.
+    φ(I_ref) is held, of large references in half precision; to refine, before it φ(I_ref↓) of the cell that begins at
+    each pixel, and all at once, since a cell asks its neighbours.
     """
 
-    def __init__(self, encoder: nn.Module, phi_in: Map, refs: Sequence[Pixels], matches: Matches, scale: int):
-        self.scale = scale
-        numbers = phi_in.shape[1] * sum(ref.shape[0] * ref.shape[1] for ref in refs)
-        dtype = torch.float16 if numbers > SINGLE else torch.float32
-        dense = [dense_features(encoder, _input(ref, phi_in.device), scale, dtype) for ref in refs]
-        self.places = refine(phi_in, dense, matches, scale)
-        self.found = torch.cat([look_up(dense, self.places).float(), self.places.score[:, None]], dim=1)
-        del dense
-        self.rows = as_rows([in_tiles(encoder, ref, phi_in.device, dtype=dtype) for ref in refs])
-        self.sizes = [ref.shape[:2] for ref in refs]
+    def __init__(self, model: Network, phi_in: Map, refs: Sequence[Pixels], matches: Matches):
+        self.scale, self.sizes, device = model.profile.scale, [ref.shape[:2] for ref in refs], phi_in.device
+        counts, channels = [h * w for h, w in self.sizes], phi_in.shape[1]
+        dtype = torch.float32 if channels * sum(counts) <= SINGLE[model.swaps] else torch.float16
+        if model.swaps == "pixels":
+            dense = [dense_features(model.encoder, _input(ref, device), self.scale, dtype) for ref in refs]
+            self.places = refine(phi_in, dense, matches, self.scale)
+            self.evidence = torch.cat([look_up(dense, self.places).float(), self.places.score[:, None]], dim=1)
+            del dense
+        else:
+            self.places = places_of(matches, [w // self.scale for _, w in self.sizes], self.scale)
+            self.evidence = matches.confidence
+        self.rows = torch.empty(1, sum(counts), channels, dtype=dtype, device=device)
+        for ref, size, rows in zip(refs, self.sizes, self.rows.split(counts, dim=1)):
+            out = rows.view(1, *size, channels).permute(0, 3, 1, 2)
+            in_tiles(model.encoder, ref, device, side=self.scale * TILE, out=out)
 
-    def tile(self, tile: Tile) -> tuple[Map, Map]:
+    def tile(self, tile: Tile) -> tuple[Map, Float[Tensor, "1 *c h w"]]:
         """F of these rows and columns of cells, and the evidence for it that ``compose`` takes."""
         wide, inner = widened(tile, 1, self.places.row.shape[1:])
         places = Places(*(field[:, *wide] for field in self.places))
         swapped = swap_rows(self.rows, self.sizes, places, self.scale)
-        return swapped[..., *_scaled(inner, self.scale)], self.found[..., *tile]
-
-
-class CellTexture:
-    """F of Eq. 4, of which a tile is made from those of φ(I_ref) that it needs."""
-
-    def __init__(self, encoder: nn.Module, phi_in: Map, refs: Sequence[Pixels], matches: Matches, scale: int):
-        self.matches, self.reference = matches, ReferenceFeatures(encoder, refs, scale, phi_in.device)
-
-    def tile(self, tile: Tile) -> tuple[Map, Float[Tensor, "1 h w"]]:
-        """F of these rows and columns of cells, and the confidence of their matches."""
-        return swapped_tile(self.matches, self.reference, tile), self.matches.confidence[:, *tile]
-
-
-class ReferenceFeatures:
-    """φ(I_ref) of all references as rows, one an r × r cell, computed a tile at a time where it is asked for."""
-
-    def __init__(self, encoder: nn.Module, refs: Sequence[Pixels], scale: int, device: torch.device):
-        self.encoder, self.refs, self.scale, self.device = encoder, refs, scale, device
-        self.sizes = [(ref.shape[0] // scale, ref.shape[1] // scale) for ref in refs]
-        self._places = [(n, tile) for n, size in enumerate(self.sizes) for tile in tiles(size, TILE)]
-        self._around = receptive_field(encoder)
-        self._tiles: dict[int, Tensor] = {}
-        self._random = random.Random(0)  # which tile is dropped does not change what is computed, only how often
-        # For each cell of all references, one after another: which tile holds it, and as which of its rows.
-        count = sum(h * w for h, w in self.sizes)
-        self._tile_of, self._row_of = torch.empty(2, count, dtype=torch.int32)
-        starts = np.cumsum([0] + [h * w for h, w in self.sizes])
-        for number, (n, tile) in enumerate(self._places):
-            span = slice(starts[n], starts[n + 1])
-            self._tile_of[span].view(self.sizes[n])[tile] = number
-            rows = self._row_of[span].view(self.sizes[n])[tile]
-            rows.copy_(torch.arange(rows.numel()).view(rows.shape))
-
-    def rows(self, cells: Int[Tensor, " n"]) -> Float[Tensor, "n wide"]:
-        """The features of these cells, counted row by row and one reference after another; each C·r² numbers."""
-        which, row = self._tile_of[cells.cpu()], self._row_of[cells.cpu()].long()
-        order = which.argsort(stable=True)  # tile by tile
-        numbers, counts = which.unique(return_counts=True)
-        parts = zip(numbers.tolist(), row[order].split(counts.tolist()))
-        values = torch.cat([self._tile(number)[rows].float() for number, rows in parts])
-        return values[order.argsort()]
-
-    def _tile(self, number: int) -> Tensor:
-        if number not in self._tiles:
-            n, cells = self._places[number]
-            pixels = _scaled(cells, self.scale)
-            rows = to_rows(_tile(self.encoder, self.refs[n], pixels, self._around, self.device), self.scale)[0]
-            while self._tiles and rows.nbytes + sum(tile.nbytes for tile in self._tiles.values()) > KEPT:
-                del self._tiles[self._random.choice(list(self._tiles))]
-            self._tiles[number] = rows.contiguous()
-        return self._tiles[number]
+        return swapped[..., *_scaled(inner, self.scale)], self.evidence[..., *tile]
 
 
 def moved(sr: Map, sisr: Map, r: int) -> Float[np.ndarray, "h w"]:
     """``Enlarged.changed`` of two images in [0, 1]."""
     difference = (sr.float().clamp(0, 1) - sisr.float().clamp(0, 1)).abs().mean(1, keepdim=True)
     return 255 * F.avg_pool2d(difference, r)[0, 0].cpu().numpy()
-
-
-def swapped_tile(matches: Matches, reference: ReferenceFeatures, tile: Tile) -> Float[Tensor, "1 c R*h R*w"]:
-    """F of Eq. 4 for these rows and columns of cells, as ``matching.swap`` makes it."""
-    wide, inner = widened(tile, 1, matches.index.shape[1:])
-    part = Matches(*(field[:, *wide] for field in matches))
-    cells, weights = (plan[0, *inner].flatten(0, 1) for plan in swap_plan(part, reference.sizes))
-    used, bags = cells.unique(return_inverse=True)
-    values = reference.rows(used)
-    out = F.embedding_bag(bags, values, mode="sum", per_sample_weights=weights.to(values.dtype))
-    return from_rows(out[None], tuple(part.stop - part.start for part in tile), reference.scale)

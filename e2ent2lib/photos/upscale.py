@@ -4,7 +4,6 @@ A photograph walks one way: read (``photograph``), enlarge (``inference``, ``til
 (``photograph``), report (``report``).
 """
 
-import copy
 import glob
 import os
 import sys
@@ -30,7 +29,6 @@ from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.photos.unlike import remarks, unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
 from e2ent2lib.systems import SYSTEMS
-from e2ent2lib.systems.bicubic import Bicubic
 
 SCALE = 4
 REPORT = ("report.json", "side_by_side.png", "maps.png")
@@ -90,13 +88,10 @@ def upscale_file(
     deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
     saved = output.parent / f".{output.name[:40]}.matches"
     options = replace(options, saved=saved, rounded=not deep)
-    if deep and isinstance(system, Bicubic):
-        system = copy.copy(system)
-        system.rounded = False
     start, matched = time.perf_counter(), [ref.pixels for ref in references]
     registers = type(system).offered is not Network.offered
     if files.register and not registers:
-        matched += laid_over(photo.pixels, matched, SCALE)
+        matched += laid_over(photo.pixels, matched, SCALE).values()
     try:
         result = enlarge(system, photo.deep if deep else photo.pixels, matched, options)
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.data.scenes import graded_pairs
 from e2ent2lib.measure.metrics import Protocol, psnr
 from e2ent2lib.measure.results import cards
+from e2ent2lib.measure.verdicts import own_hours
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.plots import COLOURS, Pixels, Window, cut, show
@@ -62,11 +63,11 @@ def sizes(names: Iterable[str], profile: str) -> pd.DataFrame:
         line["trained"] = f"not yet: e2ent2 train {name}"
         if name in available_models(profile):
             card = shipped_card(name, profile)
-            start, threads = (card["started_from"] or {}).get("model"), card["threads"]
+            start = (card["started_from"] or {}).get("model")
             line["VGG in the loss, down to"] = ((card.get("vgg") or {}).get("layers_of_the_loss") or ["–"])[-1]
             line["trained"] = (
                 f"{card['steps'] * card['profile']['batch']:,} crops" + (f" after {start}" if start else "")
-                + f", {card['seconds'] / 60:.0f} min on {threads} core" + "s" * (threads > 1)
+                + f", {own_hours(card):.2f} core-hours"
             )  # fmt: skip
         lines[system_of(name).title] = line
     return pd.DataFrame(lines).T.rename_axis("system")
@@ -296,12 +297,3 @@ def budget(profile: str) -> str:
         "minutes on one core while other work ran, from one pre-trained SISR branch; a short budget, the same for all, "
         "smaller than that of Tables 1 and 2."
     )
-
-
-def minutes_of_training(model: str, profile: str) -> str:
-    """How long a shipped model was trained, and before it those that it started from: "36 after srgan's 11"."""
-    card = shipped_card(model, profile)
-    cores = f" on {card['threads']} cores" if card["threads"] > 1 else ""
-    start = (card["started_from"] or {}).get("model")
-    before = f" after {start}'s {minutes_of_training(start, profile)}" if start else ""
-    return f"{card['seconds'] / 60:.0f}{cores}{before}"

@@ -13,10 +13,9 @@ import jinja2
 import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
-from e2ent2lib.measure.everything import to_be_retrained
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_results, read_seeds, write_text
-from e2ent2lib.measure.verdicts import judge_all, overall
+from e2ent2lib.measure.verdicts import core_hours, judge_all, overall, own_hours
 from e2ent2lib.report import claims_report, studies
 from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, PUBLISHED, TITLES
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
@@ -29,7 +28,7 @@ PROVENANCE = ["protocol", "data_fingerprint", "left_out", "checkpoint_sha256", "
 _LATEX = str.maketrans(
     {"α": r"$\alpha$", "²": "$^2$", "×": r"$\times$", "–": "--", "−": "$-$", "φ": r"$\phi$", "↓": r"$\downarrow$"}
 )
-IN_CELLS = ("to be retrained", "stereo pairs only", "not measured yet")
+IN_CELLS = ("stereo pairs only", "not measured yet")
 """Reasons that are short enough to stand in their empty cells."""
 ROWS = ("bicubic", "sisr", "e2ent2-mse", "landmark", "e2ent2-photo")
 """README's systems, the default of ``super_resolve`` last."""
@@ -137,8 +136,6 @@ def _reason(model: str, title: str, results: pd.DataFrame) -> str:
     data = DATASETS.get(results.loc[results["label"] == title, "dataset"].iloc[0])
     if system_of(model).references == "stereo" and data and not data.stereo:
         return "stereo pairs only"
-    if data and to_be_retrained(model, data.name):
-        return "to be retrained"
     if system_of(model).card or model in set(results["model"]):
         return f"not measured yet: e2ent2 evaluate --models {model}"
     return f"no checkpoint of this profile yet: e2ent2 train {model}"
@@ -271,7 +268,11 @@ def results_page(folder: Path, profile: str) -> str:
     options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
     shown = {"profile": profile, "titles": TITLES, "tables": long, "markdown": markdown, "notes": notes}
     shown |= {"results": results, "findings": findings, "claims": claims_report, "studies": studies}
-    shown |= {"short_table": short_table(results), "conditions": conditions(pd.concat(long.values()))}
+    shown |= {
+        "short_table": short_table(results),
+        "core_hours": core_hours,
+        "conditions": conditions(pd.concat(long.values())),
+    }
     shown["verdicts"] = Counter(map(overall, findings.values())).most_common()
     shown["graded"] = "views" in set(results["dataset"].map(studies.kind))
     return jinja2.Template(text, **options).render(shown)
@@ -281,12 +282,12 @@ def weights_table(profile: str) -> str:
     """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
     shipped = {n: shipped_card(n, profile) for n in available_models(profile) if not SYSTEMS[n].card}
     rows = [
-        (f"`{name}`", SYSTEMS[name].title, card["steps"], card["seconds"] / 60, card["threads"],
+        (f"`{name}`", SYSTEMS[name].title, card["steps"], own_hours(card),
          (card["started_from"] or {}).get("model", "–"), card["sha256"][:12])
         for name, card in shipped.items()
     ]  # fmt: skip
-    heads = ["model", "what it is", "steps", "minutes", "cores", "started from", "SHA-256"]
-    return pd.DataFrame(rows, columns=heads).to_markdown(index=False, floatfmt=".0f")
+    heads = ["model", "what it is", "steps", "core-hours", "started from", "SHA-256"]
+    return pd.DataFrame(rows, columns=heads).to_markdown(index=False, floatfmt=".2f")
 
 
 def filled(page: str, marker: str, text: str) -> str:

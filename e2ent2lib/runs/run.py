@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -63,7 +64,7 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
         state = state.resumed(out / "state.pt", players)
         if state.step > getattr(profile, recipe.steps):
             raise ValueError(f"{out}: {state.step} steps are done; give --steps {state.step} or more, or another --out")
-    with alone_in(out, fabric.is_global_zero), stop_signal() as stop:
+    with alone_in(out) if fabric.is_global_zero else nullcontext(), stop_signal() as stop:
         run = Run(fabric, players, recipe, profile, state, out, facts, stop)
         plan = run.plan(images, progress)
         try:
@@ -112,7 +113,7 @@ def start(model: Network, recipe: Recipe, profile: Profile, folder: str | os.Pat
     own = Path(f"runs/{system_of(recipe.start_from).trained_as}-{profile.name}")
     own = own if (own / f"{recipe.start_from}.safetensors").is_file() else None
     first = load_model(recipe.start_from, profile, folder or own)  # or else the shipped one
-    model.get_submodule(recipe.part).load_state_dict(first.state_dict())
+    model.single_image.load_state_dict(first.state_dict())
     if recipe.start_synthesis:
         model.synthesis.start_from(model.sisr)
     return {"model": recipe.start_from, "sha256": first.card["sha256"]}

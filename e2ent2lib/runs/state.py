@@ -16,12 +16,9 @@ from e2ent2lib.runs import provenance
 from e2ent2lib.runs.files import whole_file
 from e2ent2lib.train import AVERAGE, Players, State
 
-MAY_CHANGE = ("lr", "checkpoint_every", "probe_every", "workers", "cache", "name")
-"""Fields of a profile that may be others when a run is resumed; and so may the number of steps."""
-MAY_CHANGE += tuple(f.name for f in fields(Profile) if f.name.startswith("steps_"))
-
-SELECTION = f"the moving average of the weights, decay {AVERAGE}, at the last step"
-"""Which weights a checkpoint holds, the same for every system."""
+STEPS = [f.name for f in fields(Profile) if f.name.startswith("steps_")]
+MAY_CHANGE = ("lr", "checkpoint_every", "probe_every", "workers", "cache", "name", *STEPS)
+"""Fields of a profile that may be others when a run is resumed."""
 
 
 @dataclass(kw_only=True)
@@ -44,7 +41,7 @@ class RunState(State):
             "data": self.data,
             "seed": self.made["seed"],
             "steps": self.step,
-            "selection": SELECTION,
+            "selection": f"the moving average of the weights, decay {AVERAGE}, at the last step",
             "seconds": round(self.seconds),
             "threads": torch.get_num_threads(),
             "profile": asdict(profile),
@@ -86,15 +83,12 @@ class RunState(State):
 
 
 @contextmanager
-def alone_in(out: Path, writes: bool) -> Iterator[None]:
+def alone_in(out: Path) -> Iterator[None]:
     """Make the folder, remove what a killed run left half-written, and keep other runs out of it.
 
-    Raises FileExistsError if another run is at work there. Of several processes only the one that ``writes`` does so.
+    Raises FileExistsError if another run is at work there.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if not writes:
-        yield
-        return
     try:
         with FileLock(out / ".lock", timeout=0):
             for left in (*out.glob(".part-*"), *(out / "last").glob(".part-*")):
@@ -108,10 +102,8 @@ def alone_in(out: Path, writes: bool) -> Iterator[None]:
 def stop_signal() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set, so that a step is never cut in half."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    in_main = threading.current_thread() is threading.main_thread()  # no other thread may handle signals
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM) if in_main}
     try:
         yield stop
     finally:

@@ -40,9 +40,7 @@ class Recipe:
     adversarial: str | None = None
     """A name of ``parts.ADVERSARIES``; "ragan" is Eq. 9 and 10."""
     start_from: str | None = None
-    """The model whose weights it starts from."""
-    part: str = ""
-    """The part of the network that takes those weights; "" is all of it."""
+    """The model whose weights it starts from: those of its ``Network.single_image``."""
     keeps: str | None = None
     """The name under which it also saves its weights after ``steps_pretraining`` steps, for stage 2 to start from."""
     start_synthesis: bool = False

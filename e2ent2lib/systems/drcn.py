@@ -24,9 +24,8 @@ from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
 from e2ent2lib.models.blocks import conv3
 from e2ent2lib.models.network import SKIPS, Images, Network, Outputs
-from e2ent2lib.systems.parts import enlarge, to_rgb, to_ycbcr
+from e2ent2lib.systems.parts import Luma, enlarge, to_rgb, to_ycbcr
 
-Luma = Float[Tensor, "b 1 h w"]
 Recursions = Float[Tensor, "b D h w"]
 RECURSIONS = 16
 """D of the paper's experiments."""
@@ -95,15 +94,8 @@ class DRCNLoss(nn.Module):
         super().__init__()
         self.weights = {"recursions": 1.0, "final": 1.0, "decay": 1e-4}
 
-    def forward(
-        self, outputs: Outputs, batch: Crops, progress: float | Float[Tensor, ""]
-    ) -> dict[str, Float[Tensor, ""]]:
-        """The terms, on luminance: "recursions" with α, "final" with 1 − α, "decay".
-
-        Raises ValueError if ``progress``, given as a number, is not from 0 to 1.
-        """
-        if isinstance(progress, (int, float)) and not 0 <= progress <= 1:
-            raise ValueError(f"progress {progress}: expected the share of the steps already trained, from 0 to 1")
+    def forward(self, outputs: Outputs, batch: Crops, progress: float | Tensor) -> dict[str, Float[Tensor, ""]]:
+        """The terms, on luminance: "recursions" with α, "final" with 1 − α, "decay"."""
         alpha, y, made = 1 - progress, to_ycbcr(batch.hr)[:, :1], outputs.details
         # published is half the sum over 41 × 41 pixels; the mean × 41²/2 keeps the ratio to β for images of any size
         each = PATCH_SUM * F.mse_loss(made.recursions, y.expand_as(made.recursions))

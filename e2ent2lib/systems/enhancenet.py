@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
+from e2ent2lib.matching import Map
 from e2ent2lib.models.blocks import conv3, doublings, output_conv, residual_blocks
 from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.parts import enlarge, gram
 from e2ent2lib.systems.vgg import VGG19, deepest
 
-Features = Float[Tensor, "b c h w"]
 PATCH = 16
 """Side of the patches whose textures are compared, in positions of the feature map."""
 
@@ -81,12 +81,12 @@ class EnhanceNetLoss(nn.Module):
         return perceptual | {term: texture_loss(*pairs[layer]) for term, layer in self.texture.items()}
 
 
-def texture_loss(fake: Features, real: Features) -> Float[Tensor, ""]:
+def texture_loss(fake: Map, real: Map) -> Float[Tensor, ""]:
     """L_T: the mean squared difference of the Gram matrices of corresponding patches."""
     return F.mse_loss(patch_grams(fake), patch_grams(real))
 
 
-def patch_grams(features: Features, side: int = PATCH) -> Float[Tensor, "b n c c"]:
+def patch_grams(features: Map, side: int = PATCH) -> Float[Tensor, "b n c c"]:
     """The Gram matrix of each patch of ``side`` × ``side`` positions, without overlap, row by row from the top left."""
     height, width = features.shape[2:]
     padded = F.pad(features, (0, -width % side, 0, -height % side))  # zeros add nothing to a Gram matrix

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 from scipy import ndimage
@@ -33,7 +32,7 @@ from skimage.transform import ProjectiveTransform, warp_coords
 from e2ent2lib.config import Profile
 from e2ent2lib.matching import as_list
 from e2ent2lib.models.network import Images, Network, Outputs
-from e2ent2lib.photos.images import as_rgb, to_image
+from e2ent2lib.photos.images import to_image, to_tensor
 
 SCALE = 4
 LEAST_INLIERS = 8
@@ -85,7 +84,7 @@ class Landmark(Network):
     def forward(self, lr: Images, refs: Images | Sequence[Images], ref_downs: Images | Sequence[Images]) -> Outputs:
         """The enlarged image of a batch of one, before rounding; images in [0, 1], lists for several references."""
         pixels = super_resolve(to_image(lr), [to_image(ref) for ref in as_list(refs)])
-        return Outputs(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
+        return Outputs(to_tensor(pixels))
 
 
 def super_resolve(
@@ -93,11 +92,8 @@ def super_resolve(
 ) -> Float32[np.ndarray, "4*h 4*w 3"]:
     """The picture ×4, from 0 to 255 and not rounded. A reference that can't be registered is left out.
 
-    If none can be, this is the bicubic image, back-projected. Raises ValueError without a reference.
+    If none can be, this is the bicubic image, back-projected.
     """
-    lr, refs = as_rgb(lr, "the low-resolution picture"), [as_rgb(r, f"reference {i}") for i, r in enumerate(refs, 1)]
-    if not refs:
-        raise ValueError("Landmark got no reference; give at least one, or use bicubic or sisr, which need none")
     picture = _scaled(lr, SCALE).clip(0, 255)
     registered = [(register(picture, ref), ref) for ref in refs]
     (homography, _), ref = max(registered, key=lambda x: (x[0].homography is not None, x[0].inliers))

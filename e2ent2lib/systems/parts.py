@@ -1,7 +1,7 @@
 """What several systems share: luma and chroma, resized tensors, Gram matrices, and adversaries by their names."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from e2ent2lib.losses import Adversary, Images, Scores, batch_mean
 
+Luma = Float[Tensor, "b 1 h w"]
 _LUMA = (
     (65.481 / 255, 128.553 / 255, 24.966 / 255),
     (-37.797 / 255, -74.203 / 255, 112.0 / 255),
@@ -76,26 +77,24 @@ def wasserstein_generator_loss(real: Scores, fake: Scores, mean: Callable[[Score
 
 
 def gradient_penalty(
-    critic: nn.Module, real: Images, fake: Images, seed: int | Float[Tensor, "b 1 1 1"], weight: float = 1.0
+    critic: nn.Module, real: Images, fake: Images, seed: int | Float[Tensor, "b 1 1 1"]
 ) -> Float[Tensor, ""]:
-    """E[(‖∇C(x)‖ − 1)²] at x = ε·real + (1 − ε)·fake, ε uniform for each image: Gulrajani et al., NeurIPS 2017, Eq. 3.
+    """10 · E[(‖∇C(x)‖ − 1)²] at x = ε·real + (1 − ε)·fake: Gulrajani et al., NeurIPS 2017, Eq. 3; SRNTT.
 
-    ε is drawn from ``seed``, so that a resumed run draws what an unbroken one does; or it is given in its place.
+    ε, uniform for each image, is drawn from ``seed``, so that a resumed run draws what an unbroken one does; or it is
+    given in its place.
     """
     epsilon = seed
     if isinstance(seed, int):
         epsilon = torch.rand(len(real), 1, 1, 1, generator=torch.Generator().manual_seed(seed)).to(real)
     mixed = (epsilon * real + (1 - epsilon) * fake).detach().requires_grad_()
     slope = torch.autograd.grad(critic(mixed).float().sum(), mixed, create_graph=True)[0]
-    return weight * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+    return 10 * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
 ADVERSARIES = {
     "ragan": Adversary(),
     "gan": Adversary(standard_critic_loss, standard_generator_loss),
-    # with the penalty's weight of Gulrajani et al.; SRNTT
-    "wgan-gp": Adversary(
-        wasserstein_critic_loss, wasserstein_generator_loss, penalty=partial(gradient_penalty, weight=10.0)
-    ),
+    "wgan-gp": Adversary(wasserstein_critic_loss, wasserstein_generator_loss, gradient_penalty),
 }
 """By the name that a recipe gives: "ragan" is Eq. 9 and 10 of the paper."""

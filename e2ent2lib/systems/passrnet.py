@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
+from e2ent2lib.matching import Map
 from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.stereosr import one_view
 
-Features = Float[Tensor, "b c h w"]
 Attention = Float[Tensor, "b h w w"]
 Mask = Bool[Tensor, "b 1 h w"]
 DILATIONS = (1, 4, 8)
@@ -37,14 +37,14 @@ SMALLEST_GAP, SMALLEST_ISLAND, CLOSING_RADIUS = 20, 10, 3
 """In the mask: pixels without counterpart in one piece, then with one, of fewer are noise; then gaps are closed."""
 
 
-def parallax_attention(query: Features, key: Features) -> Attention:
+def parallax_attention(query: Map, key: Map) -> Attention:
     """For each column of ``query`` how much of each column of ``key`` it takes, row by row; sums to 1, float32."""
     with torch.autocast(query.device.type, enabled=False):
         scores = query.float().permute(0, 2, 3, 1) @ key.float().permute(0, 2, 1, 3)
         return scores.softmax(-1)
 
 
-def warp(attention: Attention, image: Features) -> Features:
+def warp(attention: Attention, image: Map) -> Map:
     """The image as the other view sees it: each pixel the attention's weighted sum over its row, float32."""
     with torch.autocast(image.device.type, enabled=False):
         return (attention @ image.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -98,7 +98,7 @@ class ResB(nn.Module):
         leaky = nn.LeakyReLU(0.1, inplace=True)
         self.body = nn.Sequential(bare_conv(channels, channels), leaky, bare_conv(channels, channels))
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Map) -> Map:
         """Same shape out as in."""
         return x + self.body(x)
 
@@ -112,7 +112,7 @@ class ResASPP(nn.Module):
         self.branches = nn.ModuleList(nn.Sequential(x, nn.LeakyReLU(0.1, inplace=True)) for x in branches)
         self.merges = nn.ModuleList(nn.Conv2d(len(DILATIONS) * channels, channels, 1, bias=False) for _ in range(3))
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Map) -> Map:
         """Same shape out as in."""
         total = x
         for i, merge in enumerate(self.merges):
@@ -145,7 +145,7 @@ class PASSRnet(Network):
         super().__init__()
         self.profile, c, r = profile, profile.channels, profile.scale
         self.encoder = nn.Sequential(
-            *(bare_conv(3, c), nn.LeakyReLU(0.1, inplace=True)), *(ResB(c), ResASPP(c), ResB(c), ResASPP(c), ResB(c))
+            bare_conv(3, c), nn.LeakyReLU(0.1, inplace=True), ResB(c), ResASPP(c), ResB(c), ResASPP(c), ResB(c)
         )
         self.to_match = ResB(c)
         self.query, self.key, self.value = (nn.Conv2d(c, c, 1) for _ in range(3))

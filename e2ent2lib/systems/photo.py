@@ -14,11 +14,10 @@ Notebook 14 shows what each of these gives.
 """
 
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float, Float32, Real
 from scipy.ndimage import laplace, uniform_filter
 from torch import Tensor, nn
 
@@ -64,9 +63,8 @@ class PhotoBase(Network):
 
     def forward(self, lr: Images, *references: Images) -> Outputs:
         """The super-resolved image; lr in [0, 1]."""
-        return Outputs(
-            self.last(self.up(self.of_input(lr)[:, self.profile.channels :])) + bilinear(lr, self.profile.scale)
-        )
+        deep = self.of_input(lr)[:, self.profile.channels :]
+        return Outputs(self.last(self.up(deep)) + bilinear(lr, self.profile.scale))
 
 
 class PhotoE2ENT2(Network):
@@ -99,20 +97,20 @@ class PhotoE2ENT2(Network):
         Of large ones that one alone, in the place of the reference: two would take too much memory.
         """
         refs = [in_light_of(lr, ref) for ref in refs]
-        laid = [laid_over(lr, [ref], self.profile.scale) for ref in refs]
-        if sum(ref[..., 0].size for ref in (*refs, *chain(*laid))) > HELD:
-            return [one[0] if one else ref for ref, one in zip(refs, laid)]
-        return [*refs, *chain(*laid)]
+        laid = laid_over(lr, refs, self.profile.scale)
+        if sum(ref[..., 0].size for ref in (*refs, *laid.values())) > HELD:
+            return [laid.get(i, ref) for i, ref in enumerate(refs)]
+        return [*refs, *laid.values()]
 
     def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
         """As ``Network.corrected``, by back-projection: a reference's tone or colour can't tint the result.
 
         What the network took for noise or for a JPEG's blocks is not brought back; then means alone are corrected.
         """
-        if unexplained(image, lr) < TAKEN_OUT:
+        left = lr - downscale(image.round().astype(np.uint8)).astype(np.float32)
+        if unexplained(left, lr) < TAKEN_OUT:
             result = back_project(image.astype(np.float32), lr, CORRECTIONS)
         else:
-            left = lr - downscale(image.round().astype(np.uint8)).astype(np.float32)
             means = 128 + uniform_filter(left, (8, 8, 0), mode="nearest")
             result = (image + resize(means, *image.shape[:2]) - 128).clip(0, 255)
         return result.round().astype(np.uint8) if image.dtype == np.uint8 else result
@@ -137,17 +135,15 @@ class PhotoE2ENT2(Network):
         """What comes after the swap; ``inputs`` are of ``of_input``, ``found`` the features φ(I_ref↓) and the cosine at
         the matched places.
         """
-        phi_in, deep = inputs.split([self.profile.channels, inputs.shape[1] - self.profile.channels], dim=1)
+        phi_in, deep = inputs.tensor_split([self.profile.channels], dim=1)
         details = self.base.up(deep)
         sisr = self.base.last(details) + bilinear(lr, self.profile.scale)
-        gate = bilinear(
-            torch.sigmoid(self.gate(torch.cat([phi_in, found.to(phi_in.dtype)], dim=1))), self.profile.scale
-        )
-        sr = sisr + self.synthesis(torch.cat([gate * swapped, details], dim=1))
+        gate = self.gate(torch.cat([phi_in, found.to(phi_in.dtype)], dim=1)).sigmoid()
+        gated = bilinear(gate, self.profile.scale) * swapped
+        sr = sisr + self.synthesis(torch.cat([gated, details], dim=1))
         return Outputs(sr, sisr, swapped, found[:, -1])
 
 
-def unexplained(image: Real[np.ndarray, "H W 3"], lr: Pixels) -> float:
-    """What a result, reduced, leaves out of the input, over the input's own detail."""
-    left = lr - downscale(image.round().astype(np.uint8)).astype(np.float32)
+def unexplained(left: Float32[np.ndarray, "h w 3"], lr: Pixels) -> float:
+    """What a result, reduced, leaves out of the input, ``left``, over the input's own detail."""
     return float(left.std() / max(laplace(lr.astype(np.float32), axes=(0, 1)).std(), 1e-9))

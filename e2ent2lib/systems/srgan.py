@@ -26,7 +26,6 @@ from e2ent2lib.models.blocks import conv3, doublings
 from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.vgg import VGG19, deepest
 
-BLOCKS = 16
 VGG_SCALE = 1 / 12.75
 """Factor on VGG's features (3.2); its square is the 0.006 on the loss."""
 
@@ -51,7 +50,7 @@ class SRResNet(Network):
         super().__init__()
         self.profile, c = profile, profile.channels
         self.head = nn.Sequential(nn.Conv2d(3, c, 9, padding=4), nn.PReLU())
-        blocks = (NormalisedBlock(c) for _ in range(profile.blocks(BLOCKS)))
+        blocks = (NormalisedBlock(c) for _ in range(profile.blocks(16)))
         self.body = nn.Sequential(*blocks, conv3(c, c), nn.BatchNorm2d(c))
         times = range(doublings(profile.scale))
         stages = (layer for _ in times for layer in (conv3(c, 4 * c), nn.PixelShuffle(2), nn.PReLU()))

@@ -26,14 +26,14 @@ from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
 from e2ent2lib.crops import Crops
-from e2ent2lib.matching import as_list, match, swap
+from e2ent2lib.matching import Map, as_list, match, swap
 from e2ent2lib.models.blocks import conv3, upsampling
 from e2ent2lib.models.network import Images, Network, Outputs
 from e2ent2lib.systems.parts import enlarge, gram
 from e2ent2lib.systems.srgan import NormalisedBlock, SRResNet
 from e2ent2lib.systems.vgg import VGG19, deepest
 
-Maps = list[Float[Tensor, "b c h w"]]
+Maps = list[Map]
 LAYERS = {"relu3_1": 1, "relu2_1": 2, "relu1_1": 4}
 """VGG19's layers by their scale against the low-resolution grid; matching is at the first."""
 TEXTURE, BLOCKS = (256, 128, 64), (16, 8, 4)

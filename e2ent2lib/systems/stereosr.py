@@ -28,9 +28,8 @@ from e2ent2lib.crops import Crops
 from e2ent2lib.matching import as_list
 from e2ent2lib.models.blocks import conv3
 from e2ent2lib.models.network import Images, Network, Outputs
-from e2ent2lib.systems.parts import enlarge, to_rgb, to_ycbcr
+from e2ent2lib.systems.parts import Luma, enlarge, to_rgb, to_ycbcr
 
-Luma = Float[Tensor, "b 1 h w"]
 SHIFTS = 64
 """Disparities, in pixels of the enlarged image, from 0."""
 LAYERS = 16

@@ -1,10 +1,10 @@
 """What `e2ent2 upscale` costs: bfloat16 against plain float32 in one run, what it does to PSNR, and a large picture.
 
-    python benchmarks/upscaling.py [--speed] [--quality] [--large] [--models NAME ...]      all three without any
+    python benchmarks/upscaling.py [--speed] [--quality] [--large] [--models NAME ...] [--every N]    all three if none is named
 
 Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of 500×333 as in CUFED5, the network's
 own forward pass as it is written (float32, whole, NCHW) and those of ``super_resolve``, taking turns. *Quality*: what
-bfloat16 and coarse matching do to the PSNR of all available pairs. *Large*: a megapixel with a reference of twelve by
+bfloat16 and coarse matching do to the PSNR of available pairs. *Large*: a megapixel with a reference of twelve by
 the command line, in processes whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
 """
 
@@ -91,11 +91,11 @@ def speed() -> dict:
     return facts | provenance.here()
 
 
-def quality(models: list[str]) -> dict:
-    """By model the mean PSNR of all available pairs, and what bfloat16 and coarse matching change of it."""
+def quality(models: list[str], every: int) -> dict:
+    """By model the mean PSNR of every so many available pairs, and what bfloat16 and coarse matching change of it."""
     summary, ways = {}, {"bfloat16": Options(precision="bfloat16"), "coarse": Options(matching="coarse")}
     tested = [data for data in DATASETS.values() if data.for_evaluation and data.in_tables]
-    pairs = [pair for data in tested for pair in data.lister() if pair.ref_sources]
+    pairs = [pair for data in tested for pair in data.lister() if pair.ref_sources][::every]
     for name in models:
         model, scores = load_model(name, "compact"), []
         for pair in tqdm(pairs, desc=name, leave=False):
@@ -155,10 +155,11 @@ def main() -> None:
     for part in ("speed", "quality", "large"):
         parser.add_argument(f"--{part}", action="store_true")
     parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--every", type=int, default=6, help="measure the quality of every so many pairs")
     asked = vars(parser.parse_args())
-    models = asked.pop("models")
+    models, every = asked.pop("models"), asked.pop("every")
     results = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
-    measures = {"speed": speed, "quality": partial(quality, models), "large": partial(large, models)}
+    measures = {"speed": speed, "quality": partial(quality, models, every), "large": partial(large, models)}
     for part, measure in measures.items():
         if asked[part] or not any(asked.values()):
             kept = {name: facts for name, facts in results.get(part, {}).items() if name in MODELS}

@@ -1,6 +1,6 @@
 """What `e2ent2 upscale` costs: bfloat16 against plain float32 in one run, what it does to PSNR, and a large picture.
 
-    python benchmarks/upscaling.py [--speed] [--quality] [--large] [--models NAME ...] [--every N]      all three by default
+    python benchmarks/upscaling.py [--speed] [--quality] [--large] [--models NAME ...] [--every N]  (all three by default)
 
 Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of 500×333 as in CUFED5, the network's
 own forward pass as it is written (float32, whole, NCHW) and those of ``super_resolve``, taking turns. *Quality*: what

@@ -1,11 +1,12 @@
 """What `e2ent2 upscale` costs: bfloat16 against plain float32 in one run, what it does to PSNR, and a large picture.
 
-    python benchmarks/upscaling.py [--speed] [--quality] [--large] [--models NAME ...] [--every N]  (all three by default)
+    python benchmarks/upscaling.py [--speed] [--quality] [--large] [--models NAME ...] [--every N]
 
-Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of 500×333 as in CUFED5, the network's
-own forward pass as it is written (float32, whole, NCHW) and those of ``super_resolve``, taking turns. *Quality*: what
-bfloat16 and coarse matching do to the PSNR of available pairs. *Large*: a megapixel with a reference of twelve by
-the command line, in processes whose data may not grow beyond 4 GiB (Linux); needs the training photographs.
+Measures all three if none is named. Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of
+500×333 as in CUFED5, the network's own forward pass as it is written (float32, whole, NCHW) and those of
+``super_resolve``, taking turns. *Quality*: what bfloat16 and coarse matching do to the PSNR of available pairs.
+*Large*: a megapixel with a reference of twelve by the command line, in processes whose data may not grow beyond 4 GiB
+(Linux); needs the training photographs.
 """
 
 import argparse

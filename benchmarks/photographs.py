@@ -2,7 +2,7 @@
 
     python benchmarks/photographs.py [--systems NAME ...] [--weights FOLDER] [--every N]
 
-Writes data/results/photographs.csv, which notebook 14 shows: for each condition, system and pair the PSNR in dB (RGB),
+Writes data/results/photographs.csv, which notebook 14b shows: for each condition, system and pair the PSNR in dB (RGB),
 that of bicubic from the same input, and by how much the result, reduced by 4, departs from a clean input: the largest
 mean of 32×32 input pixels, in grey levels. Rows of systems that are not measured stay as they are.
 """

@@ -105,7 +105,9 @@ class Comparison:
             by_seed = self._lent(results, whole.index)
         spread = float(by_seed.max() - by_seed.min()) if len(by_seed) > 1 else None
         outcome, why = verdict(effect + self.margin, low + self.margin, high + self.margin, spread)
-        if outcome == NOT_SEPARABLE:
+        if outcome == NOT_SEPARABLE and self.margin:
+            why = why.replace("zero", f"-{self.margin:g} {unit}")
+        elif outcome == NOT_SEPARABLE:
             least = f"{max((high - low) / 2, spread or 0):.2g} {unit}".rstrip()
             why += f"; one above {least} would have been separable"
         facts |= {"effect": effect, "low": low, "high": high, "spread": spread, "borrowed": borrowed}

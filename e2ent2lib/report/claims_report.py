@@ -83,7 +83,7 @@ def overview(findings: Findings) -> str:
     """A Markdown table: a line a claim, with the effect in the part that decides, and what that rests on."""
     rows = []
     for claim, parts in findings.items():
-        decides = min(parts, key=lambda f: verdicts.WORST_FIRST.index(f.verdict))
+        decides = min(parts, key=lambda f: (verdicts.WORST_FIRST.index(f.verdict), f.effect or 0))
         why = f": {decides.why}" if decides.verdict == verdicts.DEPENDS else ""
         sets = decides.sets.count(" of ")
         of = f"{decides.images} pictures of {sets} data set{'s' * (sets > 1)}" if sets else decides.sets

@@ -7,8 +7,8 @@ a subclass of ``models.Network`` that says "The idea: …" in its docstring, and
 Networks and losses are named by their import paths and imported on use, so that listing systems imports none of them,
 nor PyTorch.
 
-Photographs, crops, batch, optimiser and learning rate are the profile's for every system, not those of each paper, so
-that rows differ in their networks and losses alone. The number of steps is one of the profile's.
+Photographs, crops, batch, optimiser and learning rate are the profile's for every system, not those of each paper, but
+for a recipe's ``changes``. The number of steps is one of the profile's.
 """
 
 import tomllib

@@ -10,7 +10,7 @@ The idea: a deep SISR branch, a match refined to the pixel, and F used where the
 - F is scaled by a gate that compares φ(I_in) with the features found there, and added to the SISR branch's image.
 - The gradient is that of Eq. 5 with α = (0, 0, 1), the true one.
 
-Notebook 14 shows what each of these gives.
+Notebook 14b shows what each of these gives.
 """
 
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ def unlike_training(photo: Photograph) -> tuple[str | None, bool]:
         found, beyond = "more detail than pixels can hold, as if it was made smaller without a filter", True
     else:
         return None, False
-    return f"the input has {found}; no system of the paper's tables was trained on that, and bicubic may be as good", beyond
+    return f"the input has {found}; no system of the paper was trained on that, and bicubic may be as good", beyond
 
 
 def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scale: int = 4) -> tuple[list[str], bool]:

@@ -50,7 +50,7 @@ figures: $(READY)  ## draw the committed figures/ again, from the committed scor
 test: $(READY) lint  ## unit tests, and every notebook once (nbval; strict for the table notebooks)
 	$(PYTEST) $(NBVAL) tests $(NOTEBOOKS)
 
-test-all: $(READY)  ## the slow suites: kills, fuzzing, a whole reproduction
+test-all: $(READY)  ## the slow suites: kills, fuzzing, a whole reproduction, the explorers and the website in a browser
 	$(BIN)/python -m pytest -m slow
 
 test-lowest:  ## the unit tests with the lowest versions that pyproject.toml allows, in .venv-lowest

@@ -21,6 +21,8 @@ from e2ent2lib.explore.study import OTHERS, read_answers
 from e2ent2lib.runs.provenance import ROOT
 from e2ent2lib.systems import SYSTEMS
 
+pytestmark = pytest.mark.slow
+
 SHOTS = ROOT / "build" / "screenshots"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 WAIT = 60_000

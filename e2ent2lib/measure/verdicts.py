@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from e2ent2lib.data.pairs import DATASETS
 from e2ent2lib.data.scenes import scene
@@ -357,7 +357,7 @@ def interval(*samples: pd.Series | np.ndarray) -> tuple[float, float]:
     drawn = [rng.integers(values.shape[1], size=(9_999, values.shape[1])) for values in sums]
     means = difference(values[0][i].sum(axis=1) / values[1][i].sum(axis=1) for values, i in zip(sums, drawn))
     n = min(values.shape[1] for values in sums)
-    tail = norm.cdf(-np.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1))
+    tail = ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975))
     low, high = np.quantile(means, (tail, 1 - tail))
     return float(low), float(high)
 

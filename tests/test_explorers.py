@@ -267,5 +267,5 @@ def test_charts_by_hand():
     assert image.shape == (1, 3, 3) and (image[0, 1] == image[0, 2]).all() and image[0, 0].sum() < image[0, 1].sum()
     chart = bars({"a": 2.0, "<b>": 1.0}, "title", "here", {"a": 1.0}, "there")
     assert 'width="220.0"' in chart and 'width="110.0"' in chart and "&lt;b&gt;" in chart and "there" in chart
-    assert "50.0,180.0 225.0,35.0" in curves({"x": [1.0, 3.0]}, "title", "dB", 2, "steps")
+    assert "50.0,180.0 225.0,35.0" in curves({"x": [1.0, 3.0]}, "title", 2, "steps")
     assert strip({'"quoted"': image}).count("<img") == 1

@@ -53,6 +53,7 @@ def finished(process):
     return out, err
 
 
+@pytest.mark.slow
 def test_a_part_of_the_large_case_needs_little_memory(command, tmp_path):
     out, err = finished(run(command))
     assert int(out.splitlines()[-1]) < 2048  # MiB, of which Python and PyTorch are over 400

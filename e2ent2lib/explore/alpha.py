@@ -35,7 +35,7 @@ CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]])
 """Of the triangle: where α1, α2 and α3 are 1; its sides are 1 long."""
 WAYS = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2", "ref": "E at φ(I_ref), × α3"}
 PAPER: Alphas = (0.25, 0.25, 0.5)
-SAMPLES = 25
+SAMPLES = 16
 """J of the staircase is computed at so many lengths, evenly up to that of the step."""
 POINTS: dict[str, Alphas] = {
     name: SYSTEMS[name].options.get("alphas", PAPER)
@@ -238,7 +238,7 @@ class StaircaseExplorer(Explorer):
         """J less J at the start, in % of that, at each length."""
         self.flipped = (again.index != first.index).double().mean().item()
         across = f"length of the step, 0 to {step:.3g} %"
-        self.chart.value = curves(self.changes, "change of J / %", "%", SAMPLES, across)
+        self.chart.value = curves(self.changes, "change of J / %", SAMPLES, across)
         self.tell()
 
 

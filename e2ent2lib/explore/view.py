@@ -164,10 +164,10 @@ def bars(
     return _TEMPLATES.get_template("bars.svg").render(facts)
 
 
-def curves(series: Mapping[str, Sequence[float]], title: str, unit: str, steps: int, across: str) -> str:
+def curves(series: Mapping[str, Sequence[float]], title: str, steps: int, across: str) -> str:
     """One or two lines against steps, the first value at step 0; ``across`` says what the steps are; SVG."""
     values = [v for line in series.values() for v in line]
-    facts = {"series": series, "title": title, "unit": unit, "steps": steps, "across": across}
+    facts = {"series": series, "title": title, "steps": steps, "across": across}
     return _TEMPLATES.get_template("curves.svg").render(facts, low=min(values), high=max(values))
 
 

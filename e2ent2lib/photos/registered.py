@@ -1,6 +1,6 @@
 """A reference made like the input: in its light, and laid over it where it shows things in another size or turned.
 
-Patches of 3×3 cells are compared as they are, so that a reference that is 4 % larger already costs half of its gain.
+Patches of 3×3 cells are compared as they are, so that a reference in another size, or turned, would help little.
 Where enough key points agree on a homography (``systems.landmark``), the warped reference is offered beside the one as
 it is: each patch takes the better of the two, and what lies outside the overlap isn't lost.
 """

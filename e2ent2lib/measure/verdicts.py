@@ -104,11 +104,9 @@ class Comparison:
         if borrowed := len(by_seed) < 2 and not self.than:
             by_seed = self._lent(results, whole.index)
         spread = float(by_seed.max() - by_seed.min()) if len(by_seed) > 1 else None
-        outcome, why = verdict(effect + self.margin, low + self.margin, high + self.margin, spread)
-        if outcome == NOT_SEPARABLE and self.margin:
-            why = why.replace("zero", f"-{self.margin:g} {unit}")
-        elif outcome == NOT_SEPARABLE:
-            least = f"{max((high - low) / 2, spread or 0):.2g} {unit}".rstrip()
+        outcome, why = verdict(effect, low, high, spread, -self.margin)
+        if outcome == NOT_SEPARABLE:
+            least = f"{max((high - low) / 2, spread or 0) - self.margin:.2g} {unit}".rstrip()
             why += f"; one above {least} would have been separable"
         facts |= {"effect": effect, "low": low, "high": high, "spread": spread, "borrowed": borrowed}
         return facts | {"verdict": outcome, "why": why, "trainings": 1 if borrowed else len(by_seed)}
@@ -175,9 +173,8 @@ class Timing:
             return {"verdict": NOT_TESTABLE, "why": "not measured: python benchmarks/claims.py", "unit": "×"}
         logs = np.log(ratios[self.key])
         effect, (low, high) = float(logs.mean()), interval(logs)
-        least = np.log(1 - self.margin)
-        outcome, why = verdict(effect - least, low - least, high - least, None)
         numbers = {name: float(np.exp(x)) for name, x in (("effect", effect), ("low", low), ("high", high))}
+        outcome, why = verdict(*numbers.values(), None, 1 - self.margin)
         rounds = {"images": len(logs), "sets": f"{len(logs)} rounds"}
         return {"verdict": outcome, "why": why, "unit": "×"} | rounds | numbers
 
@@ -245,17 +242,19 @@ def scores_for_claims(folder: Path, profile: str) -> tuple[pd.DataFrame, Path]:
     return read_seeds(ROOT / "data" / "results", profile), ROOT / "data" / "results"
 
 
-def verdict(effect: float, low: float | None, high: float | None, spread: float | None) -> tuple[str, str]:
-    """The verdict on one effect, and why if it is none.
+def verdict(
+    effect: float, low: float | None, high: float | None, spread: float | None, limit: float = 0.0
+) -> tuple[str, str]:
+    """The verdict on one effect, which has to be above the limit, and why if it is none.
 
-    Not separable if the interval [low, high] holds 0, or if the spread over seeds is at least as large as the effect;
-    else the sign decides.
+    Not separable if the interval [low, high] holds the limit, or if the spread over seeds is at least as large as the
+    effect's distance from it; else the side decides.
     """
-    if low is not None and low <= 0 <= high:
-        return NOT_SEPARABLE, "its interval includes zero"
-    if spread is not None and spread >= abs(effect):
+    if low is not None and low <= limit <= high:
+        return NOT_SEPARABLE, f"its interval includes {f'{limit:g}' if limit else 'zero'}"
+    if spread is not None and spread >= abs(effect - limit):
         return NOT_SEPARABLE, "the spread over seeds covers the effect"
-    return (REPRODUCED if effect > 0 else NOT_REPRODUCED), ""
+    return (REPRODUCED if effect > limit else NOT_REPRODUCED), ""
 
 
 def titles(names: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ A training that is finished is in ``--out``, weights and card; a second call goe
 """
 
 import argparse
+import hashlib
 import importlib
 import json
 import os
@@ -20,7 +21,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from fnmatch import fnmatch
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # streams that do not wait for each other
@@ -41,8 +43,10 @@ SHARES = {"CID22": 1, "gb82": 1, "CLIC2025": 4, "Unsplash": 5, "BSDS500/train": 
 """Of each folder of photographs every n-th file by name goes into the bundle."""
 SCENES = 2
 """Of every second training scene the first so many views."""
-STARTS = ("sisr-pretrained", "srresnet", "srgan")
+STARTS = ("sisr-pretrained", "srresnet", "srgan", "e2ent2-photo")
 """Shipped weights that trainings start from if nothing better is trained before."""
+OTHERS = 13 << 20
+"""Bytes kept free for all that isn't a photograph."""
 VGG = "vgg19_conv1_1-conv3_1.pth"
 """What VGG19's five convolutions are called in the bundle."""
 
@@ -64,22 +68,26 @@ def make_bundle(source: Path, out: Path, most: int = 60 << 20) -> None:
     for name, step in zip(VALIDATION_SCENES, (6, 3)):
         views += list(pairwise(sorted((source / "scenes" / name).iterdir())))[::step]
     chosen += sorted({p for pair in views for p in pair})
-    for p in chosen:
-        target = out / p.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(p, target)
-    size = sum(p.stat().st_size for p in chosen) / 2**20
-    images = training_images(out, replace(COMPACT, cache=False), progress=False)
-    names = [Path(p).relative_to(out).as_posix() for p in images.train]
-    facts = images.facts | {"source": f"train (a part of {size:.1f} MiB)", "trained_on": names}
-    manifest = {
-        "train": names,
-        "validation": facts["validation"],
-        "next_views": list(other_views(images.scenes).items()),
-        "views": [[p.relative_to(source).as_posix() for p in pair] for pair in views],
-        "data": facts,
-        "commit": provenance.commit(),
-    }
+
+    def part(files: list[Path]) -> dict:
+        for p in files:
+            target = out / p.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(p, target)
+        images = training_images(out, replace(COMPACT, cache=False), progress=False)
+        names = [Path(p).relative_to(out).as_posix() for p in images.train]
+        size = sum((out / name).stat().st_size for name in names) / 2**20
+        facts = images.facts | {"source": f"train (a part of {size:.1f} MiB)", "trained_on": names}
+        views = list(other_views(images.scenes).items())
+        return {"train": names, "validation": facts["validation"], "next_views": views, "data": facts}
+
+    rest = [p for p in source.rglob("*.*") if p.is_file() and p.parent.name not in VALIDATION_SCENES]
+    rest = sorted(set(rest) - set(chosen), key=lambda p: hashlib.sha256(p.name.encode()).digest())
+    room = most - OTHERS - sum(p.stat().st_size for p in chosen)
+    more = [p for p, total in zip(rest, accumulate(p.stat().st_size for p in rest)) if total < room]
+    manifest = {"views": [[p.relative_to(source).as_posix() for p in pair] for pair in views]}
+    manifest |= {"commit": provenance.commit()} | part(chosen)
+    manifest["whole"] = part(more) | {"validation": manifest["validation"]}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     root = Path(__file__).parents[1]
     for folder in ("e2ent2lib", "benchmarks", "tests"):  # so that the bundle runs where there is no checkout
@@ -92,7 +100,8 @@ def make_bundle(source: Path, out: Path, most: int = 60 << 20) -> None:
     whole = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
     if whole > most:
         raise ValueError(f"{out}: {whole / 2**20:.1f} MiB, at most {most >> 20} are meant; see E2ENT2_VGG_WEIGHTS")
-    print(f"{len(chosen)} photographs of {size:.1f} MiB, {len(names)} to train; {whole / 2**20:.1f} MiB in all")
+    counts = [len(m["train"]) for m in (manifest, manifest["whole"])]
+    print(f"{counts[0]} photographs for the rows, {counts[1]} for e2ent2-photo; {whole / 2**20:.1f} MiB in all")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ask.add_argument("--slots", type=int, default=10, help="trainings side by side")
     ask.add_argument("--hours", type=float, help="core-hours of a row, if not those of the plan")
     ask.add_argument("--checks", action="store_true", help="first test the library on the card, and measure it there")
-    ask.add_argument("--only", default="", help="names of trainings, separated by commas")
+    ask.add_argument("--only", default="", help="names of trainings, or patterns of them, separated by commas")
     given = ask.parse_args(arguments)
     if given.make_bundle:
         make_bundle(given.make_bundle, given.bundle)
@@ -125,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plans = importlib.import_module(f"benchmarks.gpu_{given.plan}")
     trainings = plans.plan(PROFILES[given.profile], given.bundle, *([given.hours] if given.hours else []))
     if given.only:
-        trainings = [t for t in trainings if t.name in given.only.split(",")]
+        trainings = [t for t in trainings if any(fnmatch(t.name, only) for only in given.only.split(","))]
     views = None
     if device.type == "cuda" and (given.bundle / Lpips.FILES[0]).is_file():
         views = Views(given.bundle, photographs, device)

@@ -15,11 +15,14 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from benchmarks.gpu_photo import PhotoRun
 from benchmarks.gpu_steps import Photographs, Run, Training
 from benchmarks.gpu_views import Views
 from e2ent2lib.runs import provenance
 from e2ent2lib.systems import recipe_of
 
+SPARE = 12
+"""Seconds before the deadline by which a training that fills the time is to be done."""
 FEEDERS = 4
 """Threads that hand the device its steps."""
 
@@ -89,7 +92,8 @@ class Schedule:
             try:
                 stream = torch.cuda.Stream(priority=-1 if plan.priority >= 90 else 0) if self.cuda else None
                 with torch.cuda.stream(stream) if self.cuda else nullcontext():
-                    run = Run(plan, self.photographs, None, self.device)
+                    kind = PhotoRun if plan.model == "e2ent2-photo" else Run
+                    run = kind(plan, self.photographs, None, self.device)
                     run.stream = stream
                     if self.cuda:
                         run.capture()
@@ -193,26 +197,29 @@ class Schedule:
     def advance(self, run: Run) -> bool:
         """Hand the device some more steps of a run, if it is short of them."""
         plan = run.plan
-        if run.done >= plan.steps:
+        if run.done >= run.goal:
             return False
         while run.pending and run.pending[0].query():
             run.pending.pop(0)
         if len(run.pending) >= 3:
             return False
         every = max(1, -(-plan.steps // max(1, plan.probes)))
-        stop = min(plan.steps, (run.done // every + 1) * every)
+        stop = min(run.goal, (run.done // every + 1) * every)
         if run.opening() > run.done:
             stop = min(stop, run.opening())
         chunk = max(4, int(0.05 * run.done / (time.perf_counter() - run.begun))) if self.cuda else 1
         with torch.cuda.stream(run.stream) if self.cuda else nullcontext():
+            if plan.fills:
+                run.set_goal(self.deadline - SPARE - time.perf_counter())
+                stop = min(stop, max(run.goal, run.done + 1))
             run.replay(min(chunk, stop - run.done))
-            if run.done % every == 0 or run.done == plan.steps:
+            if run.done % every == 0 or run.done >= run.goal:
                 run.validate()
             if self.cuda:
                 event = torch.cuda.Event()
                 event.record()
                 run.pending.append(event)
-        run.fed = run.done >= plan.steps
+        run.fed = run.done >= run.goal
         return True
 
     def end(self, run: Run) -> None:
@@ -231,7 +238,7 @@ class Schedule:
 
     def start_of(self, plan: Training) -> dict | None:
         """The weights a training starts from: of a training of this call, or a file of the bundle."""
-        wanted = recipe_of(plan.model).start_from
+        wanted = plan.file or recipe_of(plan.model).start_from
         if plan.after in self.names:
             run = next((r for r in self.active if r.plan.name == plan.after), None)
             if run is not None and run.kept is not None:
@@ -282,7 +289,7 @@ class Schedule:
 
     def card(self, entry: dict, run: Run, step: int) -> dict:
         """What a model card says of the weights of a step."""
-        plan, data = run.plan, self.photographs.manifest
+        plan, data = run.plan, run.photographs.manifest
         history = [r for r in entry["history"] if r["step"] <= step]
         history = [{k.replace("ema_", "val_"): v for k, v in r.items() if not k.startswith("last_")} for r in history]
         return {
@@ -294,14 +301,14 @@ class Schedule:
             "selection": f"none by score: the moving average of the weights (decay {plan.ema}) at that step",
             "seconds": round(entry["seconds"] * step / max(1, run.done)),
             "budget": {"core_hours": round(plan.budget * step / plan.steps, 3), "table": "benchmarks/step_cost.json"},
-            "profile": asdict(plan.profile) | {run.recipe.steps: plan.steps},
+            "profile": asdict(plan.profile) | {run.recipe.steps: run.done},
             "history": history,
             "licence": "weights: MIT, as the project; the photographs keep their own terms",
             **provenance.here(),
             "commit": data["commit"],
             "provisional": False,
             "in_tables": plan.profile.name != "smoke",
-            "started_from": {"model": run.recipe.start_from} if run.recipe.start_from else None,
+            "started_from": {"model": plan.file or run.recipe.start_from} if run.recipe.start_from else None,
             "recipe": run.recipe.facts(run.loss) | {"ema": plan.ema},
             "vgg": run.vgg,
         }

@@ -6,8 +6,10 @@ So a CUDA graph can record it. On a CPU the same step runs as it is.
 import gc
 import json
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -43,12 +45,21 @@ class Photographs:
     def __init__(self, folder: Path, device: torch.device, workers: int = 16):
         self.manifest = json.loads((folder / "manifest.json").read_text())
         self.device = device
-        names = self.manifest["train"] + self.manifest["validation"]
+        names = self.manifest["train"] + self.manifest["validation"] + self.manifest.get("whole", {}).get("train", [])
         with ThreadPoolExecutor(workers) as pool:
             images = dict(zip(names, pool.map(lambda n: as_rgb(folder / n), names)))
         self.images = images
         self.train = self.store([images[n] for n in self.manifest["train"]])
+        self._whole = None
         self.held = self.store([images[n] for n in self.manifest["validation"]])
+
+    def whole(self) -> "Photographs":
+        """With those that rows of one budget do without."""
+        if self._whole is None:
+            self._whole = copy(self)
+            self._whole.manifest = self.manifest | self.manifest.get("whole", {})
+            self._whole.train = self.store([self.images[n] for n in self._whole.manifest["train"]])
+        return self._whole
 
     def store(self, images: list[np.ndarray]) -> dict:
         """Their pixels in a row, where each begins and how wide it is, and their sizes."""
@@ -220,15 +231,16 @@ def _shaped(row: Tensor, shape: torch.Size) -> Tensor:
 
 def outputs_of(model: nn.Module, batch: Crops) -> Outputs:
     """What a network makes of a batch, in float32."""
-    return _floats(model(*batch[1:]) if batch.ref is not None else model(batch.lr))
+    return floats(model(*batch[1:]) if batch.ref is not None else model(batch.lr))
 
 
-def _floats(x: Any) -> Any:
+def floats(x: Any) -> Any:
+    """A result with all its floating-point tensors in float32."""
     if isinstance(x, Tensor):
         return x.float() if x.is_floating_point() else x
     if isinstance(x, tuple):
-        return type(x)(*map(_floats, x))
-    return [_floats(one) for one in x] if isinstance(x, list) else x
+        return type(x)(*map(floats, x))
+    return [floats(one) for one in x] if isinstance(x, list) else x
 
 
 @dataclass(kw_only=True)
@@ -245,6 +257,10 @@ class Training:
     start: str = "copy"
     """How ζ starts, where it starts from a SISR network: "copy" (``Synthesis.start_from``), "mixed": the same, but
     with F's weights drawn, "cold": all drawn."""
+    file: str | None = None
+    """The file of ``starts`` that it starts from, if not its recipe's."""
+    fills: bool = False
+    """Whether it takes all the time there is, and ``steps`` at most: its schedule follows the rate that it has."""
     after: str | None = None
     """The training whose weights it starts from (at ``keep_at``, if it keeps some); else a file of ``starts``."""
     keep_at: int | None = None
@@ -299,6 +315,7 @@ class Run:
         self.total = torch.tensor(float(plan.steps), device=device)
         self.names, self.sums = None, torch.zeros(1, device=device)
         self.done, self.history, self.kept, self.graphs, self.failed = 0, [], None, {}, None
+        self.goal, self.seen = plan.steps, (0.0, 0)
         self.pending: list = []
         self.feeder, self.fed = 0, False
 
@@ -336,16 +353,24 @@ class Run:
         """Bfloat16 convolutions, as the profile's precision asks."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.half else nullcontext()
 
+    def batch(self) -> Crops:
+        """This step's crops."""
+        boxes = self.table.index_select(0, self.step.view(1))[0].long()
+        return crops_of(self.photographs.train, boxes, self.profile, self.reference)
+
+    def outputs_of(self, batch: Crops) -> Outputs:
+        """What the network makes of a batch, in float32."""
+        return outputs_of(self.net, batch)
+
     def body(self, opening: bool) -> None:
         """One step: critics (Eq. 9), then the generator (Eq. 8 and 10); ``opening`` is SRNTT's first share."""
         plan, profile = self.plan, self.profile
-        boxes = self.table.index_select(0, self.step.view(1))[0].long()
-        batch = crops_of(self.photographs.train, boxes, profile, self.reference)
+        batch = self.batch()
         progress = self.step / self.total
         shape = 1.0 if profile.schedule == "constant" else 0.5 * (1 + torch.cos(math.pi * progress))
         lr = profile.lr * shape * torch.ones_like(self.total)
         with self.autocast():
-            outputs = outputs_of(self.net, batch)
+            outputs = self.outputs_of(batch)
         images, losses = trained_images(outputs, self.net.branches), {}
         for (branch, fake), critic in zip(images.items(), self.critics):
             with self.autocast():
@@ -391,6 +416,17 @@ class Run:
     def call(self, state: dict, batch: Crops) -> Outputs:
         """The network with other weights, float32."""
         return torch.func.functional_call(_Outputs(self.net), {f"net.{k}": v for k, v in state.items()}, (batch,))
+
+    def set_goal(self, left: float, every: float = 10) -> None:
+        """As many steps as there is time for, ``left`` seconds, at the rate of the last ``every`` seconds or more."""
+        now = time.perf_counter()
+        if not self.seen[0]:
+            self.seen = now, self.done
+        elif now - self.seen[0] > every:
+            rate = (self.done - self.seen[1]) / (now - self.seen[0])
+            self.seen = now, self.done
+            self.goal = min(self.plan.steps, max(self.done + 1, int(self.done + rate * left)))
+            self.total.fill_(float(self.goal))
 
     def opening(self) -> int:
         """Steps of SRNTT's opening."""

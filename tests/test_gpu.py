@@ -15,7 +15,7 @@ from safetensors.torch import load
 from tiny import picture
 from torch._subclasses import FakeTensorMode
 
-from benchmarks import gpu, gpu_rows, gpu_steps
+from benchmarks import gpu, gpu_photo, gpu_rows, gpu_steps
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
 from e2ent2lib.exact import capturable
@@ -93,11 +93,12 @@ def test_a_step_is_the_trainers(bundle, name):
         run.sums.zero_()
 
 
-@pytest.mark.parametrize("name", gpu_rows.ROWS)
+@pytest.mark.parametrize("name", [*gpu_rows.ROWS, gpu_rows.PHOTO])
 def test_a_step_asks_the_device_nothing(bundle, name):
     """A fake tensor has no values, so a step that asked for one, and could not be recorded, fails."""
     training = gpu_steps.Training(name=name, model=name, profile=CONSTANT, steps=12)
-    run = gpu_steps.Run(training, gpu_steps.Photographs(bundle, CPU, 1), None, CPU)
+    kind = gpu_photo.PhotoRun if name == gpu_rows.PHOTO else gpu_steps.Run
+    run = kind(training, gpu_steps.Photographs(bundle, CPU, 1), None, CPU)
     with FakeTensorMode(allow_non_fake_inputs=True), capturable():
         for opening in {False, run.opening() > 0}:
             run.body(opening)
@@ -124,7 +125,7 @@ LACKING = ("tyro", "imagehash", "pooch", "lightning_fabric", "tabulate", "matplo
 
 
 def test_it_runs_without_the_packages_that_a_gpu_machine_may_lack():
-    code = f"import sys; sys.modules.update(dict.fromkeys({LACKING})); from benchmarks import gpu, gpu_rows, gpu_trials"
+    code = f"import sys; sys.modules.update(dict.fromkeys({LACKING})); from benchmarks import gpu, gpu_rows, gpu_trials; from e2ent2lib.systems import photo"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

@@ -1,5 +1,5 @@
-"""The training of ``e2ent2-photo`` as a step that asks nothing of the host: ``data.degraded`` and the refined match, both
-as products of matrices on the device.
+"""The training of ``e2ent2-photo`` as a step that asks nothing of the host: ``data.degraded`` and the refined match on
+the device.
 
 On small crops a card compares each patch with all that begin at any pixel faster than with a few. JPEG is the
 standard's transform, not a library's.
@@ -151,7 +151,7 @@ class Degradation(nn.Module):
 
 
 def dense_features(encoder: nn.Module, ref: Tensor, scale: int) -> Tensor:
-    """As ``photos.refined.dense_features``, all shifts that leave as many cells in one batch; (b, c, H − r + 1, W − r + 1)."""
+    """As ``photos.refined.dense_features``, all shifts that leave as many cells in one batch."""
     b, _, height, width = ref.shape
     dense = None
     for down, right in product((range(1), range(1, scale)), repeat=2):

@@ -48,7 +48,7 @@ def main(
         only: names of trainings.
         one: do this one in this process; for the queue itself.
     """
-    trainings = {t.name: t for t in plan(get_profile(profile), Path(), hours)}
+    trainings = {t.name: t for t in plan(get_profile(profile), Path(), hours) if not t.fills}
     if one:
         with suppress(
             OSError

@@ -18,7 +18,10 @@ from torch._subclasses import FakeTensorMode
 from benchmarks import gpu, gpu_photo, gpu_rows, gpu_steps
 from e2ent2lib.config import SMOKE
 from e2ent2lib.crops import Crops
+from e2ent2lib.data import degraded
 from e2ent2lib.exact import capturable
+from e2ent2lib.matching import match
+from e2ent2lib.photos import refined
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.runs.checkpoints import build_model
 from e2ent2lib.runs.run import make_fabric, players_for
@@ -125,8 +128,48 @@ LACKING = ("tyro", "imagehash", "pooch", "lightning_fabric", "tabulate", "matplo
 
 
 def test_it_runs_without_the_packages_that_a_gpu_machine_may_lack():
-    code = f"import sys; sys.modules.update(dict.fromkeys({LACKING})); from benchmarks import gpu, gpu_rows, gpu_trials; from e2ent2lib.systems import photo"
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({LACKING})); from benchmarks import gpu, gpu_rows, gpu_trials; "
+    )
+    code += "from e2ent2lib.systems import photo"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_the_photo_network_sees_what_it_sees_elsewhere():
+    torch.manual_seed(0)
+    encoder = build_model("e2ent2-photo", SMOKE).encoder
+    images = torch.from_numpy(np.stack([picture(48, 48, seed=k) for k in range(3)])).permute(0, 3, 1, 2) / 255
+    small = gpu_steps.reduced(images, 4)
+    with torch.no_grad():
+        query, dense = encoder(small), refined.dense_features(encoder, images.roll((5, 9), (2, 3)), 4)
+        of_cells = encoder(gpu_steps.reduced(images.roll((5, 9), (2, 3)), 4))
+        expected = refined.refine(query, [dense], match(query, [of_cells]), 4)
+        torch.testing.assert_close(gpu_photo.dense_features(encoder, images.roll((5, 9), (2, 3)), 4), dense)
+        row, column, cosine, found = gpu_photo.best_places(query, dense, 4)
+    same = (row == expected.row) & (column == expected.column)
+    assert same.float().mean() > 0.95  # ties, and a neighbour's place that several rounds find
+    torch.testing.assert_close(cosine[same], expected.score[same])
+    at = refined.Places(torch.zeros_like(row), row, column, cosine)
+    torch.testing.assert_close(found, refined.look_up([dense], at))
+    torch.testing.assert_close(gpu_photo.swap_at(images, row, column, 4), refined.swap_at([images], at, 4))
+
+
+def test_the_photo_networks_crops_are_degraded_as_elsewhere():
+    crops = [picture(48, 64, seed=k)[:, :48] for k in range(6)]
+    images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
+    degradation = gpu_photo.Degradation(48, 4)
+    assert (gpu_photo.KERNELS, gpu_photo.CLEAN) == (degraded.KERNELS, degraded.CLEAN)
+    for k, kernel in enumerate(degraded.KERNELS[:3], 1):
+        rows = degradation.kernels[k]
+        mine = gpu_steps.round8(rows @ gpu_steps.round8(images @ rows.T))
+        theirs = np.stack([np.asarray(Image.fromarray(c).resize((12, 12), kernel)) for c in crops])
+        assert np.abs(255 * mine.permute(0, 2, 3, 1).numpy() - theirs).max() <= 2
+    for quality in (50, 90):
+        mine = 255 * degradation.as_jpeg(images, torch.full((6,), quality)).permute(0, 2, 3, 1).numpy()
+        theirs = np.stack([degraded.as_jpeg(c, quality) for c in crops]).astype(float)
+        assert np.abs(mine - theirs).mean() < 0.3 * np.abs(theirs - np.stack(crops)).mean()
+    lots = gpu_photo.drawn(3000, 0)
+    assert 0.47 < (lots["kernel"] == 0).mean() < 0.53 and 0.2 < (lots["quality"] > 0).mean() < 0.3
 
 
 def test_rows_have_one_budget():

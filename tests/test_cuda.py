@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import gpu_steps
+from benchmarks import gpu_photo, gpu_steps
 from e2ent2lib.config import SMOKE
 from e2ent2lib.exact import capturable
 from e2ent2lib.matching import match_and_swap
@@ -73,7 +73,7 @@ def test_a_network_gives_the_same_image(name):
     torch.testing.assert_close(cuda, cpu, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["sisr", "e2ent2", "srntt", "passrnet", "drcn"])
+@pytest.mark.parametrize("name", ["sisr", "e2ent2", "srntt", "passrnet", "drcn", "e2ent2-photo"])
 def test_a_recorded_training_step_is_that_of_a_cpu(name, tmp_path):
     """Losses of two steps, convolutions in bfloat16 on the card."""
     for k in range(4):
@@ -87,7 +87,8 @@ def test_a_recorded_training_step_is_that_of_a_cpu(name, tmp_path):
     for device in DEVICES:
         on_card = device.type == "cuda"
         with capturable(), torch.cuda.stream(torch.cuda.Stream()) if on_card else nullcontext():
-            run = gpu_steps.Run(training, gpu_steps.Photographs(tmp_path, device), None, device)
+            kind = gpu_photo.PhotoRun if name == "e2ent2-photo" else gpu_steps.Run
+            run = kind(training, gpu_steps.Photographs(tmp_path, device), None, device)
             if on_card:
                 run.capture()
             run.restart(None)

@@ -145,7 +145,7 @@ def test_features_share_one_basis_of_colours():
 def test_figure_7_prints_each_crops_psnr_and_the_best_in_bold(monkeypatch):
     hr = noise(64, 64)
     near, far = (np.clip(hr.astype(int) + n, 0, 255).astype(np.uint8) for n in (3, 9))
-    monkeypatch.setattr(figures, "prepared", lambda pair: (hr, hr))
+    monkeypatch.setattr(figures, "part_of_pair", lambda: (hr, hr))
     monkeypatch.setattr(figures, "enlarged", lambda profile: {"bicubic": far, "e2ent2": near})
     figure = figures.crops_by_system("compact", places={"here": (8, 4, 16, 12), "there": (40, 40, 16, 12)})
     labels = {a.get_xlabel(): a.xaxis.label.get_weight() for a in figure.axes if a.get_xlabel()}

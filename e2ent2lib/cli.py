@@ -109,7 +109,7 @@ def train(
     Args:
         steps: how many, instead of the profile's number.
         views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
-        checkpoint_every: steps between two validations, each of which saves the run; what a kill loses at most.
+        checkpoint_every: steps between two validations; each saves the run, so a kill loses at most this many steps.
     """
     from e2ent2lib.runs.run import train as train_system  # Fabric takes seconds to import, and only training needs it
 
@@ -140,9 +140,9 @@ def evaluate(
 
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
-        data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score of
-            the tables and verdicts that can be measured here, except those that are up to date; interrupted, the same
-            command goes on.
+        data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score
+            of the tables and verdicts that can be measured here and is out of date; after an interruption, the same
+            command resumes.
         protocol: how to measure; one that differs in more than the reference needs a results folder of its own.
         perceptual: measure VGG19's feature distance and LPIPS too, where their weights are available.
     """

@@ -45,7 +45,7 @@ class Profile:
     views: float = 0.0
     """Fraction of references cut from the next view of the same scene, where there is one; 0 in the paper."""
     steps_pretraining: int = 222_222
-    """Stage 1, from which stage 2 starts; 20 epochs of 100,000 images in batches of 9 (4.1)."""
+    """Stage 1, from which stage 2 starts; 20 epochs of 100,000 images (4.1), in batches of 9 (not given)."""
     steps_gan: int = 222_222
     """Stage 1 continued with the adversarial loss."""
     steps_joint: int = 222_222

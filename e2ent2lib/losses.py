@@ -41,7 +41,7 @@ def critic_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = b
 
 
 def generator_loss(real: Scores, fake: Scores, mean: Callable[[Scores], Tensor] = batch_mean) -> Float[Tensor, ""]:
-    """L_G of Eq. 10: Eq. 9 with real and fake exchanged, so that the fakes are to look the more real."""
+    """L_G of Eq. 10: Eq. 9 with real and fake exchanged, so that the fakes learn to look more real."""
     return critic_loss(fake, real, mean)
 
 

@@ -29,8 +29,8 @@ ADAM_EPS = 1e-10
 
 
 AVERAGE = 0.999
-"""The decay of the moving average of the weights, which is validated and shipped: an adversary moves the weights to the
-last step, which would hide small effects. The paper mentions none."""
+"""The decay of the moving average of the weights, which is validated and shipped: an adversary keeps moving the weights
+until the last step, which would hide small effects. The paper mentions none."""
 
 
 class Player(NamedTuple):
@@ -158,7 +158,7 @@ def critic_step(
 
 
 def check_gradients(players: Players, losses: dict[str, Tensor]) -> None:
-    """Raise NotFiniteError if a gradient of this step is not finite: the one place where a step waits for a GPU."""
+    """Raise NotFiniteError if a gradient isn't finite: the one place where ``training_step`` waits for a GPU."""
     gradients = [[p.grad for p in player.net.parameters() if p.grad is not None] for player in players.all()]
     lengths = torch.stack([nn.utils.get_total_norm(grads) for grads in gradients])
     if not lengths.isfinite().all():
@@ -187,7 +187,7 @@ class Plan:
     crops: Dataset
     """One ``Crops`` per item, in the order of training, from the state's step on."""
     validate: Callable[[], dict[str, float]]
-    """Scores of the generator as it is now; "val_sisr" and "val_ref" are the PSNR of its branches in dB."""
+    """Scores of the generator's moving average; "val_sisr" and "val_ref" are the PSNR of its branches in dB."""
     steps: int
     every: int
     """Steps between two validations."""

@@ -77,7 +77,7 @@ def test_the_effect_is_the_mean_over_images_of_the_mean_over_seeds_and_the_sprea
     assert (f.low, f.high) == (pytest.approx(8 / 3), pytest.approx(8 / 3)) and f.verdict == REPRODUCED
     wider = finding(ours | {("ours", 1): [7, 8, 9, 10, 11]} | theirs)
     assert wider.spread == 4.0 and wider.verdict == NOT_SEPARABLE and "spread" in wider.why
-    assert "one above 4 dB would have been separable" in wider.why
+    assert "an effect above 4 dB would have been separable" in wider.why
 
 
 def test_seeds_are_paired_as_far_as_both_have_them_on_the_images_of_the_first():
@@ -114,7 +114,7 @@ def test_of_a_distance_less_is_better(metric):
 
 def test_too_few_images_and_scores_that_are_missing_are_not_testable_and_it_is_said_why():
     few = finding({("ours", 0): [2], ("theirs", 0): [1]})
-    assert few.verdict == NOT_TESTABLE and "1 scene(s): +1.00 dB; an interval needs 5" in few.why
+    assert few.verdict == NOT_TESTABLE and "1 scene: +1.00 dB; an interval needs 5" in few.why
     assert few.sets == "1 of toys"
     none = finding({("ours", 0): [2]})
     assert none.verdict == NOT_TESTABLE and "e2ent2 evaluate --models theirs" in none.why
@@ -379,7 +379,7 @@ def test_levels_need_their_scores(stored, findings):
         parts = verdicts.judge(claim_of(name), without, "compact", FOLDER)
         assert all(f.verdict == NOT_TESTABLE and "e2ent2-mse has no psnr on ViewPairs" in f.why for f in parts[:2])
     parts = findings[claim_of("levels-cufed5")]
-    assert verdicts.overall(parts) == NOT_TESTABLE and all("1 scene(s)" in f.why for f in parts)
+    assert verdicts.overall(parts) == NOT_TESTABLE and all("1 scene" in f.why for f in parts)
 
 
 def test_every_verdict_says_on_how_many_pictures_of_which_sets_it_rests(findings):

@@ -97,7 +97,8 @@ class Comparison:
         facts["sets"] = ", ".join(f"{count} of {titles([name])}" for name, count in counts.items())
         if (least := min(len(set(names)) for names in scenes)) < FEWEST:
             known = f": {difference(sample.mean(axis=None) for sample in samples):+.2f} {unit}" if least else ""
-            return facts | {"verdict": NOT_TESTABLE, "why": f"{least} scene(s){known}; an interval needs {FEWEST}"}
+            count = f"{least} scene{'s' * (least != 1)}"
+            return facts | {"verdict": NOT_TESTABLE, "why": f"{count}{known}; an interval needs {FEWEST}"}
         by_image = [sample.mean(axis=1).set_axis(names) for sample, names in zip(samples, scenes)]
         by_seed = difference(sample.mean() for sample in samples)
         effect, (low, high) = float(difference(sample.mean() for sample in by_image)), interval(*by_image)
@@ -107,7 +108,7 @@ class Comparison:
         outcome, why = verdict(effect, low, high, spread, -self.margin)
         if outcome == NOT_SEPARABLE:
             least = f"{max((high - low) / 2, spread or 0) - self.margin:.2g} {unit}".rstrip()
-            why += f"; one above {least} would have been separable"
+            why += f"; an effect above {least} would have been separable"
         facts |= {"effect": effect, "low": low, "high": high, "spread": spread, "borrowed": borrowed}
         return facts | {"verdict": outcome, "why": why, "trainings": 1 if borrowed else len(by_seed)}
 

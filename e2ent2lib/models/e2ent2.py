@@ -34,8 +34,8 @@ class Synthesis(nn.Module):
     def start_from(self, sisr: SISRBranch) -> None:
         """Start as the SISR branch, so that I_sr is its image until training makes use of F.
 
-        Res1 and the last convolution take its tail's weights, all between passes Res1 on. The paper does not say how ζ
-        starts; notebook 04 shows what this gives.
+        Res1 and the last convolution take its tail's weights; all other layers start as the identity. The paper does
+        not say how ζ starts; notebook 04 shows what this gives.
         """
         tail, last = sisr.tail
         self.res1[-1].load_state_dict(tail.state_dict())

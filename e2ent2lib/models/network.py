@@ -55,7 +55,7 @@ class Network(nn.Module):
         return self if self.references == "none" else None
 
     def of_input(self, lr: Images) -> Float[Tensor, "b c h w"]:
-        """What ``compose`` takes of I_in: φ(I_in), and perhaps more channels after it. Of those with an encoder."""
+        """What ``compose`` takes of I_in: φ(I_in), and perhaps more channels after it; if there is an encoder."""
         return self.encoder(lr)
 
     def offered(self, lr: Pixels, refs: list[Pixels]) -> list[Pixels]:
@@ -63,7 +63,7 @@ class Network(nn.Module):
         return refs
 
     def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
-        """A photograph's result, 8 bits or float32 from 0 to 255, perhaps changed so that reduced it is the input."""
+        """A photograph's result, uint8 or float32 from 0 to 255, perhaps changed so that, reduced, it is the input."""
         return image
 
     @property

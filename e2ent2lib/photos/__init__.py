@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions:
-    """What is read of the files of a call, and what is written."""
+    """Which files are read and written, and how."""
 
     report: Path | None = None
     """A folder for a report: matches used, confidence, where the reference mattered, pictures side by side."""
@@ -15,8 +15,8 @@ class FileOptions:
     recursive: bool = False
     """Of a folder, enlarge the photographs in its sub-folders too."""
     max_refs: int = 10
-    """How many references are taken at most; all of them are matched jointly."""
+    """Maximum number of references, all matched jointly; more are an error."""
     range: float | None = None
-    """The number that is white in an input of more than 8 bits, if it is not the one that the file states."""
+    """White level of an input with more than 8 bits; overrides the one in the file."""
     register: bool = False
-    """Match references laid over the input too, where they show things in another size or turned; e2ent2-photo does."""
+    """Also match references registered to the input, where scale or rotation differ; e2ent2-photo always does."""

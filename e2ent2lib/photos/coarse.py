@@ -30,7 +30,8 @@ CHUNK = 1 << 16
 
 
 class Places(NamedTuple):
-    """For each query cell a patch of a key: which key, row and column where its top-left cell begins; and its score."""
+    """For each query cell a patch of a key: which key, the row and column of its top-left cell (of its middle cell from
+    ``places_of`` and ``refine``), and its score."""
 
     source: Int[Tensor, "h w"]
     row: Int[Tensor, "h w"]

@@ -1,7 +1,7 @@
 """Whether a reference helps: a threshold on how far its matches agree, measured on pairs whose answer is known.
 
 Eq. 4 always finds a best patch, however bad. What tells a reference that shows the same things from one that does not
-is whether cells keep their distance: the share of cells whose best patch lies as far from that of another cell as the
+is whether cells keep their offset: the share of cells whose best patch lies as far from that of another cell as the
 cells do. Adjacent cells often do so by chance, since their patches overlap; cells four apart hardly ever.
 The cosine of patch and match tells less, for it is also high where nothing is to be seen. ``confidence.json`` holds a
 threshold for each checkpoint, as ``benchmarks/confidence.py`` measured it, with how often it is right on pictures it
@@ -68,15 +68,15 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: b
     """What a mean ``agreement`` means for this network. Never raises: without a measured threshold it says so.
 
     A network that was not measured is judged by another's limit, and the text says whose; they hardly differ. Coarse
-    matching has a threshold of its own, for it takes places from neighbours. ``costly``: something that is told apart
-    costs all references their gain, whatever they show.
+    matching has a threshold of its own, for it takes places from neighbours. ``costly``: another problem, reported
+    separately, keeps all references from helping, whatever they show.
     """
-    share = f"{100 * agreement:.1f} % of patches a few cells apart match as far apart"
+    share = f"{100 * agreement:.1f} % of patch pairs keep their offset in the reference"
     own = thresholds().get((model.card or {}).get("sha256"), {})
     other = next((one for one in thresholds().values() if matching in one), {})
     known = own.get(matching) or other.get(matching)
     if known is None:
-        text = f"{share}; how many it takes for a reference to help was not measured for this network"
+        text = f"{share}; the limit above which a reference helps was not measured for this network"
         return Verdict(agreement, None, None, text)
     threshold, tested = known["threshold"], known["tested on"]
     # Where it was chosen, unrelated pairs stay below the limit by some factor. As far above it is no clear case either.
@@ -89,7 +89,7 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: b
     share, helps = f"{share} ({limit} ones)", None
     if agreement <= unclear:
         helps, text = False, f"the reference does not seem to help: only {share}"
-        text += "; what it added may be wrong, without --ref nothing is added"
+        text += "; what it added may be wrong; leave out --ref to add nothing"
     elif agreement <= clear:
         text = f"it is hard to tell whether the reference helps: {share}"
     elif costly:
@@ -97,12 +97,12 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: b
     else:
         helps, text = True, f"the reference shows the same things: {share}"
         if gain := tested.get("gain when it says helps / dB"):
-            gained = "; of test pairs results gained {mean:+.2f} dB on average, {least:+.2f} to {most:+.2f}"
+            gained = "; test pairs with this verdict gained {mean:+.2f} dB on average, {least:+.2f} to {most:+.2f}"
             text += gained.format(**gain)
     return Verdict(agreement, threshold, helps, text)
 
 
 @lru_cache(maxsize=1)
 def thresholds() -> dict[str, dict]:
-    """By the SHA-256 of a checkpoint what ``benchmarks/confidence.py`` measured; empty if it was not run."""
+    """What ``benchmarks/confidence.py`` measured, by a checkpoint's SHA-256; empty if it was not run."""
     return json.loads(FILE.read_text(encoding="utf-8"))["checkpoints"] if FILE.is_file() else {}

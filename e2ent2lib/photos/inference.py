@@ -51,7 +51,8 @@ def super_resolve(
 
 
 def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Options = Options()) -> Enlarged:
-    """What ``super_resolve`` does and what scores are measured of, with what a report says: any system, in 8 bits.
+    """Enlarge with any system: the image that ``super_resolve`` returns and scores are measured on, and what a report
+    needs.
 
     In tiles where ``tiles.can_tile``, else as a whole. Raises RuntimeError for an untrained model, and ValueError for a
     reference that is too small, missing, or not what the system needs.
@@ -71,7 +72,7 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
 
 @torch.inference_mode()
 def _as_a_whole(model: Network, lr: Pixels, refs: list[Pixels], options: Options) -> Enlarged:
-    """For systems that look along whole rows, match between cells or convolve nothing: all is in memory at once."""
+    """For systems that look along whole rows, swap at several scales or convolve nothing: all is in memory at once."""
     if refs and options.matching != "exact":
         raise ValueError("this model takes a picture as a whole and knows no coarse matching; leave that option out")
     pixels = 16 * lr[..., 0].size + sum(ref[..., 0].size for ref in refs)
@@ -96,7 +97,7 @@ def memory() -> float:
 
 @torch.inference_mode()
 def run(model: Network, lr: Pixels, refs: Sequence[Pixels] = ()) -> Outputs:
-    """One forward pass on 8-bit pictures; without references, of a RefSR model, its SISR branch alone.
+    """One forward pass on 8-bit pictures; without references a RefSR model runs its SISR branch alone.
 
     Raises ValueError for a model that has no such branch.
     """

@@ -99,7 +99,7 @@ class Photograph(NamedTuple):
 
 
 class RefusedError(ValueError):
-    """What of a file is told as it is."""
+    """An error whose message is passed to the user unchanged."""
 
 
 def read_photograph(picture: Picture, name: str = "image", white: int | None = None) -> Photograph:
@@ -107,9 +107,9 @@ def read_photograph(picture: Picture, name: str = "image", white: int | None = N
 
     The camera's EXIF rotation is applied; CMYK, Lab, and colours given without a profile are converted to sRGB; of an
     animation it is the first frame, of a TIFF the largest page. ``white`` is the number that stands for white in a
-    picture of more than 8 bits. Without it a range that the file states counts, else 255, 4095 or 65535, the least that
-    holds all numbers. Raises FileNotFoundError, PermissionError or ValueError, which give the path (else ``name``) and
-    what to do.
+    picture of more than 8 bits. By default it is the range that the file states, else the least of 255, 4095 and 65535
+    that holds all numbers. Raises FileNotFoundError, PermissionError or ValueError, which give the path (else ``name``)
+    and what to do.
     """
     path = Path(picture) if isinstance(picture, (str, os.PathLike)) else None
     if path and not path.is_file():
@@ -138,7 +138,7 @@ def readable() -> tuple[list[str], set[str]]:
 
 
 def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
-    """(the photographs of a folder, or those that fit, by name; what of it is no photograph, in words).
+    """(the photographs in a folder that match ``pattern``, sorted by name; a description of the other files).
 
     Hidden files and folders, and what a Mac or Windows puts beside photographs, are neither.
     """

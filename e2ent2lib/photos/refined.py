@@ -1,4 +1,4 @@
-"""A match refined to the pixel, and the swap from there: for ``systems.photo``, which departs from Eq. 4 so.
+"""A match refined to the pixel, and the swap from there: for ``systems.photo``, which departs from Eq. 4 here.
 
 The match of Eq. 3 is between whole cells. φ(I_ref↓) is known at every pixel too, if I_ref is shifted by each part of a
 cell before it is reduced; there each match looks around itself and its neighbours' places (``coarse.Lookup``).
@@ -48,7 +48,7 @@ def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Pl
 
     query φ(I_in) (B, C, h, w); dense of ``dense_features``, one map a reference; matches of its whole cells.
     Returns (B, h, w): the row and column are of the pixel where the place of the cell itself begins, the score is the
-    cosine. Tried are shifts by up to ``REACH`` pixels, then the displacements of the neighbours and those around them.
+    cosine. It tries shifts by up to ``REACH`` pixels, then the neighbours' displacements and those around them.
     """
     refined = []
     cells = places_of(matches, [-(-d.shape[3] // scale) for d in dense], scale)

@@ -17,13 +17,13 @@ from e2ent2lib.systems import landmark
 AREA = 150_000
 """Pixels of the pictures in which key points are looked for; the input, enlarged, has no more to show."""
 DIFFERS = 0.015
-"""How much of a homography's linear part may differ from that of a shift without a warp."""
+"""How far a homography's linear part may be from a pure shift's before the reference is warped."""
 
 
 def in_light_of(lr: Pixels, ref: Pixels) -> Pixels:
     """The reference with each channel multiplied so that its median is the input's; black borders don't count.
 
-    Of means, quantiles and medians the last find another exposure or white balance best, clipped or turned.
+    Medians recover exposure and white balance better than means or quantiles, also where a reference is clipped.
     """
     shown = ref[ref.any(axis=2)]
     gains = np.median(lr, axis=(0, 1)) / np.maximum(np.median(shown, axis=0), 1) if len(shown) else np.ones(3)

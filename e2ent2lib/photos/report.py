@@ -22,7 +22,7 @@ from e2ent2lib.runs.files import whole_file
 DETAIL = 40
 """Side of the detail that is shown enlarged, in pixels of the input; at most a quarter of a small picture's side."""
 MATTERED = 2.0
-"""A cell counts as changed by the reference from so many 8-bit steps on."""
+"""A cell counts as changed by the reference if it moved by at least this many 8-bit steps."""
 
 
 def save_report(folder: Path, done: Upscaled) -> list[Path]:
@@ -128,7 +128,7 @@ def maps(done: Upscaled) -> Figure:
         lowest = np.quantile(result.confidence, 0.02)
         panels.append(("confidence: cosine of patch and match", result.confidence, {"clim": (lowest, 1)}))
     if done.agreement is not None:
-        panels.append(("agreement: cells keep their distance", done.agreement, {"clim": (0, 1)}))
+        panels.append(("agreement: cells keep their offset", done.agreement, {"clim": (0, 1)}))
     if result.changed is not None:
         look = {"clim": (0, max(np.quantile(result.changed, 0.99), MATTERED)), "cmap": "magma"}
         panels.append(("where it mattered: change / 8-bit steps", result.changed, look))

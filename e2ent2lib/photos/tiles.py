@@ -1,4 +1,4 @@
-"""A photograph of any size in bounded memory, by single-image networks and by those that match cell by cell.
+"""A photograph of any size in bounded memory, by single-image networks and by those that match and swap.
 
 A convolution sees a few pixels around its own. So networks work on tiles with that much around them, and the seams
 cannot be found. What cannot be cut is the match, which looks everywhere; it needs φ(I_in) and φ(I_ref↓) alone, both of
@@ -59,7 +59,7 @@ class Enlarged(NamedTuple):
 
 
 def can_tile(model: Network, references: bool) -> bool:
-    """Whether ``enlarge`` can run a network: it matches whole cells, or it uses no reference and only convolves."""
+    """Whether ``enlarge`` can run a network: it ``swaps``, or it uses no reference and only convolves."""
     if references and model.references != "none":
         return bool(model.swaps)
     return model.single_image is not None and model.single_image.receptive_field is not None
@@ -123,7 +123,7 @@ def tiles(size: tuple[int, int], side: int) -> Iterator[Tile]:
 
 
 def widened(tile: Tile, around: int, size: tuple[int, int]) -> tuple[Tile, Tile]:
-    """(``tile`` with so much ``around`` it, but for the ends of the map; where ``tile`` is in that)."""
+    """(``tile`` widened by ``around``, clipped to the map; where ``tile`` lies in that)."""
     wide = tuple(slice(max(0, part.start - around), min(n, part.stop + around)) for part, n in zip(tile, size))
     return wide, tuple(slice(part.start - w.start, part.stop - w.start) for part, w in zip(tile, wide))
 
@@ -168,7 +168,7 @@ class SavedMatches(NamedTuple):
     """What the matches belong to; those of anything else are not used."""
 
     def read(self, device: torch.device) -> list[Matches]:
-        """The rows matched before, as a list of one; empty if there are none, or of other pictures, or damaged ones."""
+        """The rows matched before, as a list of one; empty if the file is missing, damaged or another pair's."""
         with suppress(SafetensorError, OSError), safe_open(self.path, "pt") as file:
             if (file.metadata() or {}).get("identity") == self.identity:
                 return [Matches(*(file.get_tensor(name).to(device) for name in Matches._fields))]
@@ -207,8 +207,8 @@ def match_in_bands(
 class Texture:
     """F, of which ``tile`` gives a part: Eq. 4's, or of matches refined to the pixel as in ``systems.photo``.
 
-    φ(I_ref) is held, of large references in half precision; to refine, before it φ(I_ref↓) of the cell that begins at
-    each pixel, and all at once, since a cell asks its neighbours.
+    φ(I_ref) is held, in half precision for large references. To refine, φ(I_ref↓) of the cell that begins at each pixel
+    is held first, all at once, since a cell asks its neighbours.
     """
 
     def __init__(self, model: Network, phi_in: Map, refs: Sequence[Pixels], matches: Matches):

@@ -1,7 +1,7 @@
-"""What of an input is unlike those that networks are trained on, and what costs a reference its gain.
+"""How an input differs from the training inputs, and what keeps a reference from helping.
 
 The limits were chosen on 87 photographs of the data folder, reduced by ``images.downscale``, decimated, with noise, and
-as JPEG, so that fewer than one in twenty of the reduced ones is called anything.
+as JPEG, so that fewer than one in twenty of the reduced ones gets a note.
 """
 
 import numpy as np
@@ -18,9 +18,9 @@ NOISE = 3.0
 ALIASED = 0.2
 """Power just below the highest frequency over that of half of it; 0.17 in 19 of 20 pictures reduced with a filter."""
 QUALITY = 80
-"""Of a JPEG as its table tells it; of 75 the result loses."""
+"""JPEG quality, read from its quantisation table; at 75 the result suffers."""
 SEEN = 50, 4.0
-"""The lowest quality and the most noise in ``data.degraded``: 8 steps in each channel are up to 4 so estimated."""
+"""The lowest JPEG quality and the most noise in ``data.degraded``: 8 steps per channel are estimated as up to 4."""
 SMALLEST = 32
 """Pixels of a side, for anything to be estimated."""
 FEW = 0.2
@@ -35,7 +35,7 @@ def unlike_training(photo: Photograph) -> tuple[str | None, bool]:
     """
     grey = photo.pixels @ np.array((0.299, 0.587, 0.114))
     if photo.jpeg and photo.jpeg < QUALITY:
-        found, beyond = f"a JPEG of quality {photo.jpeg} or so, whose blocks are enlarged too", photo.jpeg < SEEN[0]
+        found, beyond = f"JPEG artefacts (quality {photo.jpeg}), which are enlarged too", photo.jpeg < SEEN[0]
     elif min(grey.shape) < SMALLEST or np.ptp(grey) == 0:
         return None, False
     elif (deviation := noise(grey)) > NOISE:
@@ -44,12 +44,12 @@ def unlike_training(photo: Photograph) -> tuple[str | None, bool]:
         found, beyond = "more detail than pixels can hold, as if it was made smaller without a filter", True
     else:
         return None, False
-    return f"the input has {found}; no system of the paper was trained on that, and bicubic may be as good", beyond
+    return f"the input has {found}; no system of the paper was trained on that, and bicubic may do as well", beyond
 
 
 def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scale: int = 4) -> tuple[list[str], bool]:
-    """What costs a reference its gain, for the user: too few pixels, no fine detail, another size or angle; whether any
-    does, for one in another size may have been ``laid_over`` the input.
+    """What keeps a reference from helping, for the user: too few pixels, no fine detail, another size or angle; and
+    whether anything still does, since a reference in another size may have been ``laid_over`` the input.
     """
     remarks, blurred = [], upscale_bicubic(downscale(ref, scale), scale)
     if ref[..., 0].size < FEW * scale**2 * lr[..., 0].size:

@@ -116,7 +116,8 @@ def upscale_file(
     if verdict:
         notes += [verdict.text, *(remark for told, _ in said for remark in told)]
         if reports:
-            notes.append(f"small text, faces and numbers may be wrong where {REPORT[2]} shows that it mattered")
+            where = f"where {REPORT[2]} shows that the reference mattered"
+            notes.append(f"small text, faces and numbers may be wrong {where}")
     used = chain(references, repeat(photograph.Photograph(photo.pixels, path=LAID_OVER)))
     references = [
         ref if ref.pixels.shape == pixels.shape else ref._replace(pixels=pixels)
@@ -161,7 +162,7 @@ def upscale_all(
         return
     if output.exists() and (not output.is_dir() or os.path.samefile(low, output)):
         raise ValueError(
-            f"{output}: is {'the folder of the inputs' if output.is_dir() else 'a file'}; -o is another folder"
+            f"{output}: is {'the folder of the inputs' if output.is_dir() else 'a file'}; -o must name another folder"
         )
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output.parent}: no such folder; create it, then try again")
@@ -215,5 +216,6 @@ def references_of(given: Sequence[Path], most: int) -> list[Path]:
         paths += found or [one]
     paths = [path for n, path in enumerate(paths) if path.resolve() not in (p.resolve() for p in paths[:n])]
     if len(paths) > most:
-        raise ValueError(f"{len(paths)} references, all matched jointly, take long; --max-refs {len(paths)} allows it")
+        n = len(paths)
+        raise ValueError(f"{n} references, all matched jointly, would take long; --max-refs {n} allows them")
     return paths

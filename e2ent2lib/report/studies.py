@@ -294,6 +294,6 @@ def budget(profile: str) -> str:
     minutes = [card["seconds"] / 60 for card in shipped]
     return (
         f"Models of Tables 3 and 4: {steps} steps of joint training each, {min(minutes):.0f} to {max(minutes):.0f} "
-        "minutes on one core while other work ran, from one pre-trained SISR branch; the same for all, but another "
-        "recipe, other photographs and a shorter joint training than in Tables 1 and 2."
+        "minutes on one core while other work ran, from one pre-trained SISR branch (Feature-VGG from random weights). "
+        "Recipe and photographs differ from those of Tables 1 and 2, and joint training is shorter."
     )

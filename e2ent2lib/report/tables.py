@@ -203,7 +203,8 @@ def conditions(long: pd.DataFrame) -> list[str]:
     measured = long[long["images"] > 0]
     lines = [f"Protocol: {p}." for p in measured["protocol"].unique()]
     for title, part in measured.groupby("data set", sort=False):
-        lines.append(f"{title}: {part['images'].max()} image(s), pixels {part['data_fingerprint'].iloc[0][:12]}.")
+        count = int(part["images"].max())
+        lines.append(f"{title}: {count} image{'s' * (count > 1)}, pixels {part['data_fingerprint'].iloc[0][:12]}.")
         if left_out := part["left_out"].iloc[0]:
             lines[-1] += f" Left out: {left_out}."
     return lines

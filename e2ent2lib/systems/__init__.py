@@ -7,8 +7,8 @@ a subclass of ``models.Network`` that says "The idea: …" in its docstring, and
 Networks and losses are named by their import paths and imported on use, so that listing systems imports none of them,
 nor PyTorch.
 
-Photographs, crops, batch, optimiser and learning rate are the profile's for every system, not those of each paper, but
-for a recipe's ``changes``. The number of steps is one of the profile's.
+Every system uses the profile's photographs, crops, batch, optimiser and learning rate, not those of its own paper,
+except for a recipe's ``changes``. The number of steps is one of the profile's.
 """
 
 import tomllib
@@ -163,4 +163,4 @@ def _system(name: str, rows: Mapping = {}, options: Mapping = {}, recipe: Mappin
 SYSTEMS: dict[str, System] = {name: _system(name, **fields) for name, fields in _FILE["systems"].items()}
 """All systems, in the order of the tables."""
 DEFAULT: str = _FILE["default"]
-"""Which one enlarges people's photographs if they name none."""
+"""The system that enlarges a photograph if none is named."""

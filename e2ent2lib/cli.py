@@ -42,8 +42,7 @@ def upscale(
     Args:
         low: the low-resolution photograph, or a folder of them.
         output: the file to write, whose extension chooses the format; for a folder, the folder to write to.
-        ref: high-resolution references: one or more files, a pattern or a folder. Without any, the SISR branch works
-            alone.
+        ref: high-resolution references: one or more files, a pattern or a folder. Without any, the SISR branch works.
         model: a name of the models that ship.
         precision: of the convolutions; bfloat16 is faster where the processor or GPU supports it.
         matching: exact, or coarse: much faster for large pictures, and a little less exact.
@@ -141,8 +140,7 @@ def evaluate(
     Args:
         models: names of models, or "all": those with a checkpoint that the data set's references suit.
         data: a data set of ``e2ent2 data list``, or a folder of your own pairs; "all", with all models: every score
-            of the tables and verdicts that can be measured here and is out of date; after an interruption, the same
-            command resumes.
+            of the tables and verdicts that can be measured here and is out of date; the same command resumes.
         protocol: how to measure; one that differs in more than the reference needs a results folder of its own.
         perceptual: measure VGG19's feature distance and LPIPS too, where their weights are available.
     """

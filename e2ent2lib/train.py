@@ -84,8 +84,7 @@ def make_players(
 ) -> Players:
     """The model and its critics on Fabric's devices, each with Adam (4.1).
 
-    ``loss`` is ``PaperLoss`` or a baseline's own; ``adversary`` is ``Adversary()`` for Eq. 9 and 10, None for training
-    without critics.
+    ``loss`` is ``PaperLoss`` or a baseline's own; ``adversary`` is ``Adversary()`` for Eq. 9 and 10, or None.
     """
     loss = fabric.to_device(loss)
     nets = [model, *(Critic(profile) for _ in model.branches if adversary)]

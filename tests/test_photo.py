@@ -15,11 +15,11 @@ from e2ent2lib.config import SMOKE
 from e2ent2lib.matching import match, swap
 from e2ent2lib.photos import tiles
 from e2ent2lib.photos.coarse import Places
-from e2ent2lib.photos.images import downscale
+from e2ent2lib.photos.images import downscale, upscale_bicubic
 from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.refined import REACH, dense_features, look_up, refine, swap_at
-from e2ent2lib.photos.registered import in_light_of, laid_over
+from e2ent2lib.photos.registered import DETAIL, fine_detail, in_light_of, laid_over
 from e2ent2lib.systems import photo
 from e2ent2lib.systems.parts import shrink
 from e2ent2lib.systems.photo import PhotoE2ENT2
@@ -129,6 +129,17 @@ def test_a_turned_reference_is_laid_over_the_input_and_one_that_is_only_shifted_
     assert [x.shape for x in model.offered(low, [turned])] == [turned.shape, laid.shape]
     monkeypatch.setattr(photo, "HELD", 0)  # of large ones in the reference's place
     assert [x.shape for x in model.offered(low, [turned, np.asarray(ref)])] == [laid.shape, turned.shape]
+
+
+def test_a_reference_as_blurred_as_the_input_is_left_out():
+    sharp = skimage.data.stereo_motorcycle()[0][:320, :480]
+    low, model = downscale(sharp), network("e2ent2-photo")
+    blurred = [upscale_bicubic(low), low.repeat(4, 0).repeat(4, 1), np.zeros_like(sharp)]
+    assert all(fine_detail(x) < DETAIL for x in blurred) and model.offered(low, blurred) == []
+    twice = upscale_bicubic(downscale(sharp, 2), 2)
+    assert DETAIL < fine_detail(twice) < fine_detail(sharp) and fine_detail(sharp[:16, :16]) == 1
+    alone = enlarge(model, low, []).image
+    np.testing.assert_array_equal(enlarge(model, low, blurred).image, alone)
 
 
 def test_half_precision_of_large_references_changes_little(monkeypatch):

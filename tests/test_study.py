@@ -58,7 +58,7 @@ def test_each_answer_is_on_disk_at_once_an_interrupted_study_goes_on_and_nothing
     with pytest.raises(ValueError, match="over"):
         second.answer("left", 1)
     before = second.path.read_bytes()
-    with pytest.raises(FileExistsError, match="another participant"):
+    with pytest.raises(FileExistsError, match="another number"):
         Session(tmp_path, "p1", trials(IMAGES, OTHERS, 6), 6)
     assert second.path.read_bytes() == before
 

@@ -54,6 +54,7 @@ def test_of_a_reference_size_angle_and_a_lack_of_detail_are_told():
         assert told.startswith("b.png shows things 2 times as large") and "turned" not in told and costs != laid_over
     (told,), _ = remarks(LR, np.ascontiguousarray(np.rot90(HR)), "c.png")
     assert "turned by 90°" in told
-    (told,), costs = remarks(LR, upscale_bicubic(LR), "d.png")
-    assert "no finer detail" in told and costs
+    for enlarged in (upscale_bicubic(LR), LR.repeat(4, 0).repeat(4, 1)):
+        (told,), costs = remarks(LR, enlarged, "d.png")
+        assert "no finer detail" in told and costs
     assert "few pixels" in remarks(LR, LR, "e.png", laid_over=True)[0][0]

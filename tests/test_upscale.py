@@ -61,6 +61,16 @@ def test_without_a_reference_it_is_the_single_image_branch_of_the_whole_input_an
     assert done.verdict is None and not any("reference" in note for note in done.notes)
 
 
+def test_a_reference_that_is_the_input_enlarged_is_left_out_and_named(photos):
+    Image.open(photos / "low.png").convert("RGB").resize((72, 56), Image.Resampling.BICUBIC).save(photos / "own.png")
+    photo = network("e2ent2-photo")
+    done = upscaled(photos, photo, ["own.png"])
+    np.testing.assert_array_equal(done.result.image, upscaled(photos, photo, []).result.image)
+    assert any(note.startswith("own.png holds no finer detail") for note in done.notes) and done.verdict is None
+    done = upscaled(photos, photo, ["own.png", "a.jpg"])
+    assert [ref.path.name for ref in done.references] == ["a.jpg"] and done.verdict
+
+
 def test_a_system_without_use_for_a_reference_says_so(photos):
     done = upscaled(photos, load_model("bicubic", "smoke"))
     assert len(done.notes) == 1 and "no use of a reference" in done.notes[0]

@@ -180,8 +180,7 @@ def unpack(archive: Path, into: Path, choose: Callable[[str], str | None]) -> li
     ``choose`` gives the path that a file gets, or None to leave it out; it is asked without the archive's top folder.
     Of a file zipfile writes no more than its header says, and compares its checksum; all else is checked here.
     Raises ValueError for an archive that is damaged, that grows beyond the limits above or that holds, among what is
-    chosen, a name twice, a path that leads out of ``into`` or anything but plain files. What was written is then up to
-    the caller.
+    chosen, a name twice, a path that leads out of ``into`` or anything but plain files. What was written stays.
     """
     root, written = into.resolve(), {}
     most = min(TOTAL, max(SMALL, RATIO * archive.stat().st_size))

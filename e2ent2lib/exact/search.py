@@ -226,8 +226,7 @@ def _take_best(
     """Eq. 3 for one query row: the best of each key row from ``first`` on; updates the last three, each (b, w).
 
     Without the compiled pass the nine products are summed as flat arrays: cell (v, u) and query cell x lie at (v, u, x)
-    of the products, so one row down and one column on are each a fixed step. What runs over an edge lands outside the
-    patches.
+    of the products, so one row down and one column on are each a fixed step. What crosses an edge is in no patch.
     """
     if best.device.type == "cpu" and (kernel := compiled()):
         arrays = [t.numpy() for t in (inverse, best, second, index)]

@@ -118,9 +118,7 @@ class Session:
         self._due = [[participant, seed, *trial] for trial in plan]
         given = self.answers[list(COLUMNS)[:-2]].to_numpy(object).tolist()
         if given != self._due[: len(given)]:
-            raise FileExistsError(
-                f"{self.path}: holds answers to another order of questions; choose another participant number"
-            )
+            raise FileExistsError(f"{self.path}: holds answers to another order of questions; choose another number")
 
     @property
     def trial(self) -> Trial | None:
@@ -136,9 +134,7 @@ class Session:
         if self.trial is None:
             raise ValueError("the study is over")
         if len(read_answers(self.path)) != len(self.answers):
-            raise FileExistsError(
-                f"{self.participant} has answered on another page meanwhile; continue there, or reload this page"
-            )
+            raise FileExistsError(f"{self.participant} answered on another page; continue there or reload this page")
         if choice not in SIDES:
             raise ValueError(f"choice {choice!r}: 'left' or 'right'")
         with self.path.open("a", newline="", encoding="utf-8") as file:

@@ -58,8 +58,7 @@ def evaluate(
     measured are left out, and each row says which and why. ``kept`` is a file for the rows so far, from which an
     interrupted call resumes.
     Raises as ``load_model``, ``dataset`` and ``Pictures`` do, and ValueError for a reference level that a data set does
-    not have, a stereo method or protocol on other pairs, a model trained with random VGG features, and if no pair can
-    be measured.
+    not have, a stereo method or protocol on other pairs, a model trained with random VGG features, or no usable pair.
     """
     profile = get_profile(profile).name
     chosen = dataset(data, reference=protocol.reference)

@@ -18,7 +18,7 @@ from e2ent2lib.models.network import Network
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import available_models, load_model, shipped_card
 from e2ent2lib.runs.files import check_folder
-from e2ent2lib.systems import system_of
+from e2ent2lib.systems import DEFAULT, system_of
 
 _WAITING = tomllib.loads(Path(__file__).with_name("retraining.toml").read_text(encoding="utf-8"))
 
@@ -116,6 +116,7 @@ def measure_all(folder: Path, profile: str, datasets: Iterable[str], *, processe
 def _result_files(folder: Path, profile: str, datasets: list[str]) -> list[ResultFile]:
     """All that can be measured, with what ``folder`` holds of it; ablations last."""
     perceptual = {(name, reference) for name, reference, part in _sides(CLAIMS) if part.metric in SCORES}
+    perceptual.add((DEFAULT, "level 1"))
     models, pictures, files = available_models(profile), {}, []
     for model in sorted(models, key=lambda name: system_of(name).ablation):
         card = shipped_card(model, profile)

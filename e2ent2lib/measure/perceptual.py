@@ -1,8 +1,7 @@
 """How far two images are apart in the features of a network that was trained to classify: less is better. Notebook 11.
 
 Both need weights that do not ship: of VGG19 (``systems.vgg``), and for LPIPS of AlexNet's five convolutions, beside the
-package torchmetrics, which has LPIPS's own linear layers. Where they are not at hand the scores are None. Nothing is
-downloaded.
+package torchmetrics, which has LPIPS's own linear layers. Without them the scores are None. Nothing is downloaded.
 """
 
 import hashlib

@@ -83,8 +83,7 @@ class Network(nn.Module):
 def receptive_field(*modules: nn.Module) -> int:
     """How many pixels around its own a pixel sees through modules in sequence; never too few, and hardly too many.
 
-    Half of each kernel, at the resolution it works at, and ``SKIPS``. Layers count in the order they are defined, each
-    as applied once.
+    Half of each kernel, at the resolution it works at, and ``SKIPS``. Layers count in order of definition, once each.
     """
     scale, seen = 1.0, 0.0
     for layer in (layer for module in modules for layer in module.modules()):

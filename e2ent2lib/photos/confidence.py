@@ -44,8 +44,7 @@ def agreement(matches: Matches, key_widths: Sequence[int]) -> Float[Tensor, "b h
     """For each cell the share of those ``FAR`` above, below, left and right whose best patch is as far from its own.
 
     Of several references only cells that took the same one are compared, so that references that show the same don't
-    count against each other. ``key_widths`` are the keys' widths in cells, W of Eq. 3. In [0, 1]; NaN where there is
-    nothing to compare.
+    count against each other. ``key_widths`` are the keys' widths in cells, W of Eq. 3. In [0, 1], or NaN.
     """
     place = torch.stack(places_of(matches, key_widths)[:3])
     agreeing, neighbours = torch.zeros(2, *matches.index.shape, device=place.device)

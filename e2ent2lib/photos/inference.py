@@ -51,8 +51,7 @@ def super_resolve(
 
 
 def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Options = Options()) -> Enlarged:
-    """Enlarge with any system: the image that ``super_resolve`` returns and scores are measured on, and what a report
-    needs.
+    """Enlarge with any system: the image that ``super_resolve`` returns and is scored, and what a report needs.
 
     In tiles where ``tiles.can_tile``, else as a whole. Raises RuntimeError for an untrained model, and ValueError for a
     reference that is too small, missing, or not what the system needs.

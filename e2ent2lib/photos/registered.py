@@ -11,13 +11,26 @@ import numpy as np
 from jaxtyping import Float
 
 from e2ent2lib.models.network import Pixels
-from e2ent2lib.photos.images import crop_to_multiple, resize
+from e2ent2lib.photos.images import crop_to_multiple, downscale, resize, upscale_bicubic
 from e2ent2lib.systems import landmark
 
+DETAIL = 0.22
+"""Of ``fine_detail``, below which references harm; 56 of our sets have over 0.34, enlarged ×2 0.27, ×4 under 0.21."""
 AREA = 150_000
 """Pixels of the pictures in which key points are looked for; the input, enlarged, has no more to show."""
 DIFFERS = 0.015
 """How far a homography's linear part may be from a pure shift's before the reference is warped."""
+
+
+def fine_detail(ref: Pixels, scale: int = 4) -> float:
+    """The detail that reducing a reference loses over what reducing it again loses, near 0.7; 1 if it is too small."""
+    lost = []
+    for _ in range(2 if min(ref.shape[:2]) > scale**2 else 0):
+        small = downscale(ref := crop_to_multiple(ref, scale), scale)
+        enlarged = upscale_bicubic(small, scale), small.repeat(scale, 0).repeat(scale, 1)
+        lost.append(min((ref - one.astype(np.float32)).std() for one in enlarged))
+        ref = small
+    return lost[0] / max(lost[1], 1e-9) if lost else 1.0
 
 
 def in_light_of(lr: Pixels, ref: Pixels) -> Pixels:

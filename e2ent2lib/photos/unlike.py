@@ -9,9 +9,9 @@ from jaxtyping import Float
 from scipy.ndimage import convolve, uniform_filter
 
 from e2ent2lib.models.network import Pixels
-from e2ent2lib.photos.images import downscale, resize, upscale_bicubic
+from e2ent2lib.photos.images import resize
 from e2ent2lib.photos.photograph import Photograph
-from e2ent2lib.photos.registered import linear_part, registered
+from e2ent2lib.photos.registered import DETAIL, fine_detail, linear_part, registered
 
 NOISE = 3.0
 """Standard deviation of noise, in 8-bit steps where the picture is flattest; 2.2 was the most without noise."""
@@ -25,8 +25,6 @@ SMALLEST = 32
 """Pixels of a side, for anything to be estimated."""
 FEW = 0.2
 """Share of the result's pixels below which a reference has few."""
-BLURRED = 4.0
-"""Standard deviation, in 8-bit steps, of what reducing takes from a reference, below which it holds no fine detail."""
 
 
 def unlike_training(photo: Photograph) -> tuple[str | None, bool]:
@@ -51,12 +49,10 @@ def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scal
     """What keeps a reference from helping, for the user: too few pixels, no fine detail, another size or angle; and
     whether anything still does, since a reference in another size may have been ``laid_over`` the input.
     """
-    remarks, blurred = [], upscale_bicubic(downscale(ref, scale), scale)
+    remarks = []
     if ref[..., 0].size < FEW * scale**2 * lr[..., 0].size:
-        remarks.append(
-            f"{name} has few pixels beside the result's; one that shows things {scale} times as large is best"
-        )
-    elif (ref.astype(np.float32) - blurred).std() < BLURRED:
+        remarks.append(f"{name} has few pixels; one that shows things {scale} times as large is best")
+    elif fine_detail(ref, scale) < DETAIL:
         remarks.append(f"{name} holds no finer detail than the input does, so that there is little to take from it")
     costs = bool(remarks)
     picture = resize(lr, *(scale * n for n in lr.shape[:2]))

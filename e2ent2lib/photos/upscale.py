@@ -24,7 +24,7 @@ from e2ent2lib.photos.confidence import Verdict, agreement, judge, mean
 from e2ent2lib.photos.images import resize
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
-from e2ent2lib.photos.registered import laid_over
+from e2ent2lib.photos.registered import DETAIL, fine_detail, laid_over
 from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.photos.unlike import remarks, unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
@@ -67,21 +67,24 @@ def upscale_file(
     options: Options = Options(progress=True),
     files: FileOptions = FileOptions(),
 ) -> Upscaled:
-    """Enlarge a photograph ×4, write it and its report; what ``Photograph`` holds beside the pixels is kept where the
-    format can.
+    """Enlarge a photograph ×4, write it and its report; what else a ``Photograph`` holds is kept if the format can.
 
     What was matched before an interruption is kept beside ``output`` and used by the next call of the same.
-    Raises FileNotFoundError or ValueError, which name the file; if only writing fails, OSError that says where the
-    finished picture is.
+    Raises FileNotFoundError or ValueError, which name the file; if only writing fails, OSError that says where it is.
     """
     reports = [files.report / name for name in REPORT] if files.report else []
     check_free([output, *reports], (low, *refs), files.again)
     photo, references = photograph.read_photograph(low, white=files.range), []
+    notes, registers = list(photo.warnings), type(system).offered is not Network.offered
     photograph.check_output(output, tuple(SCALE * n for n in photo.pixels.shape[:2]))
     for ref in map(photograph.read_photograph, refs):
         pixels = photograph.in_colours_of(ref, photo)[ref.visible()]
-        references.append(ref._replace(pixels=usable_reference(pixels, SCALE, str(ref.path))))
-    notes = [warning for one in (photo, *references) for warning in one.warnings]
+        ref = ref._replace(pixels=usable_reference(pixels, SCALE, str(ref.path)))
+        notes += ref.warnings
+        if registers and fine_detail(ref.pixels, SCALE) < DETAIL:
+            notes.append(f"{ref.path.name} holds no finer detail than the input does, and was left out")
+        else:
+            references.append(ref)
     recipe, (unlike, beyond) = SYSTEMS[system.card["model"]].recipe, unlike_training(photo)
     if unlike and (beyond or not (recipe and "degraded" in recipe.crops)):  # else it has seen such ones
         notes.append(unlike)
@@ -89,7 +92,6 @@ def upscale_file(
     saved = output.parent / f".{output.name[:40]}.matches"
     options = replace(options, saved=saved, rounded=not deep)
     start, matched = time.perf_counter(), [ref.pixels for ref in references]
-    registers = type(system).offered is not Network.offered
     if files.register and not registers:
         matched += laid_over(photo.pixels, matched, SCALE).values()
     try:
@@ -161,9 +163,7 @@ def upscale_all(
         yield upscale_file(low, refs, output, system, options, files)
         return
     if output.exists() and (not output.is_dir() or os.path.samefile(low, output)):
-        raise ValueError(
-            f"{output}: is {'the folder of the inputs' if output.is_dir() else 'a file'}; -o must name another folder"
-        )
+        raise ValueError(f"{output}: is {'the folder of the inputs' if output.is_dir() else 'a file'}; choose another")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output.parent}: no such folder; create it, then try again")
     found, skipped = photograph.listed(low, "**/*" if files.recursive else "*")

@@ -4,8 +4,7 @@ The records are in systems.toml; each baseline and departure is a file beside it
 a subclass of ``models.Network`` that says "The idea: …" in its docstring, and one record, or a ``System`` put into
 ``SYSTEMS``. It can then be trained, evaluated and used by its name, and stands in the tables.
 
-Networks and losses are named by their import paths and imported on use, so that listing systems imports none of them,
-nor PyTorch.
+Networks and losses are named by their import paths and imported on use, so that a list of systems needs no PyTorch.
 
 Every system uses the profile's photographs, crops, batch, optimiser and learning rate, not those of its own paper,
 except for a recipe's ``changes``. The number of steps is one of the profile's.
@@ -33,8 +32,7 @@ class Recipe:
     steps: str
     """The field of the profile that holds the number of steps."""
     loss: str | None = None
-    """Import path of a baseline's own loss: its ``weights``, and its terms from (outputs, crops, progress). None: the
-    paper's."""
+    """Import path of a baseline's own loss: its ``weights``, terms from (outputs, crops, progress); or the paper's."""
     rec: str = "l1"
     """The paper's reconstruction loss: "l1" (Eq. 8) or "mse"."""
     adversarial: str | None = None

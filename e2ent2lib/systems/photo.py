@@ -28,7 +28,7 @@ from e2ent2lib.models.network import Images, Network, Outputs, Pixels
 from e2ent2lib.models.sisr import FeatureEncoder, bilinear
 from e2ent2lib.photos.images import downscale, resize
 from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_at
-from e2ent2lib.photos.registered import in_light_of, laid_over
+from e2ent2lib.photos.registered import DETAIL, fine_detail, in_light_of, laid_over
 from e2ent2lib.systems.landmark import back_project
 
 CORRECTIONS = 3
@@ -94,9 +94,10 @@ class PhotoE2ENT2(Network):
     def offered(self, lr: Pixels, refs: list[Pixels]) -> list[Pixels]:
         """The references in the input's light, and those in another size or turned once more, laid over the input.
 
-        Of large ones that one alone, in the place of the reference: two would take too much memory.
+        Those without fine detail are left out: they match well, and bring what is as blurred as the input. Of large
+        ones the one laid over takes the reference's place, since two would need too much memory.
         """
-        refs = [in_light_of(lr, ref) for ref in refs]
+        refs = [in_light_of(lr, ref) for ref in refs if fine_detail(ref) > DETAIL]
         laid = laid_over(lr, refs, self.profile.scale)
         if sum(ref[..., 0].size for ref in (*refs, *laid.values())) > HELD:
             return [laid.get(i, ref) for i, ref in enumerate(refs)]
@@ -132,9 +133,7 @@ class PhotoE2ENT2(Network):
         return self.base.of_input(lr)
 
     def compose(self, swapped: Map, inputs: Map, lr: Images, found: Float[Tensor, "b c+1 h w"]) -> Outputs:
-        """What comes after the swap; ``inputs`` are of ``of_input``, ``found`` the features φ(I_ref↓) and the cosine at
-        the matched places.
-        """
+        """What comes after the swap; ``inputs`` are of ``of_input``, ``found`` φ(I_ref↓) and cosine at the matches."""
         phi_in, deep = inputs.tensor_split([self.profile.channels], dim=1)
         details = self.base.up(deep)
         sisr = self.base.last(details) + bilinear(lr, self.profile.scale)

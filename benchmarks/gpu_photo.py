@@ -24,8 +24,6 @@ from e2ent2lib.systems.parts import shrink
 KERNELS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS, Image.Resampling.BICUBIC)
 CLEAN = 0.5
 """Both as in ``data.degraded``, which needs packages that a GPU machine may lack."""
-FOCUS = (1, 2, 2.5, 3, 3.5, 4)
-"""How far a reference is reduced and enlarged again; the first is as it was."""
 BLURS = np.linspace(0.3, 1.5, 13)
 """Standard deviations, in pixels, of the light blur."""
 LUMA = (
@@ -53,12 +51,6 @@ def kernels(crop: int, scale: int) -> Tensor:
     return torch.from_numpy(np.stack(made)).float()
 
 
-def of_focus(crop: int, factor: float) -> np.ndarray:
-    """(crop, crop): how a row is reduced by this factor and enlarged again."""
-    eye, side = Image.fromarray(np.eye(crop, dtype=np.float32)), round(crop / factor)
-    return np.asarray(eye.resize((crop, side), KERNELS[-1]).resize((crop, crop), KERNELS[-1]))
-
-
 def drawn(count: int, seed: int) -> dict[str, np.ndarray]:
     """What ``data.degraded`` draws, for so many samples: half of them clean."""
     rng = np.random.default_rng([seed, 91])
@@ -79,7 +71,6 @@ def drawn(count: int, seed: int) -> dict[str, np.ndarray]:
         "noise": np.where(one_in(3), rng.uniform(1, 8, count), 0).astype(np.float32),
         "seed": rng.integers(1 << 22, size=count),
         "quality": np.where(one_in(2), rng.integers(50, 96, count), 0),
-        "blurred": np.where(one_in(4), rng.integers(1, len(FOCUS), count), 0),
         "turned": np.stack([np.cos(angle) / zoom, np.sin(angle) / zoom], 1).astype(np.float32),
         "light": np.where(dirty[:, None], np.c_[gains, rng.uniform(0.8, 1.25, count)], 1).astype(np.float32),
     }
@@ -102,7 +93,6 @@ class Degradation(nn.Module):
         for name, value in {
             "ways": np.stack(ways),
             "kernels": kernels(crop, scale).numpy(),
-            "focus": np.stack([of_focus(crop, factor) for factor in FOCUS]),
             "tables": table[[0, 1, 1]].astype(np.float32),
             "dct": dct.astype(np.float32),
             "ycc": np.array(TO_YCC, np.float32),
@@ -121,8 +111,6 @@ class Degradation(nn.Module):
         lr = round8(lr + lot["noise"].view(-1, 1, 1, 1) / 255 * noise)
         lr = torch.where(lot["quality"].view(-1, 1, 1, 1) > 0, self.as_jpeg(lr, lot["quality"]), lr)
         gains, gamma = lot["light"].view(-1, 4, 1, 1).split([3, 1], dim=1)
-        focus = self.focus[lot["blurred"]][:, None]
-        ref = round8(focus @ round8(ref @ focus.transpose(2, 3)))
         ref = round8(self.turned(ref, lot["turned"]).clamp_min(1e-6) ** gamma * gains)
         return Crops(hr, lr, ref, reduced(ref, self.scale))
 

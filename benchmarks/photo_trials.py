@@ -40,7 +40,6 @@ WITHOUT = {
     "no noise": {"noisy": lambda lr, rng: lr},
     "no JPEG": {"as_jpeg": lambda picture, quality: picture},
     "no other light": {"lit": lambda ref, rng: ref},
-    "no references out of focus": {"blurred": lambda ref, rng: ref},
     "no turned references": {"turned": lambda ref, rng: ref},
 }
 """What is put in the place of parts of ``e2ent2lib.data.degraded``."""

@@ -26,7 +26,7 @@ class Degraded(CropTwice):
 
     The input is reduced by another kernel, gets noise (σ up to 8 grey levels, in one of three) and is saved as JPEG
     (quality 50 to 95, in one of two). The reference gets another exposure (×0.6 to ×1.6), white balance (±15 %) and
-    gamma (0.8 to 1.25), is blurred in one of four, and turned by up to 5° and scaled by up to 10 % in one of three.
+    gamma (0.8 to 1.25), and is turned by up to 5° and scaled by up to 10 % in one of three.
     """
 
     def __getitem__(self, item: int) -> Crops:
@@ -56,7 +56,7 @@ def degraded_input(hr: Picture, scale: int, rng: np.random.Generator) -> Picture
 
 def degraded_reference(ref: Picture, rng: np.random.Generator) -> Picture:
     """The reference as another camera on another day would have taken it; same shape."""
-    return lit(turned(blurred(ref, rng), rng), rng)
+    return lit(turned(ref, rng), rng)
 
 
 def reduced(hr: Picture, scale: int, rng: np.random.Generator) -> Picture:
@@ -70,14 +70,6 @@ def reduced(hr: Picture, scale: int, rng: np.random.Generator) -> Picture:
 def noisy(lr: Picture, rng: np.random.Generator) -> Picture:
     """One in three with noise."""
     return rounded(lr + rng.normal(0, rng.uniform(1, 8), lr.shape)) if rng.random() < 1 / 3 else lr
-
-
-def blurred(ref: Picture, rng: np.random.Generator) -> Picture:
-    """One in four out of focus, as if enlarged ×2 to ×4: what matches well may yet bring nothing sharp."""
-    if rng.random() >= 1 / 4:
-        return ref
-    side, image = round(ref.shape[0] / rng.uniform(2, 4)), Image.fromarray(ref)
-    return np.asarray(image.resize((side, side), KERNELS[-1]).resize(image.size, KERNELS[-1]))
 
 
 def turned(ref: Picture, rng: np.random.Generator) -> Picture:

@@ -36,7 +36,7 @@ CHROMA = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99)
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
 
-def kernels(crop: int, scale: int) -> Tensor:
+def kernels(crop: int, scale: int) -> np.ndarray:
     """(n, crop/scale, crop): how a row is reduced: Pillow's bicubic, then ``KERNELS``, the last one blurred."""
     eye = np.eye(crop, dtype=np.float32)
 
@@ -48,7 +48,7 @@ def kernels(crop: int, scale: int) -> Tensor:
     for sigma in BLURS:
         blur = np.exp(-0.5 * (far / sigma) ** 2)
         made.append(of(KERNELS[-1]) @ (blur / blur.sum(1, keepdims=True)))
-    return torch.from_numpy(np.stack(made)).float()
+    return np.stack(made).astype(np.float32)
 
 
 def drawn(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -92,7 +92,7 @@ class Degradation(nn.Module):
         noise = np.random.default_rng(17).normal(size=(1 << 22) + 3 * (crop // scale) ** 2)
         for name, value in {
             "ways": np.stack(ways),
-            "kernels": kernels(crop, scale).numpy(),
+            "kernels": kernels(crop, scale),
             "tables": table[[0, 1, 1]].astype(np.float32),
             "dct": dct.astype(np.float32),
             "ycc": np.array(TO_YCC, np.float32),
@@ -261,7 +261,6 @@ class PhotoRun(Run):
         }
 
     def _drawn(self, start):
-        torch.manual_seed(self.plan.seed)
         net, critics = super()._drawn(None)
         if start is not None:
             net.load_state_dict({k: v.float() for k, v in start.items()})
@@ -284,3 +283,8 @@ class PhotoRun(Run):
         parts = zip(*(x.split(at_once) for x in batch))
         made = [torch.func.functional_call(_Photo(self.net), named, (Crops(*part),)) for part in parts]
         return Outputs(*(torch.cat([getattr(m, k) for m in made]) for k in ("sr", "sisr")))
+
+
+def kind_of_run(model: str) -> type[Run]:
+    """The class of a model's training."""
+    return PhotoRun if model == "e2ent2-photo" else Run

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from benchmarks.gpu_photo import PhotoRun
+from benchmarks.gpu_photo import kind_of_run
 from benchmarks.gpu_steps import Photographs, Run, Training
 from benchmarks.gpu_views import Views
 from e2ent2lib.runs import provenance
@@ -92,8 +92,7 @@ class Schedule:
             try:
                 stream = torch.cuda.Stream(priority=-1 if plan.priority >= 90 else 0) if self.cuda else None
                 with torch.cuda.stream(stream) if self.cuda else nullcontext():
-                    kind = PhotoRun if plan.model == "e2ent2-photo" else Run
-                    run = kind(plan, self.photographs, None, self.device)
+                    run = kind_of_run(plan.model)(plan, self.photographs, None, self.device)
                     run.stream = stream
                     if self.cuda:
                         run.capture()

@@ -379,7 +379,7 @@ def test_levels_need_their_scores(stored, findings):
         parts = verdicts.judge(claim_of(name), without, "compact", FOLDER)
         assert all(f.verdict == NOT_TESTABLE and "e2ent2-mse has no psnr on ViewPairs" in f.why for f in parts[:2])
     parts = findings[claim_of("levels-cufed5")]
-    assert verdicts.overall(parts) == NOT_TESTABLE and all("1 scene" in f.why for f in parts)
+    assert verdicts.overall(parts) == NOT_TESTABLE and all("1 scene: " in f.why for f in parts)
 
 
 def test_every_verdict_says_on_how_many_pictures_of_which_sets_it_rests(findings):

@@ -87,8 +87,7 @@ def test_a_recorded_training_step_is_that_of_a_cpu(name, tmp_path):
     for device in DEVICES:
         on_card = device.type == "cuda"
         with capturable(), torch.cuda.stream(torch.cuda.Stream()) if on_card else nullcontext():
-            kind = gpu_photo.PhotoRun if name == "e2ent2-photo" else gpu_steps.Run
-            run = kind(training, gpu_steps.Photographs(tmp_path, device), None, device)
+            run = gpu_photo.kind_of_run(name)(training, gpu_steps.Photographs(tmp_path, device), None, device)
             if on_card:
                 run.capture()
             run.restart(None)

@@ -100,8 +100,7 @@ def test_a_step_is_the_trainers(bundle, name):
 def test_a_step_asks_the_device_nothing(bundle, name):
     """A fake tensor has no values, so a step that asked for one, and could not be recorded, fails."""
     training = gpu_steps.Training(name=name, model=name, profile=CONSTANT, steps=12)
-    kind = gpu_photo.PhotoRun if name == gpu_rows.PHOTO else gpu_steps.Run
-    run = kind(training, gpu_steps.Photographs(bundle, CPU, 1), None, CPU)
+    run = gpu_photo.kind_of_run(name)(training, gpu_steps.Photographs(bundle, CPU, 1), None, CPU)
     with FakeTensorMode(allow_non_fake_inputs=True), capturable():
         for opening in {False, run.opening() > 0}:
             run.body(opening)
@@ -128,10 +127,8 @@ LACKING = ("tyro", "imagehash", "pooch", "lightning_fabric", "tabulate", "matplo
 
 
 def test_it_runs_without_the_packages_that_a_gpu_machine_may_lack():
-    code = (
-        f"import sys; sys.modules.update(dict.fromkeys({LACKING})); from benchmarks import gpu, gpu_rows, gpu_trials; "
-    )
-    code += "from e2ent2lib.systems import photo"
+    code = f"import sys; sys.modules.update(dict.fromkeys({LACKING}))\n"
+    code += "from benchmarks import gpu, gpu_rows, gpu_trials\nfrom e2ent2lib.systems import photo"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

@@ -86,8 +86,8 @@ def overview(findings: Findings) -> str:
         decides = min(parts, key=lambda f: (verdicts.WORST_FIRST.index(f.verdict), f.effect or 0))
         why = f": {decides.why}" if decides.verdict == verdicts.DEPENDS else ""
         sets = decides.sets.count(" of ")
-        of = f"{decides.images} picture{'s' * (decides.images > 1)} of {sets} data set{'s' * (sets > 1)}"
-        of = of if sets else decides.sets
+        pictures = f"{decides.images} picture{'s' * (decides.images > 1)}"
+        of = f"{pictures} of {sets} data set{'s' * (sets > 1)}" if sets else decides.sets
         row = {"the paper": f"{claim.says} ({claim.where})", "verdict": overall(parts) + why}
         rows.append(row | {"effect in the part that decides": numbers(decides) or "–", "of": of or "–"})
     return pd.DataFrame(rows).to_markdown(index=False)

@@ -59,7 +59,7 @@ def make_bundle(source: Path, out: Path, most: int = 60 << 20) -> None:
     beside them. Raises ValueError if the folder is then larger than ``most`` bytes.
     """
     from e2ent2lib.data.pairs import VALIDATION_SCENES  # only here: they need packages that a GPU machine may lack
-    from e2ent2lib.data.training import other_views, training_images
+    from e2ent2lib.data.training import registered_views, training_images
 
     chosen = [p for folder, n in SHARES.items() for p in sorted((source / folder).iterdir())[::n] if p.is_file()]
     scenes = sorted(p for p in (source / "scenes").iterdir() if p.is_dir() and p.name not in VALIDATION_SCENES)
@@ -78,7 +78,7 @@ def make_bundle(source: Path, out: Path, most: int = 60 << 20) -> None:
         names = [Path(p).relative_to(out).as_posix() for p in images.train]
         size = sum((out / name).stat().st_size for name in names) / 2**20
         facts = images.facts | {"source": f"train (a part of {size:.1f} MiB)", "trained_on": names}
-        views = list(other_views(images.scenes).items())
+        views = [(i, j, to.tolist()) for i, j, to in registered_views(images.train, images.scenes)]
         return {"train": names, "validation": facts["validation"], "next_views": views, "data": facts}
 
     rest = [p for p in source.rglob("*.*") if p.is_file() and p.parent.name not in VALIDATION_SCENES]

@@ -70,8 +70,11 @@ class Photographs:
         return {"pixels": flat.to(self.device), "facts": facts.to(self.device), "sizes": sizes}
 
 
-def draw_boxes(sizes: np.ndarray, profile: Profile, count: int, seed: int, views: dict[int, int]) -> np.ndarray:
-    """(count, 6): image, y, x of the input, the same of the reference: ``CropTwice.boxes``, all at once."""
+def draw_boxes(sizes: np.ndarray, profile: Profile, count: int, seed: int, views: list) -> np.ndarray:
+    """(count, 6): image, y, x of the input, the same of the reference: ``CropTwice.boxes``, all at once.
+
+    ``views`` as of ``registered_views``.
+    """
     rng, crop, n = np.random.default_rng([seed, 77]), profile.crop, len(sizes)
 
     def between(low, high):
@@ -101,11 +104,19 @@ def draw_boxes(sizes: np.ndarray, profile: Profile, count: int, seed: int, views
     other = (i + rng.integers(1, max(n, 2), size=count)) % n
     elsewhere = np.stack([between(np.zeros(count), sizes[other][:, k] - crop) for k in (0, 1)], 1)
     unrelated = (lot < profile.unrelated) & (n > 1)
-    view = np.array([views.get(a, -1) for a in range(n)])[i]
-    seen = ~unrelated & (lot < profile.unrelated + profile.views) & (view >= 0)
-    beside = near(first, sizes[np.where(seen, view, i)] - crop)[0]
-    j = np.where(unrelated, other, np.where(seen, view, i))
-    second = np.where(unrelated[:, None], elsewhere, np.where(seen[:, None], beside, second))
+    j = np.where(unrelated, other, i)
+    second = np.where(unrelated[:, None], elsewhere, second)
+    if views:  # where the other view shows the same; it is never laid over, as ``CropTwice`` does with two in three
+        seen = np.flatnonzero(~unrelated & (lot < profile.unrelated + profile.views))
+        one, two, to = (np.array(x) for x in zip(*views))
+        pair = rng.integers(len(views), size=len(seen))
+        i[seen], j[seen] = one[pair], two[pair]
+        first[seen] = rng.random((len(seen), 2)) * (sizes[i[seen]] - crop + 1)
+        middle = np.c_[first[seen, ::-1] + crop / 2, np.ones(len(seen))]
+        x, y, depth = np.einsum("nij,nj->in", to[pair], middle)
+        place = np.stack([y, x], 1) / np.maximum(depth, 1e-9)[:, None] - crop / 2
+        place += rng.uniform(-crop / 8, crop / 8, place.shape)
+        second[seen] = place.clip(0, sizes[j[seen]] - crop)
     return np.concatenate([i[:, None], first, j[:, None], second], 1)
 
 
@@ -302,14 +313,14 @@ class Run:
         self.critics = [Flat(c, self.half, 0.0) for c in critics]
         form = self.recipe.profile(profile)
         self.reference = self.net.references != "none"
-        views, sizes = dict(photographs.manifest["next_views"]), photographs.train["sizes"]
+        views, sizes = photographs.manifest["next_views"], photographs.train["sizes"]
         boxes = draw_boxes(sizes, form, plan.steps * profile.batch, plan.seed, views)
         self.table = torch.from_numpy(boxes).to(device, torch.int32).view(plan.steps, profile.batch, 6)
         epsilon = np.random.default_rng([plan.seed, 5]).random((plan.steps, profile.batch), dtype=np.float32)
         self.epsilon = torch.from_numpy(epsilon).to(device) if self.adversary and self.adversary.penalty else None
         # validation crops are drawn with the same seed for all, each as its recipe needs them
         form = replace(form, unrelated=0.0, aligned=0.0, views=0.0)
-        boxes = draw_boxes(photographs.held["sizes"], form, 16, 1_000_003, {})
+        boxes = draw_boxes(photographs.held["sizes"], form, 16, 1_000_003, [])
         self.validation = torch.from_numpy(boxes).to(device)
         self.step = torch.zeros((), dtype=torch.int64, device=device)
         self.total = torch.tensor(float(plan.steps), device=device)

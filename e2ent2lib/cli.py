@@ -107,7 +107,7 @@ def train(
 
     Args:
         steps: how many, instead of the profile's number.
-        views: fraction of references cut from the next view of the same scene, of photographs in DATA/scenes/NAME.
+        views: fraction of references cut from another view of the same scene, of photographs in DATA/scenes/NAME.
         checkpoint_every: steps between two validations; each saves the run, so a kill loses at most this many steps.
     """
     from e2ent2lib.runs.run import train as train_system  # Fabric takes seconds to import, and only training needs it

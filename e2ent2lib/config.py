@@ -43,7 +43,7 @@ class Profile:
     """Fraction of the references from the same photograph that are shifted by whole cells, so that F, which moves by
     whole cells, lies where it belongs; 0 in the paper."""
     views: float = 0.0
-    """Fraction of references cut from the next view of the same scene, where there is one; 0 in the paper."""
+    """Fraction of references cut from another view of the same scene, where it shows the same; 0 in the paper."""
     steps_pretraining: int = 222_222
     """Stage 1, from which stage 2 starts; 20 epochs of 100,000 images (4.1), in batches of 9 (not given)."""
     steps_gan: int = 222_222

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -21,6 +21,7 @@ from e2ent2lib.crops import Box, Crops, crop_beside, crop_near, crop_twice
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.photos.images import as_rgb, downscale, to_tensor
 
+Homography = Float[np.ndarray, "3 3"]
 CACHE = 4 << 30
 """Bytes of decoded photographs that are kept in memory at most; the others are decoded again for each crop."""
 
@@ -29,23 +30,26 @@ class CropTwice(Dataset):
     """A reproducible series of crop-twice pairs, ``Crops``; item i depends on the seed and i alone.
 
     ``images`` are uint8 (H, W, 3) arrays or paths. No augmentation but translation (4.1). ``profile.unrelated`` is the
-    fraction of references cut from another photograph, ``profile.views`` of those cut from another view of the same
-    scene, near the same place; ``scenes`` names the scene of each image, and without it none has another view. Of the
-    others ``profile.aligned`` are shifted by multiples of the scale.
+    fraction of references cut from another photograph, ``profile.views`` of those cut from the next view of a scene
+    where it shows the same, two in three laid over the input; ``scenes`` names the scene of each image, and without it
+    none has another view. Of the others ``profile.aligned`` are shifted by multiples of the scale.
     """
 
     def __init__(
         self, images: Sequence, profile: Profile, *, length: int, seed: int = 0, start: int = 0, scenes: Sequence = ()
     ):
         self.images, self.profile, self.length, self.seed, self.start = images, profile, length, seed, start
-        self._view = other_views(scenes)
+        self._views = registered_views(images, scenes) if profile.views else []
         self._recent: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.length - self.start
 
-    def boxes(self, item: int) -> tuple[int, Box, int, Box]:
-        """(input image, its box, reference image, its box) of item ``item``, counted from ``start``."""
+    def boxes(self, item: int) -> tuple[int, Box, int, Box | Homography]:
+        """(input image, its box, reference image, its box) of item ``item``, counted from ``start``.
+
+        In place of the last there may be a homography, from the crop's pixels to the reference image's.
+        """
         rng = np.random.default_rng([self.seed, item + self.start])
         crop = self.profile.crop
         i = j = int(rng.integers(len(self.images)))
@@ -55,13 +59,25 @@ class CropTwice(Dataset):
         if lot < self.profile.unrelated and len(self.images) > 1:
             j = (i + int(rng.integers(1, len(self.images)))) % len(self.images)
             second = crop_twice(self._size(j), crop, rng)[0]
-        elif lot < self.profile.unrelated + self.profile.views and i in self._view:
-            j = self._view[i]
-            second = crop_near(self._size(j), crop, first, rng, self.profile.max_offset)
+        elif lot < self.profile.unrelated + self.profile.views and self._views:
+            return self._other_view(rng)
         elif self.profile.aligned and rng.random() < self.profile.aligned:
             r = self.profile.scale
             second = tuple(a + int((b - a) / r) * r for a, b in zip(first, second))  # towards the first: still inside
         return i, first, j, second
+
+    def _other_view(self, rng: np.random.Generator) -> tuple[int, Box, int, Box | Homography]:
+        crop = self.profile.crop
+        for _ in range(20):  # until a crop's middle is in both; the last one stays
+            i, j, to = self._views[int(rng.integers(len(self._views)))]
+            first, (y, x) = crop_twice(self._size(i), crop, rng, crop // 8)
+            to = to @ np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
+            *place, depth = (to @ (crop / 2, crop / 2, 1))[[1, 0, 2]]
+            box = [int(a / depth - crop / 2) for a in place]
+            if depth > 0 and all(-crop / 4 < a < n - 3 / 4 * crop for a, n in zip(box, self._size(j))):
+                break
+        box = tuple(min(max(a, 0), n - crop) for a, n in zip(box, self._size(j)))
+        return i, first, j, box if rng.random() < 1 / 3 else to
 
     def __getitem__(self, item: int) -> Crops:
         i, first, j, second = self.boxes(item)
@@ -80,17 +96,33 @@ class CropTwice(Dataset):
             self._recent[i] = image if isinstance(image, np.ndarray) else as_rgb(image)
         return self._recent[i]
 
-    def _cut(self, i: int, box: Box) -> UInt8[np.ndarray, "c c 3"]:
-        y, x = box
-        return self._image(i)[y : y + self.profile.crop, x : x + self.profile.crop]
+    def _cut(self, i: int, place: Box | Homography) -> UInt8[np.ndarray, "c c 3"]:
+        crop, image = self.profile.crop, self._image(i)
+        if len(place) == 2:
+            y, x = place
+            return image[y : y + crop, x : x + crop]
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # Pillow counts from a pixel's corner
+        matrix = half @ place @ np.linalg.inv(half)
+        to = (matrix / matrix[2, 2]).ravel()[:8]
+        perspective, bicubic = Image.Transform.PERSPECTIVE, Image.Resampling.BICUBIC
+        return np.asarray(Image.fromarray(image).transform((crop, crop), perspective, to, bicubic))
 
 
-def other_views(scenes: Sequence[str]) -> dict[int, int]:
-    """For each image that has one, the next image of the same scene; of the last, the one before it."""
+def registered_views(images: Sequence, scenes: Sequence[str]) -> list[tuple[int, int, Homography]]:
+    """(i, j, the homography from i's pixels to j's) of images that lie one or two apart in a scene, where they register.
+
+    Takes a fifth of a second a pair.
+    """
+    from e2ent2lib.photos.registered import registered  # it needs seconds
+
     shots = defaultdict(list)
     for i, scene in enumerate(scenes):
         shots[scene].append(i)
-    return {i: j for s in shots.values() if len(s) > 1 for i, j in zip(s, [*s[1:], s[-2]])}
+    found = []
+    for i, j in (pair for s in shots.values() for apart in (1, 2) for pair in zip(s, s[apart:])):
+        to = registered(as_rgb(images[i]), as_rgb(images[j]))
+        found += [] if to is None else [(i, j, to), (j, i, np.linalg.inv(to))]
+    return found
 
 
 class TrainingImages(NamedTuple):

@@ -53,7 +53,7 @@ def train(name: str, profile: Profile, options: RunOptions = RunOptions()) -> tu
     fabric = make_fabric(profile, options.accelerator, options.devices)
     torch.manual_seed(options.seed)
     model = build_model(name, profile)
-    started_from = start(model, recipe, profile, options.start_from)
+    started_from = start(model, name, recipe, profile, options.start_from)
     progress = options.progress and fabric.is_global_zero
     images = training_images(options.data, profile, progress=progress)
     players = players_for(fabric, model, recipe, profile)
@@ -103,13 +103,19 @@ def players_for(fabric: Fabric, model: Network, recipe: Recipe, profile: Profile
     return make_players(fabric, model, loss, adversary, profile)
 
 
-def start(model: Network, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None) -> dict | None:
-    """Load the weights that a recipe starts from; returns which ones they were.
+def start(
+    model: Network, name: str, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None
+) -> dict | None:
+    """Load the weights that a recipe starts from, or its own if they alone are in ``folder``; returns which they were.
 
     Raises FileNotFoundError that says how to train them, or ValueError if they are damaged.
     """
     if recipe.start_from is None:
         return None
+    if folder and not (Path(folder) / f"{recipe.start_from}.safetensors").is_file():
+        if (Path(folder) / f"{name}.safetensors").is_file():
+            model.load_state_dict((first := load_model(name, profile, folder)).state_dict())
+            return {"model": name, "sha256": first.card["sha256"]}
     own = Path(f"runs/{system_of(recipe.start_from).trained_as}-{profile.name}")
     own = own if (own / f"{recipe.start_from}.safetensors").is_file() else None
     first = load_model(recipe.start_from, profile, folder or own)  # or else the shipped one

@@ -220,7 +220,7 @@ def test_views_are_references_where_they_show_the_same_as_they_are_or_laid_over(
     profile = replace(SMOKE, crop=64, unrelated=0.2, views=0.5)
     crops = CropTwice(images, profile, length=400, scenes=["castle", "castle", "castle", "b"])
     drawn = [crops.boxes(n) for n in range(400)]
-    views = [n for n, (i, _, j, place) in enumerate(drawn) if i != j and {i, j} <= {0, 1} or len(place) == 3]
+    views = [n for n, (i, _, j, place) in enumerate(drawn) if (i != j and {i, j} <= {0, 1}) or len(place) == 3]
     laid = [n for n in views if len(drawn[n][3]) == 3]
     assert 0.3 < len(laid) / 400 < 0.37 and len(views) > len(laid)  # two thirds of the half
     for n in laid:  # as far as it covers the input, it is the input, up to 8 pixels away

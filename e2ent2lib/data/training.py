@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from e2ent2lib.config import Profile
-from e2ent2lib.crops import Box, Crops, crop_beside, crop_near, crop_twice
+from e2ent2lib.crops import Box, Crops, crop_beside, crop_twice
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.photos.images import as_rgb, downscale, to_tensor
 
@@ -109,7 +109,7 @@ class CropTwice(Dataset):
 
 
 def registered_views(images: Sequence, scenes: Sequence[str]) -> list[tuple[int, int, Homography]]:
-    """(i, j, the homography from i's pixels to j's) of images that lie one or two apart in a scene, where they register.
+    """(i, j, homography from i's pixels to j's) of images one or two apart in a scene, where they register.
 
     Takes a fifth of a second a pair.
     """

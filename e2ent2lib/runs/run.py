@@ -103,9 +103,7 @@ def players_for(fabric: Fabric, model: Network, recipe: Recipe, profile: Profile
     return make_players(fabric, model, loss, adversary, profile)
 
 
-def start(
-    model: Network, name: str, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None
-) -> dict | None:
+def start(model: Network, name: str, recipe: Recipe, profile: Profile, folder: str | os.PathLike | None) -> dict | None:
     """Load the weights that a recipe starts from, or its own if they alone are in ``folder``; returns which they were.
 
     Raises FileNotFoundError that says how to train them, or ValueError if they are damaged.

@@ -15,7 +15,7 @@ from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.photos import FileOptions
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.runs import RunOptions
-from e2ent2lib.runs.files import check_folder, check_free
+from e2ent2lib.runs.files import check_folder, check_free, write_text
 from e2ent2lib.runs.provenance import ROOT, need_checkout
 from e2ent2lib.systems import DEFAULT, SYSTEMS, recipe_of
 
@@ -188,7 +188,7 @@ def report(
         renew: also write RESULTS.md and the tables of README.md and MODEL_CARD.md, from the committed scores and cards.
         again: replace tables that exist in a folder of your own.
     """
-    from e2ent2lib.measure.results import read_results, results_folder, write_text
+    from e2ent2lib.measure.results import read_results, results_folder
     from e2ent2lib.report import tables
     from e2ent2lib.report.reproduce import QUICK
 

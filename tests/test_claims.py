@@ -238,14 +238,18 @@ def write_cards(folder, monkeypatch, **cards):
 
 
 def test_hours_of_training_are_those_of_the_cards_and_of_what_a_network_started_from(tmp_path, monkeypatch):
+    before = {"model": "e2ent2-photo", "seconds": 1800, "threads": 1, "started_from": {"model": "photo-base"}}
+    photo = {"seconds": 1800, "threads": 2, "started_from": before}  # it went on from its own weights
     write_cards(
         tmp_path, monkeypatch, srntt={"seconds": 1800, "started_from": {"model": "srgan"}},
         srgan={"seconds": 900, "threads": 2, "started_from": {"model": "srresnet"}}, srresnet={"seconds": 360},
         sisr={"seconds": 9, "budget": {"core_hours": 0.5, "with_what_it_starts_from": 0.75}},
-        passrnet={"seconds": 9, "started_from": {"model": "drcn"}},
+        passrnet={"seconds": 9, "started_from": {"model": "drcn"}}, **{"e2ent2-photo": photo},
     )  # fmt: skip
-    hours = {name: verdicts.core_hours(name, "compact") for name in ("srntt", "sisr", "passrnet", "e2ent2", "landmark")}
-    assert hours == {"srntt": 1.1, "sisr": 0.75, "passrnet": None, "e2ent2": None, "landmark": float("inf")}
+    names = ("srntt", "sisr", "passrnet", "e2ent2-photo", "e2ent2", "landmark")
+    expected = (1.1, 0.75, None, None, None, float("inf"))
+    assert tuple(verdicts.core_hours(name, "compact") for name in names) == expected
+    assert verdicts.own_hours(photo) == 1.5
 
 
 @pytest.mark.parametrize("seconds, gain, expected", [

@@ -48,7 +48,7 @@ def bundle(tmp_path, monkeypatch):
 
 def test_crops_and_their_reductions_are_those_of_the_trainer(bundle):
     photographs = gpu_steps.Photographs(bundle, CPU, 1)
-    boxes = gpu_steps.draw_boxes(photographs.train["sizes"], replace(CONSTANT, aligned=0.0), 50, 0, {})
+    boxes = gpu_steps.draw_boxes(photographs.train["sizes"], replace(CONSTANT, aligned=0.0), 50, 0, [])
     batch = gpu_steps.crops_of(photographs.train, torch.from_numpy(boxes), CONSTANT, True)
     images = [photographs.images[n] for n in photographs.manifest["train"]]
     for k, (i, y, x, j, v, u) in enumerate(boxes):
@@ -62,7 +62,7 @@ def test_crops_and_their_reductions_are_those_of_the_trainer(bundle):
 def test_shares_of_the_boxes():
     sizes = np.array([[90, 100], [80, 120]])
     form = replace(SMOKE, max_offset=16, unrelated=0.3, aligned=0.5)
-    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, form, 4000, 0, {}).T
+    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, form, 4000, 0, []).T
     same = i == j
     assert 0.67 < same.mean() < 0.73
     down, across = (v - y)[same], (u - x)[same]
@@ -70,8 +70,12 @@ def test_shares_of_the_boxes():
     whole = (down % 4 == 0) & (across % 4 == 0)
     assert 0.48 < whole.mean() < 0.6  # half of them on purpose, one in 16 of the others
     assert (y >= 0).all() and (y + 48 <= sizes[i, 0]).all() and (u + 48 <= sizes[j, 1]).all()
-    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, replace(form, stereo=True), 500, 0, {}).T
+    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, replace(form, stereo=True), 500, 0, []).T
     assert (i == j).all() and (y == v).all() and (u >= x).all()
+    views = [(0, 1, np.diag([1.2, 0.9, 1]).tolist())]  # the second photograph is the first, wider and lower
+    i, y, x, j, v, u = gpu_steps.draw_boxes(sizes, replace(form, views=0.4), 4000, 0, views).T
+    seen = (i == 0) & (j == 1) & (abs(1.2 * (x + 24) - 24 - u) <= 7) & (abs(0.9 * (y + 24) - 24 - v) <= 7)
+    assert 0.4 < seen.mean() < 0.5  # and some of the unrelated ones by chance
 
 
 @pytest.mark.parametrize("name", ["sisr", "e2ent2", "e2ent2-mse", "feature-presisr", "passrnet", "drcn"])

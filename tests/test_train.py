@@ -163,6 +163,16 @@ def test_each_recipe_trains_and_leaves_a_model_with_its_card(name, photographs, 
         assert differ(weights(first), weights(model.single_image)) == moved
 
 
+def test_a_training_goes_on_from_its_own_weights_if_they_alone_are_in_the_folder(photographs, first_stages, tmp_path):
+    first, _ = run("e2ent2-mse", tmp_path / "first", photographs, start_from=first_stages)
+    profile = replace(TINY, lr=1e-12)
+    second, _ = run("e2ent2-mse", tmp_path / "second", photographs, profile, start_from=tmp_path / "first")
+    before = load_model("e2ent2-mse", "smoke", tmp_path / "first").card
+    assert second.card["started_from"].items() <= before.items()
+    for name, weight in weights(second).items():
+        torch.testing.assert_close(weight, weights(first)[name], atol=1e-6, rtol=0)
+
+
 def test_the_recipes_are_the_rows_of_the_tables_and_choose_their_crops():
     assert {*RECIPES, "sisr-pretrained"} == set(MODELS)
     assert {name: r.keeps for name, r in RECIPES.items() if r.keeps} == {"sisr": "sisr-pretrained"}

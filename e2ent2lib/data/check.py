@@ -40,7 +40,7 @@ def check(name: str, *, progress: bool = True) -> Findings:
         return Findings(*([line for lines in kind for line in lines] for kind in zip(*parts)))
     known = sets.TRAINING_SETS.get(name) or sets.dataset(name)
     folder, here = known.here(), known.lister()
-    paths = sets.image_files(folder) if folder else []
+    paths = sets.image_files(folder)
     if not here and not paths:
         raise FileNotFoundError(f"{known.title} is not here: {known.steps}")
     decoded, errors = _decode(paths, progress)
@@ -83,8 +83,7 @@ def _decode(paths: list[Path], progress: bool) -> tuple[Decoded, list[str]]:
             with Image.open(path) as file:
                 file.verify()  # a PNG's checksums up to its end, which decoding does not need
         except Exception as error:  # Pillow's verify raises SyntaxError and more
-            named = str(path) in str(error)
-            errors.append(str(error) if named else f"{path}: damaged ({error}); get it again")
+            errors.append(str(error) if str(path) in str(error) else f"{path}: damaged ({error}); get it again")
             continue
         decoded[path] = image.shape[1::-1], mark(image)
         if min(image.shape[:2]) < SMALLEST:
@@ -101,10 +100,8 @@ def _twins(decoded: Decoded) -> Iterator[str]:
 
 
 def _check_pairs(known: DataSet, pairs: list[Pair], folder: Path, decoded: Decoded) -> tuple[list, list]:
-    """Errors and warnings.
-
-    Errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice. Warnings: views
-    that look exchanged, and photographs without a reference.
+    """Errors: partners that are missing, files of another set, wrong sizes, and pictures that come twice; and
+    warnings: views that look exchanged, and photographs without a reference.
     """
     errors, warnings = [], []
     for name, files in sorted(sets.grouped(folder, known.layout).items()):

@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from e2ent2lib.data import pairs as sets
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, DataSet, Mirror, View
 from e2ent2lib.photos.images import as_rgb
-from e2ent2lib.runs.files import file_sha256, whole_file
+from e2ent2lib.runs.files import file_sha256, write_text
 
 GITHUB = "https://github.com"
 RECORD = "fetched.json"
@@ -94,8 +94,7 @@ def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Pat
     said = f"As at the first fetch: {same} pictures are the same."
     if key not in record:
         said = f"Its hash is not published: this first fetch notes SHA-256 {now['archive']} in {RECORD}."
-    with whole_file(home / RECORD) as temporary:
-        temporary.write_text(json.dumps(record | {key: now}, indent=1) + "\n", encoding="utf-8")
+    write_text(home / RECORD, json.dumps(record | {key: now}, indent=1) + "\n")
     return [said, f"{len(paths)} files, {len(new)} of them new, below {home}."]
 
 

@@ -17,13 +17,12 @@ from tqdm.auto import tqdm
 from e2ent2lib.explore.explorer import Job, PairExplorer, Photos, available_pairs, choice, row
 from e2ent2lib.explore.view import Wipe, face, strip
 from e2ent2lib.measure.metrics import psnr, ssim
-from e2ent2lib.measure.results import write_text
 from e2ent2lib.photos.images import as_rgb, downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.plots import CROP, Pixels, Window, cut, png
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
-from e2ent2lib.runs.files import whole_file
+from e2ent2lib.runs.files import whole_file, write_text
 from e2ent2lib.systems import SYSTEMS
 
 TRUTH, INPUT = "hr", "lr"
@@ -93,10 +92,7 @@ def read_shipped(folder: Path) -> dict[str, Pixels]:
 
 
 def save_shipped(folder: Path, names: Sequence[str] = ()) -> None:
-    """Enlarge the motorcycle by each system, by default all ``shown``: lossless WebP files.
-
-    Where they come from stands in provenance.json.
-    """
+    """Enlarge the motorcycle by each system, by default all ``shown``: lossless WebP files, and provenance.json."""
     comparison = Comparison(available_pairs()["motorcycle"]())
     folder.mkdir(parents=True, exist_ok=True)
     systems, everything = {}, (0, 0, comparison.hr.shape[1], comparison.hr.shape[0])

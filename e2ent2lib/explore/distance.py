@@ -1,7 +1,4 @@
-"""The feature-distance explorer (Table 3): how far F is from φ(HR), where, in which layer, by which encoder.
-
-Notebook 12.
-"""
+"""The feature-distance explorer (Table 3): how far F is from φ(HR), at which place, in which layer. Notebook 12."""
 
 import re
 from contextlib import ExitStack

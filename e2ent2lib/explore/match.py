@@ -75,8 +75,7 @@ class MatchedPair:
         similarity = similarity_map(self._query, self._key, (row, column), self.norm)[0]
         score, index = similarity.flatten().sort(descending=True, stable=True)
         best = int(self.matches.index[0, row, column])
-        flat = torch.tensor([best, *index[1 : RUNNERS_UP + 1]])
-        rows, columns = np.unravel_index(flat.numpy(), self.chosen.shape)
+        rows, columns = np.unravel_index([best, *index[1 : RUNNERS_UP + 1].tolist()], self.chosen.shape)
         (y, x), *others = zip((rows + 1).tolist(), (columns + 1).tolist())  # the middle cells of patches
         return Place(
             query=(row, column),

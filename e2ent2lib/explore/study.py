@@ -219,8 +219,7 @@ class StudyPage(Explorer):
         count = len(trials(list(CROPS), others, 0))
         consent = CONSENT.format(minutes=max(1, round(count * SECONDS / 60)))
         layout, style = w.Layout(width="320px", max_width="100%"), {"description_width": "auto"}
-        number = f"p{secrets.token_hex(3)}"
-        self.participant = w.Text(number, description="your number", layout=layout, style=style)
+        self.participant = w.Text(f"p{secrets.token_hex(3)}", description="your number", layout=layout, style=style)
         self.agree = w.Checkbox(False, description="I agree", indent=False)
         self.begin = w.Button(description="begin", disabled=True, button_style="primary")
         hint = "Note the number: with it you can continue later where you stopped."
@@ -247,8 +246,7 @@ class StudyPage(Explorer):
 
     def pictures(self, trial: Trial) -> tuple[Pixels, Pixels]:
         """What a question shows at the left and at the right."""
-        left, right = (cut(_pictures().image(system), CROPS[trial.image]) for system in (trial.left, trial.right))
-        return left, right
+        return tuple(cut(_pictures().image(system), CROPS[trial.image]) for system in (trial.left, trial.right))
 
     def _begin(self) -> None:
         participant = self.participant.value.strip()

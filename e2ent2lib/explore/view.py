@@ -154,11 +154,8 @@ def strip(patches: Mapping[str, Pixels], size: int = 84) -> str:
     return _TEMPLATES.get_template("strip.html").render(patches=uris, size=size)
 
 
-def bars(
-    values: Mapping[str, float], title: str, legend: str, beside: Mapping[str, float] | None = None, tick: str = ""
-) -> str:
+def bars(values: Mapping[str, float], title: str, legend: str, beside: Mapping[str, float] = {}, tick: str = "") -> str:
     """Horizontal bars with a tick where the compared value lies; SVG. ``legend`` names the bars, ``tick`` the ticks."""
-    beside = beside or {}
     high = max([*values.values(), *beside.values(), 1e-12])
     facts = {"values": values, "title": title, "legend": legend, "beside": beside, "tick": tick, "high": high}
     return _TEMPLATES.get_template("bars.svg").render(facts)

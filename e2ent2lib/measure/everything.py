@@ -13,7 +13,7 @@ from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, Pair, dataset
 from e2ent2lib.measure.evaluate import Pictures, current, measure
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
-from e2ent2lib.measure.verdicts import CLAIMS, SCORES, Claim, Comparison
+from e2ent2lib.measure.verdicts import CLAIMS, SCORES
 from e2ent2lib.models.network import Network
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import available_models, load_model, shipped_card
@@ -115,8 +115,8 @@ def measure_all(folder: Path, profile: str, datasets: Iterable[str], *, processe
 
 def _result_files(folder: Path, profile: str, datasets: list[str]) -> list[ResultFile]:
     """All that can be measured, with what ``folder`` holds of it; ablations last."""
-    perceptual = {(name, reference) for name, reference, part in _sides(CLAIMS) if part.metric in SCORES}
-    perceptual.add((DEFAULT, "level 1"))
+    parts = (part for claim in CLAIMS for part in claim.parts if getattr(part, "metric", None) in SCORES)
+    perceptual = {(DEFAULT, "level 1"), *(side for part in parts for side in part.sides)}
     models, pictures, files = available_models(profile), {}, []
     for model in sorted(models, key=lambda name: system_of(name).ablation):
         card = shipped_card(model, profile)
@@ -150,9 +150,3 @@ def _loaded(name: str, profile: str, sha256: str | None) -> Network:
     if model.card["sha256"] != sha256:
         raise ValueError(f"{name}: its checkpoint changed while it was being measured; measure again")
     return model
-
-
-def _sides(claims: Iterable[Claim]) -> list[tuple[str, str, Comparison]]:
-    """The networks that the claims compare, each with its reference and the comparison."""
-    parts = [part for claim in claims for part in claim.parts if isinstance(part, Comparison)]
-    return [(*side, part) for part in parts for side in part.sides]

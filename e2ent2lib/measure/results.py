@@ -19,7 +19,7 @@ import pandas as pd
 from e2ent2lib.data.pairs import DataSet
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.runs.checkpoints import shipped_folder
-from e2ent2lib.runs.files import whole_file
+from e2ent2lib.runs.files import write_text
 from e2ent2lib.runs.provenance import ROOT
 
 TOLERANCE = {"psnr": 0.02, "ssim": 0.001}
@@ -56,13 +56,6 @@ def _exchanged(row: dict, old: float | None, new: float | None) -> dict:
     return row | psnr | ({"columns": columns} if columns else {})
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def read_rows(path: Path) -> list[dict]:
     """The rows of a result file; none if there is no such file. Raises ValueError for a damaged one."""
     if not path.is_file():
@@ -89,17 +82,15 @@ def read_results(folder: Path, profile: str) -> pd.DataFrame:
 def seed_folders(folder: Path) -> dict[int, Path]:
     """Where the scores of other seeds' trainings are: seed-1, seed-2, … in ``folder``, else the committed ones."""
     for place in (folder, ROOT / "data" / "results"):
-        seeds = {int(p.name.removeprefix("seed-")): p for p in sorted(place.glob("seed-[0-9]*"))}
-        if seeds:
+        if seeds := {int(p.name.removeprefix("seed-")): p for p in sorted(place.glob("seed-[0-9]*"))}:
             return seeds
     return {}
 
 
 def read_seeds(folder: Path, profile: str) -> pd.DataFrame:
     """``read_results`` of all trainings; column ``training`` is the seed, 0 for the checkpoints that ship."""
-    frames = [read_results(folder, profile).assign(training=0)]
-    for seed, place in seed_folders(folder).items():
-        frames.append(read_results(place, profile).assign(training=seed))
+    places = [(0, folder), *seed_folders(folder).items()]
+    frames = [read_results(place, profile).assign(training=seed) for seed, place in places]
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 

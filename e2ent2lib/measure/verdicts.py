@@ -381,14 +381,18 @@ def core_hours(model: str, profile: str) -> float | None:
     card = json.loads(path.read_text(encoding="utf-8"))
     if "budget" in card:
         return card["budget"]["with_what_it_starts_from"]
-    before = core_hours(card["started_from"]["model"], profile) if card["started_from"] else 0.0
+    first = card["started_from"]["model"] if card["started_from"] else None
+    before = None if first == model else core_hours(first, profile) if first else 0.0
     return None if before is None else before + own_hours(card)
 
 
 def own_hours(card: dict) -> float:
     """Core-hours of a training: steps × what a step costs on an idle core, where its card has that ``budget``, else
-    seconds × threads, which is wall time while other work ran."""
-    return card["budget"]["core_hours"] if "budget" in card else card["seconds"] * card["threads"] / 3600
+    seconds × threads, which is wall time while other work ran; with those of the same network that it went on from."""
+    if "budget" in card:
+        return card["budget"]["core_hours"]
+    earlier = card.get("started_from") or {}
+    return card["seconds"] * card["threads"] / 3600 + (own_hours(earlier) if "seconds" in earlier else 0.0)
 
 
 def mean_psnr(history: list[dict]) -> float:

@@ -17,7 +17,7 @@ from e2ent2lib.photos.photograph import Photograph
 from e2ent2lib.photos.upscale import REPORT, SCALE, Upscaled
 from e2ent2lib.report.plots import COLOURS, show, use_style
 from e2ent2lib.runs import provenance
-from e2ent2lib.runs.files import whole_file
+from e2ent2lib.runs.files import whole_file, write_text
 
 DETAIL = 40
 """Side of the detail that is shown enlarged, in pixels of the input; at most a quarter of a small picture's side."""
@@ -27,11 +27,8 @@ MATTERED = 2.0
 
 def save_report(folder: Path, done: Upscaled) -> list[Path]:
     """Write report.json, side_by_side.png and, where a reference was matched, maps.png; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / REPORT[0]]
-    with whole_file(paths[0]) as temporary:
-        text = json.dumps(facts(done), indent=1, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # a note may hold a name that is no text
+    paths, text = [folder / REPORT[0]], json.dumps(facts(done), indent=1, ensure_ascii=False) + "\n"
+    write_text(paths[0], text.encode(errors="replace").decode())  # a note may hold a name that is no text
     use_style()
     for draw in (side_by_side, maps)[: 1 if done.result.confidence is None else 2]:
         figure = draw(done)

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from e2ent2lib.measure import verdicts
-from e2ent2lib.measure.results import write_text
 from e2ent2lib.measure.verdicts import LENDER, Claim, Finding, core_hours, overall
+from e2ent2lib.runs.files import write_text
 
 RULE = verdicts.FILE["rule"].format(lender=LENDER, share=f"{verdicts.AS_LONG:.0%}").strip()
 """How a verdict is made."""
@@ -116,9 +116,7 @@ def save(findings: Findings, profile: str, folder: Path) -> list[Path]:
 
 
 def forest(findings: Findings) -> Figure | None:
-    """The effects in decibels, a line a comparison: point and interval, and as a grey bar the spread over seeds.
-
-    None if there are none.
+    """The effects in dB, a line a comparison: point, interval, and as a grey bar the spread over seeds; None without.
     """
     shown = [f for fs in findings.values() for f in fs if f.unit == "dB" and f.effect is not None]
     if not shown:

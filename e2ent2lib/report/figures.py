@@ -187,10 +187,8 @@ def _links(axes: Sequence[Axes], squares: Sequence[Sequence[Square]], labels: Se
             (x0, y0, side0), (x1, y1, side1) = places[column : column + 2]
             start, end = (x0 + side0 - 0.5, y0 + side0 / 2 - 0.5), (x1 - 0.5, y1 + side1 / 2 - 0.5)
             arrow = {"arrowstyle": "-|>", "color": colour, "lw": 1.3, "mutation_scale": 10, "shrinkA": 0, "shrinkB": 0}
-            link = axes[column + 1].annotate(
-                "", end, start, "data", axes[column].transData, arrow, annotation_clip=False
-            )
-            link.set_in_layout(False)
+            looks = {"arrowprops": arrow, "annotation_clip": False, "in_layout": False}
+            axes[column + 1].annotate("", end, start, "data", axes[column].transData, **looks)
         axes[column].set_xlabel(f"{label} →", loc="right", fontsize=9)
 
 
@@ -207,9 +205,7 @@ class Errors(NamedTuple):
 def error_maps(model: E2ENT2, example: Example, alphas: tuple[float, float, float] = (1, 1, 1)) -> Errors:
     """E = ∂J/∂F of the MSE of I_sr, and what Eq. 5 makes of it at the three feature maps; with I_sr."""
     r, (lr, ref, down) = model.profile.scale, example.tensors()
-    with torch.no_grad():
-        maps = [model.encoder(x) for x in (lr, down, ref)]
-    maps = [m.requires_grad_() for m in maps]
+    maps = [model.encoder(x).detach().requires_grad_() for x in (lr, down, ref)]
     swapped = match_and_swap(*maps, alphas, r, model.norm, error_down=model.error_down)
     leaf = swapped.detach().requires_grad_()
     sr = model.synthesis(leaf, maps[0].detach(), lr)

@@ -48,8 +48,7 @@ class Oddity(NamedTuple):
 
 def _literals(name: str) -> pd.DataFrame:
     """A CSV file of this folder as Python values; None where a cell is empty."""
-    frame = pd.read_csv(Path(__file__).with_name(name)).convert_dtypes().astype(object)
-    return frame.where(frame.notna(), None)
+    return pd.read_csv(Path(__file__).with_name(name)).convert_dtypes().astype(object).where(pd.notna, None)
 
 
 def _published(source: str, dataset: str, channel: str | None, method: str, *scores: float | None) -> Published:

@@ -6,13 +6,13 @@
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from tqdm.auto import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from e2ent2lib.config import get_profile
 from e2ent2lib.measure import verdicts
@@ -72,9 +72,8 @@ def run_all_notebooks(target: Path, results: Path) -> None:
     """Execute the notebooks into ``target``, two at a time."""
     target.mkdir(parents=True, exist_ok=True)
     sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    with ThreadPoolExecutor(2) as two:
-        runs = two.map(lambda source: run_notebook(source, target / source.name, results=results), sources)
-        list(tqdm(runs, total=len(sources), unit="notebook"))
+    run = partial(run_notebook, results=results)
+    thread_map(run, sources, [target / source.name for source in sources], max_workers=2, unit="notebook")
 
 
 def run_notebook(source: Path, target: Path, *, results: Path | None = None) -> None:

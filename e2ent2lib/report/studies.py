@@ -15,9 +15,9 @@ from torch import nn
 from e2ent2lib.config import PAPER, get_profile
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.data.scenes import graded_pairs
-from e2ent2lib.measure.metrics import Protocol, psnr
+from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.measure.results import cards
-from e2ent2lib.measure.verdicts import own_hours
+from e2ent2lib.measure.verdicts import USUAL, own_hours
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.plots import COLOURS, Pixels, Window, cut, show
@@ -25,7 +25,6 @@ from e2ent2lib.runs.checkpoints import available_models, build_model, shipped_ca
 from e2ent2lib.systems import SYSTEMS, recipe_of, system_of
 from e2ent2lib.systems.vgg import VGG19
 
-USUAL = Protocol().reference
 KINDS = tomllib.loads(Path(__file__).with_name("kinds.toml").read_text(encoding="utf-8"))
 """What a reference shows, by ``kind``, with an unrelated one last."""
 TO_RIGHT = {"disable_numparse": True, "stralign": "right", "colalign": ("left",)}
@@ -85,10 +84,8 @@ def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile:
     The truth stands last. A name without a checkpoint is left out.
     """
     lr, truth, available = downscale(hr), cut(hr, box), available_models(profile)
-    images = {}
-    for name in (name for name in names if name in available):
-        crop = cut(super_resolve(lr, ref, model=name, profile=profile), box)
-        images[f"{system_of(name).title}\n{psnr(crop, truth):.2f} dB"] = crop
+    crops = {n: cut(super_resolve(lr, ref, model=n, profile=profile), box) for n in names if n in available}
+    images = {f"{system_of(n).title}\n{psnr(crop, truth):.2f} dB": crop for n, crop in crops.items()}
     return show(images | {"HR\n(truth)": truth}, columns=4, width=10)
 
 
@@ -244,9 +241,9 @@ def ablations() -> list[str]:
 def over_seeds(results: pd.DataFrame, models: Iterable[str] | None = None, metric: str = "psnr") -> pd.DataFrame:
     """A line a model, all ``ablations`` by default: its mean score by seed, their mean, and their spread.
 
-    The spread is the largest less the smallest.
-    ``results`` as ``read_seeds`` gives them. Means are over the images that every model's first training was measured
-    on, with the usual reference; ``images`` counts them. A training that was not measured on all of them is left out.
+    ``results`` as ``read_seeds`` gives them; a spread is the largest less the smallest. Means are over the images that
+    every model's first training was measured on, with the usual reference; ``images`` counts them. A training that was
+    not measured on all of them is left out.
     """
     models = ablations() if models is None else list(models)
     usual = results[results["model"].isin(models) & (results["reference"] == USUAL)]

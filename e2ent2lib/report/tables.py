@@ -14,11 +14,12 @@ import pandas as pd
 
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.measure.metrics import Protocol
-from e2ent2lib.measure.results import read_results, read_seeds, write_text
+from e2ent2lib.measure.results import read_results, read_seeds
 from e2ent2lib.measure.verdicts import core_hours, judge_all, overall, own_hours
 from e2ent2lib.report import claims_report, studies
 from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, PUBLISHED, TITLES
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
+from e2ent2lib.runs.files import write_text
 from e2ent2lib.systems import SYSTEMS, system_of
 
 DIGITS = {"psnr": 2, "ssim": 3, "feature_distance": 2, "feature_distance_relative": 3}
@@ -59,8 +60,7 @@ def table(number: int, results: pd.DataFrame, profile: str) -> pd.DataFrame:
         both["measured"] = both["measured"].round(digits)
         both["difference"] = (both["measured"] - both["paper"]).round(digits)
         long[[f"{source} {metric}" for source in both]] = both.to_numpy()
-    reasons = [_reason(model, title, results) for title, model in cells]
-    long["why empty"] = [reason if count == 0 else "" for reason, count in zip(reasons, long["images"])]
+    long["why empty"] = ["" if n else _reason(*cell, results) for cell, n in zip(cells, long["images"])]
     first = results.drop_duplicates(["label", "model"]).set_index(["label", "model"])[PROVENANCE]
     first["protocol"] = [str(Protocol(**protocol)) for protocol in first["protocol"]]
     first["left_out"] = ["; ".join(whys) if isinstance(whys, list) else "" for whys in first["left_out"]]
@@ -129,7 +129,7 @@ def systems_of(number: int) -> list[tuple[str, str]]:
     return [*printed, *((system.rows[number], name) for name, system in SYSTEMS.items() if number in system.rows)]
 
 
-def _reason(model: str, title: str, results: pd.DataFrame) -> str:
+def _reason(title: str, model: str, results: pd.DataFrame) -> str:
     known = next((d for d in DATASETS.values() if d.title == title), None)
     if title not in set(results["label"]):
         return f"{title} is missing or incomplete" + (f": {known.steps}" if known else "; no loader yet")
@@ -269,11 +269,8 @@ def results_page(folder: Path, profile: str) -> str:
     options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
     shown = {"profile": profile, "titles": TITLES, "tables": long, "markdown": markdown, "notes": notes}
     shown |= {"results": results, "findings": findings, "claims": claims_report, "studies": studies}
-    shown |= {
-        "short_table": short_table(results),
-        "core_hours": core_hours,
-        "conditions": conditions(pd.concat(long.values())),
-    }
+    shown |= {"short_table": short_table(results), "core_hours": core_hours}
+    shown["conditions"] = conditions(pd.concat(long.values()))
     shown["verdicts"] = Counter(map(overall, findings.values())).most_common()
     shown["graded"] = "views" in set(results["dataset"].map(studies.kind))
     return jinja2.Template(text, **options).render(shown)

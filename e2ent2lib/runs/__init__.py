@@ -13,7 +13,8 @@ class RunOptions:
     out: Path | str | None = None
     """The folder of the run; runs/NAME-PROFILE if not given."""
     start_from: Path | str | None = None
-    """The folder of the model that this one starts from; in runs/ or the shipped one if not given."""
+    """The folder of the model that this one starts from, or of its own weights to train on; in runs/ or the shipped one
+    if not given."""
     lr: float | None = None
     """Adam's learning rate; the profile's or the system's own if not given."""
     seed: int = 0

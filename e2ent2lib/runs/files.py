@@ -29,6 +29,13 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def check_free(paths: Sequence[Path], inputs: Iterable[Path] = (), again: bool = False) -> None:
     """Raise ValueError for a path that is an input, comes twice, or, unless ``again``, is a file already.
 

@@ -1,6 +1,7 @@
 """What a run leaves in its folder so that it may be interrupted at any moment: ``state.pt``, whole or not there."""
 
 import io
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ class RunState(State):
             "steps": self.step,
             "selection": f"the moving average of the weights, decay {AVERAGE}, at the last step",
             "seconds": round(self.seconds),
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads() * int(os.environ.get("WORLD_SIZE", 1)),
             "profile": asdict(profile),
             "history": [{k: v if k == "step" else float(f"{v:.6g}") for k, v in row.items()} for row in self.history],
             "licence": "weights: MIT, as the project; the photographs keep their own terms",

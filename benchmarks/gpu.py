@@ -82,7 +82,8 @@ def make_bundle(source: Path, out: Path, most: int = 60 << 20) -> None:
         return {"train": names, "validation": facts["validation"], "next_views": views, "data": facts}
 
     rest = [p for p in source.rglob("*.*") if p.is_file() and p.parent.name not in VALIDATION_SCENES]
-    rest = sorted(set(rest) - set(chosen), key=lambda p: hashlib.sha256(p.name.encode()).digest())
+    order = {p: n for s in scenes for n, p in enumerate(sorted(s.iterdir()))}  # the first views of each scene first
+    rest = sorted(set(rest) - set(chosen), key=lambda p: (order.get(p, 99), hashlib.sha256(p.name.encode()).digest()))
     room = most - OTHERS - sum(p.stat().st_size for p in chosen)
     more = [p for p, total in zip(rest, accumulate(p.stat().st_size for p in rest)) if total < room]
     manifest = {"views": [[p.relative_to(source).as_posix() for p in pair] for pair in views]}

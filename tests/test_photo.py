@@ -116,6 +116,23 @@ def test_every_weight_learns_and_without_a_reference_it_is_its_sisr_branch(scene
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 
 
+def test_once_trained_the_mean_over_mirrored_inputs_counts_where_a_reference_changes_nothing(scene):
+    query, refs = scene
+    model = PhotoE2ENT2(replace(SMOKE, channels=8)).eval()
+    with torch.inference_mode():
+        for axes in ((2,), (3,), (2, 3)):
+            torch.testing.assert_close(model.base(query.flip(axes)).sr, model.base(query).sr.flip(axes))
+        given = refs, [shrink(ref, R) for ref in refs]
+        out = model(query, *given)
+        assert out.sisr.allclose(model.single_image(query).sr, atol=1e-6)
+        model.synthesis[-1].weight *= 0
+        model.synthesis[-1].bias *= 0
+        torch.testing.assert_close(model(query, *given).sr, out.sisr)
+        model.synthesis[-1].bias += 1e4
+        own = model.train()(query, *given)
+        torch.testing.assert_close(model.eval()(query, *given).sr, own.sr, rtol=1e-5, atol=0.01)
+
+
 def test_a_turned_reference_is_laid_over_the_input_and_one_that_is_only_shifted_is_not(monkeypatch):
     ref = Image.fromarray(skimage.data.stereo_motorcycle()[0]).resize((500, 333), Image.Resampling.BICUBIC)
     part = ref.crop((60, 40, 460, 300))

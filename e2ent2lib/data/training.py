@@ -118,8 +118,8 @@ def registered_views(images: Sequence, scenes: Sequence[str]) -> list[tuple[int,
     shots = defaultdict(list)
     for i, scene in enumerate(scenes):
         shots[scene].append(i)
-    found = []
-    for i, j in (pair for s in shots.values() for apart in (1, 2) for pair in zip(s, s[apart:])):
+    found, pairs = [], [pair for s in shots.values() for apart in (1, 2) for pair in zip(s, s[apart:])]
+    for i, j in tqdm(pairs, desc="registering views", disable=None, leave=False):
         to = registered(as_rgb(images[i]), as_rgb(images[j]))
         found += [] if to is None else [(i, j, to), (j, i, np.linalg.inv(to))]
     return found

@@ -8,6 +8,8 @@ The idea: a deep SISR branch, a match refined to the pixel, and F used where the
   Eq. 3 is refined: φ(I_ref↓) is known at every pixel (``dense_features``), and a cell tries the shifts around its
   match, then those of its neighbours (``refine``). F is then at most half a pixel off.
 - F is scaled by a gate that compares φ(I_in) with the features found there, and added to the SISR branch's image.
+- A trained SISR branch also enlarges the input mirrored in three ways. Where F changes little, the mean of the four is
+  taken (geometric self-ensemble: Timofte et al., CVPR 2016).
 - The gradient is that of Eq. 5 with α = (0, 0, 1), the true one.
 
 Notebook 14b shows what each of these gives.
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float32, Real
 from scipy.ndimage import laplace, uniform_filter
 from torch import Tensor, nn
@@ -35,6 +38,8 @@ CORRECTIONS = 3
 """Back-projections of a result; more change it by less than a grey level."""
 HELD = 20_000_000
 """Pixels of all references of which dense features are held; 64 bytes each, twice."""
+ALONE = 2.0
+"""Grey levels that F changes a pixel by, where the SISR branch's own image and the mean of four have equal parts."""
 TAKEN_OUT = 0.036
 """Of ``unexplained``; above it back-projection would bring back noise or a JPEG's blocks, below it gains
 (`benchmarks/consistency.json`)."""
@@ -63,8 +68,16 @@ class PhotoBase(Network):
 
     def forward(self, lr: Images, *references: Images) -> Outputs:
         """The super-resolved image; lr in [0, 1]."""
-        deep = self.of_input(lr)[:, self.profile.channels :]
-        return Outputs(self.last(self.up(deep)) + bilinear(lr, self.profile.scale))
+        added = self.added(lr) if self.training else (self.added(lr) + 3 * self.mirrored(lr)) / 4
+        return Outputs(added + bilinear(lr, self.profile.scale))
+
+    def added(self, lr: Images) -> Images:
+        """What it adds to the bilinear image."""
+        return self.last(self.up(self.of_input(lr)[:, self.profile.channels :]))
+
+    def mirrored(self, lr: Images) -> Images:
+        """The mean of what it adds to the input mirrored in three ways, each mirrored back."""
+        return sum(self.added(lr.flip(axes)).flip(axes) for axes in ((2,), (3,), (2, 3))) / 3
 
 
 class PhotoE2ENT2(Network):
@@ -129,18 +142,25 @@ class PhotoE2ENT2(Network):
         return self.compose(swapped, inputs, lr, torch.cat([found, places.score[:, None]], dim=1))
 
     def of_input(self, lr: Images) -> Map:
-        """As the SISR branch's."""
-        return self.base.of_input(lr)
+        """As the SISR branch's; once trained, with the pixels of ``mirrored`` after it, each cell's as channels."""
+        mirrored = [] if self.training else [F.pixel_unshuffle(self.base.mirrored(lr), self.profile.scale)]
+        return torch.cat([self.base.of_input(lr), *mirrored], dim=1)
 
     def compose(self, swapped: Map, inputs: Map, lr: Images, found: Float[Tensor, "b c+1 h w"]) -> Outputs:
         """What comes after the swap; ``inputs`` are of ``of_input``, ``found`` φ(I_ref↓) and cosine at the matches."""
-        phi_in, deep = inputs.tensor_split([self.profile.channels], dim=1)
+        c, r = self.profile.channels, self.profile.scale
+        phi_in, deep, mirrored = inputs.tensor_split([c, 3 * c], dim=1)
         details = self.base.up(deep)
-        sisr = self.base.last(details) + bilinear(lr, self.profile.scale)
+        added = self.base.last(details)
         gate = self.gate(torch.cat([phi_in, found.to(phi_in.dtype)], dim=1)).sigmoid()
-        gated = bilinear(gate, self.profile.scale) * swapped
-        sr = sisr + self.synthesis(torch.cat([gated, details], dim=1))
-        return Outputs(sr, sisr, swapped, found[:, -1])
+        gated = bilinear(gate, r) * swapped
+        change = self.synthesis(torch.cat([gated, details], dim=1))
+        sr = sisr = added + bilinear(lr, r)
+        if mirrored.shape[1]:
+            grey = 255 * F.avg_pool2d(change.abs().mean(1, keepdim=True), r)
+            towards_mean = 3 / 4 * (F.pixel_shuffle(mirrored, r) - added)
+            sr, sisr = sr + bilinear(1 / (1 + (grey / ALONE) ** 2), r) * towards_mean, sisr + towards_mean
+        return Outputs(sr + change, sisr, swapped, found[:, -1])
 
 
 def unexplained(left: Float32[np.ndarray, "h w 3"], lr: Pixels) -> float:

@@ -34,8 +34,7 @@ def check(name: str, *, progress: bool = True) -> Findings:
 
     Raises FileNotFoundError if nothing of it is here, ValueError if there is no such set.
     """
-    names = sets.names_of(name)
-    if len(names) > 1:
+    if len(names := sets.names_of(name)) > 1:
         parts = [check(one, progress=progress) for one in names]
         return Findings(*([line for lines in kind for line in lines] for kind in zip(*parts)))
     known = sets.TRAINING_SETS.get(name) or sets.dataset(name)

@@ -78,8 +78,7 @@ def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Pat
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home) as folder:  # the same disk: moving is renaming
         file, unpacked = f"{mirror.repository.replace('/', '-')}-{mirror.commit}.zip", Path(folder) / "unpacked"
         archive = get(url, Path(folder) / file)
-        paths = unpack(archive, unpacked, mirror.place)
-        if not paths:
+        if not (paths := unpack(archive, unpacked, mirror.place)):
             raise ValueError(f"{mirror.repository} at {mirror.commit} holds none of the files expected of {name}")
         pixels = {path: sets.fingerprint([as_rgb(unpacked / path)]) for path in paths}
         now, record = {"archive": file_sha256(archive), "pixels": pixels}, read_record(home)

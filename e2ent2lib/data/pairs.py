@@ -50,17 +50,13 @@ class Pair:
 
     def hr(self) -> UInt8[np.ndarray, "h w 3"]:
         """The ground truth."""
-        return as_rgb(_picture(self.hr_source), self.name)
+        return as_rgb(self.hr_source() if callable(self.hr_source) else self.hr_source, self.name)
 
     def refs(self) -> list[UInt8[np.ndarray, "h w 3"]]:
         """The references. Raises ValueError if there are none; ``ref_sources`` tells beforehand."""
         if not self.ref_sources:
             raise ValueError(f"{self.name}: no reference of it is here; bicubic and SISR models need none")
-        return [as_rgb(_picture(r), f"reference of {self.name}") for r in self.ref_sources]
-
-
-def _picture(source: Picture | Callable[[], Picture]) -> Picture:
-    return source() if callable(source) else source
+        return [as_rgb(r() if callable(r) else r, f"reference of {self.name}") for r in self.ref_sources]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +129,7 @@ class DataSet:
 
     def pairs(self) -> list[Pair]:
         """The pairs that are here. Raises FileNotFoundError with what to do if there are none."""
-        pairs = self.lister()
-        if not pairs:
+        if not (pairs := self.lister()):
             raise FileNotFoundError(f"{self.title} is not here: {self.steps}")
         return pairs
 
@@ -163,15 +158,14 @@ def photographs(folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; give a folder of photographs, or 'embedded'")
-    found = image_files(folder)
-    if not found:
+    if not (found := image_files(folder)):
         raise FileNotFoundError(f"{folder}: holds no images ({', '.join(e[1:] for e in EXTENSIONS)})")
     return found
 
 
-def image_files(folder: Path, pattern: str = "**/*") -> list[Path]:
+def image_files(folder: Path | None, pattern: str = "**/*") -> list[Path]:
     """The image files of a folder and its sub-folders, or those that fit, sorted; none if there is no such folder."""
-    return [path for path in listed(folder, pattern)[0] if path.suffix.lower() in EXTENSIONS]
+    return [path for path in (listed(folder, pattern)[0] if folder else ()) if path.suffix.lower() in EXTENSIONS]
 
 
 # ---- loaders ----
@@ -208,7 +202,7 @@ def _laid_out(
 
 
 def _to_train_on(folder: str) -> list[Pair]:
-    return [Pair(path.stem, path, ()) for path in image_files(root)] if (root := data_folder(folder)) else []
+    return [Pair(path.stem, path, ()) for path in image_files(data_folder(folder))]
 
 
 def _motorcycle() -> list[Pair]:
@@ -247,13 +241,11 @@ def _urban100(reference: str = "input") -> list[Pair]:
 
 
 def _views() -> list[Pair]:
-    pairs = []
-    for scene in VALIDATION_SCENES:
-        root = data_folder(f"train/scenes/{scene}")
-        shots = image_files(root, "*") if root else []
-        for first, second in list(pairwise(shots))[::3]:
-            pairs.append(Pair(f"{scene}_{first.stem}", partial(_reduced, first), (partial(_reduced, second),)))
-    return pairs
+    return [
+        Pair(f"{scene}_{first.stem}", partial(_reduced, first), (partial(_reduced, second),))
+        for scene in VALIDATION_SCENES
+        for first, second in list(pairwise(image_files(data_folder(f"train/scenes/{scene}"), "*")))[::3]
+    ]
 
 
 def _reduced(path: Path, longest: int = 512) -> UInt8[np.ndarray, "h w 3"]:
@@ -328,8 +320,7 @@ def _folder_dataset(folder: Path) -> DataSet:
     split = (folder / "input").is_dir() and (folder / "ref").is_dir()
     layout = ("input/*.*", "ref/*.*") if split else ("*_L.*", "*_R.*")
     lister = partial(_laid_out, str(folder), layout)
-    total = len(lister())
-    if not total:
+    if not (total := len(lister())):
         found = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir())
         raise FileNotFoundError(
             f"{folder}: holds no pairs; expected input/NAME.png with ref/NAME.png, or NAME_L.png with NAME_R.png "

@@ -35,6 +35,7 @@ CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]])
 """Of the triangle: where α1, α2 and α3 are 1; its sides are 1 long."""
 WAYS = {"in": "E at φ(I_in), × α1", "ref_down": "E at φ(I_ref↓), × α2", "ref": "E at φ(I_ref), × α3"}
 PAPER: Alphas = (0.25, 0.25, 0.5)
+AS_TEXT = "α = ({:g}, {:g}, {:g})"
 SAMPLES = 16
 """J of the staircase is computed at so many lengths, evenly up to that of the step."""
 POINTS: dict[str, Alphas] = {
@@ -55,11 +56,10 @@ class AlphaGradients:
         self._unit = torch.stack([by_way[way] for way in WAYS]).double()
         self.direct = (by_way["res1"] + by_way["sisr"]).double().norm().item()
         """How long what reaches the encoder through Res1 and the SISR branch is, which no α weighs."""
-        sizes = [(name.rsplit(".", 1)[0], weight.numel()) for name, weight in model.encoder.named_parameters()]
+        sizes = [(layer_name(n.rsplit(".", 1)[0]), weight.numel()) for n, weight in model.encoder.named_parameters()]
         parts = self._unit.split([size for _, size in sizes], dim=1)
         self.grams: dict[str, Float[np.ndarray, "3 3"]] = {}
         for (layer, _), part in zip(sizes, parts):  # a convolution's weight and bias count as one
-            layer = layer_name(layer)
             self.grams[layer] = self.grams.get(layer, 0) + (part @ part.T).numpy()
         errors = figures.error_maps(model, example)._asdict()
         self.errors = {way: errors[f"at_{way}"][0].norm(dim=0).numpy() for way in WAYS}
@@ -81,8 +81,7 @@ def place(alphas: Alphas) -> tuple[float, float]:
     a = np.array(alphas, dtype=float)
     if a.min() < 0 or a.sum() <= 0:
         raise ValueError(f"α = {alphas}: none may be below 0, and not all may be 0")
-    x, y = a / a.sum() @ CORNERS
-    return float(x), float(y)
+    return tuple((a / a.sum() @ CORNERS).tolist())
 
 
 def trained_points() -> pd.DataFrame:
@@ -141,8 +140,8 @@ class AlphaExplorer(Explorer):
                 known = f"trained so: {p.psnr:.2f} dB on {p.images:.0f} pictures, mean of seeds with a spread of "
                 known += f"{p.spread:.2f} (Table 4's protocol; the paper's, on CUFED5: {p.paper:.2f} dB)"
         return (
-            f"α = {said(self.alphas)}: the encoder's gradient through F is {length / true:.2f} times as long as the "
-            f"true one's, cosine to it {cosine:.2f}; beside Res1 and the SISR branch "
+            f"{AS_TEXT.format(*self.alphas)}: the encoder's gradient through F is {length / true:.2f} times as long as "
+            f"the true one's, cosine to it {cosine:.2f}; beside Res1 and the SISR branch "
             f"{length / self.gradients.direct:.2f} times theirs; {known}"
         )
 
@@ -210,7 +209,7 @@ class StaircaseExplorer(Explorer):
         """What the whole step does to J, in one sentence."""
         held, rematched = (line[-1] for line in self.changes.values())
         return (
-            f"α = {said(self.alphas)}, a step of {self.step.value:.3g} % of the maps' length: J changes by "
+            f"{AS_TEXT.format(*self.alphas)}, a step of {self.step.value:.3g} % of the maps' length: J changes by "
             f"{held:+.2f} % with the matches held, {rematched:+.2f} % rematched; {self.flipped:.1%} of them flipped"
         )
 
@@ -237,11 +236,5 @@ class StaircaseExplorer(Explorer):
         self.changes = dict(zip(("matches held", "rematched"), changes))
         """J less J at the start, in % of that, at each length."""
         self.flipped = (again.index != first.index).double().mean().item()
-        across = f"length of the step, 0 to {step:.3g} %"
-        self.chart.value = curves(self.changes, "change of J / %", SAMPLES, across)
+        self.chart.value = curves(self.changes, "change of J / %", SAMPLES, f"length of the step, 0 to {step:.3g} %")
         self.tell()
-
-
-def said(alphas: Alphas) -> str:
-    """An α as text."""
-    return f"({', '.join(f'{a:g}' for a in alphas)})"

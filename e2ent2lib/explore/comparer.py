@@ -53,8 +53,7 @@ class Comparison:
         self.images = {TRUTH: self.hr, INPUT: self.lr.repeat(4, 0).repeat(4, 1)}  # its pixels as squares
         tables = (name for name in available_models("compact") if SYSTEMS[name].recipe or SYSTEMS[name].card)
         self.systems = [name for name in tables if photos.stereo or SYSTEMS[name].references != "stereo"]
-        if shipped is not None:
-            self.images |= read_shipped(shipped)
+        self.images |= read_shipped(shipped) if shipped else {}
 
     def image(self, name: str) -> Pixels:
         """The picture by a system; computed on the first call. Raises as ``super_resolve``."""

@@ -1,4 +1,4 @@
-"""The feature-distance explorer (Table 3): how far F is from φ(HR), at which place, in which layer. Notebook 12."""
+"""The feature-distance explorer (Table 3): how far F is from φ(HR), by place, layer and encoder. Notebook 12."""
 
 import re
 from contextlib import ExitStack
@@ -154,8 +154,7 @@ class DistanceExplorer(PlaceExplorer):
         self.by_layer.value = bars(means, f"{self.features.value}: by layer", legend)
         every = {n: float(d.maps[self.form.value][OUTPUT].mean(dtype=float)) for n, d in self._distances.items()}
         self.by_encoder.value = bars(every, "by encoder, φ", legend)
-        patches = strip(self._patches(SHOWN), 120)
-        self.worst.value = f"<b>largest distances</b>: HR above what was swapped in{patches}"
+        self.worst.value = "<b>largest distances</b>: HR above what was swapped in" + strip(self._patches(SHOWN), 120)
         self.go(self.row.value, self.column.value)
 
     def _patches(self, count: int) -> dict[str, Pixels]:

@@ -173,8 +173,7 @@ class PairExplorer(Explorer):
         """The photographs of the list. Raises ValueError for one's own while one is missing."""
         if self.pair.value != OWN:
             return self._pairs[self.pair.value]()
-        missing = [f"your {part}" for part in PARTS if part not in self._own]
-        if missing:
+        if missing := [f"your {part}" for part in PARTS if part not in self._own]:
             raise ValueError(f"choose {' and '.join(missing)}, with the buttons below the list")
         return photos(*(self._own[part] for part in PARTS))
 

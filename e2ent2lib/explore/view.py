@@ -177,13 +177,11 @@ def face(pictures: Sequence[Picture], patches: Mapping[str, Pixels], text: str, 
     """Pictures with their marks, patches by caption, a text below: an explorer as a page without a kernel shows it."""
     width = 6 + columns  # inches
     images = [*((p.title.split(": point")[0], raster(p.data)) for p in pictures), *patches.items()]  # none to point at
-
-    def wrapped(title: str) -> str:
-        return "\n".join(textwrap.fill(line, int(13 * width / columns)) for line in title.splitlines())
-
+    fill = textwrap.TextWrapper(int(13 * width / columns)).fill
+    images = [("\n".join(map(fill, title.splitlines())), image) for title, image in images]
     look = {"image.interpolation": "antialiased", "axes.titlesize": 9, "figure.constrained_layout.use": True}
     with plt.rc_context(look):
-        figure = show([(wrapped(title), image) for title, image in images], columns=columns, width=width)
+        figure = show(images, columns=columns, width=width)
     figure.set_figheight(figure.get_figheight() + 0.6)  # the text's
     for axis, picture in zip(figure.axes, pictures):
         if picture.marks:

@@ -9,7 +9,6 @@ import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +38,6 @@ AS_LONG = 0.8
 """The share of ours that another network must have been trained for: ``trained_less``."""
 LENDER = "e2ent2-ablation"
 """Whose spread over seeds stands in where a network was trained once."""
-UNITS = {"psnr": "dB"}
 LESS_IS_BETTER = ("feature_distance", "feature_distance_relative", *SCORES)
 TIMINGS = ROOT / "benchmarks" / "claims.json"
 
@@ -90,7 +88,7 @@ class Comparison:
 
     def _facts(self, results: pd.DataFrame, *samples: pd.DataFrame) -> dict:
         """Verdict and numbers of effects as ``paired`` gives them, of a second sample's subtracted from the first's."""
-        unit, whole = UNITS.get(self.metric, ""), pd.concat(samples)
+        unit, whole = "dB" if self.metric == "psnr" else "", pd.concat(samples)
         counts = whole.groupby(level="dataset").size()
         scenes = [[scene(*image) for image in sample.index] for sample in samples]
         facts = {"images": len(whole), "scenes": sum(len(set(names)) for names in scenes), "unit": unit}
@@ -319,19 +317,13 @@ def judge_all(
 ) -> dict[Claim, list[Finding]]:
     """The findings of the named claims, or of all. Raises ValueError for a name that does not exist."""
     known = {claim.name: claim for claim in CLAIMS}
-    wrong = [name for name in names if name not in known]
-    if wrong:
+    if wrong := [name for name in names if name not in known]:
         raise ValueError(f"no claim is called {wrong[0]!r}; choose one of {', '.join(known)}")
     chosen = [known[name] for name in names] or CLAIMS
     return {claim: judge(claim, results, profile, folder) for claim in chosen}
 
 
 # ---- what a verdict rests on: scores side by side, how sure a mean is, how a network was trained ----
-
-
-@lru_cache
-def _without_reference(protocol: str) -> str:
-    return str(replace(Protocol(**json.loads(protocol)), reference=USUAL))
 
 
 def scores(results: pd.DataFrame, model: str, reference: str, metric: str, data: Iterable[str]) -> pd.DataFrame:
@@ -341,7 +333,9 @@ def scores(results: pd.DataFrame, model: str, reference: str, metric: str, data:
     keys = ["dataset", "image", "measured how"]
     if rows.empty:
         return pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=keys))
-    rows = rows.assign(**{"measured how": [_without_reference(json.dumps(p)) for p in rows["protocol"]]})
+    stored = rows["protocol"].map(json.dumps)
+    how = {p: str(replace(Protocol(**json.loads(p)), reference=USUAL)) for p in stored.unique()}
+    rows = rows.assign(**{"measured how": stored.map(how)})
     return rows.set_index([*keys, "training"])[metric].astype(float).unstack()
 
 
@@ -375,8 +369,7 @@ def core_hours(model: str, profile: str) -> float | None:
     """
     if system_of(model).card:
         return float("inf")
-    path = shipped_folder() / profile / f"{model}.json"
-    if not path.is_file():
+    if not (path := shipped_folder() / profile / f"{model}.json").is_file():
         return None
     card = json.loads(path.read_text(encoding="utf-8"))
     if "budget" in card:

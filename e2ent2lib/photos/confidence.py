@@ -73,8 +73,7 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: b
     share = f"{100 * agreement:.1f} % of patch pairs keep their offset in the reference"
     own = thresholds().get((model.card or {}).get("sha256"), {})
     other = next((one for one in thresholds().values() if matching in one), {})
-    known = own.get(matching) or other.get(matching)
-    if known is None:
+    if (known := own.get(matching) or other.get(matching)) is None:
         text = f"{share}; the limit above which a reference helps was not measured for this network"
         return Verdict(agreement, None, None, text)
     threshold, tested = known["threshold"], known["tested on"]

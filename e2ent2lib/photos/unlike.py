@@ -56,8 +56,7 @@ def remarks(lr: Pixels, ref: Pixels, name: str, *, laid_over: bool = False, scal
         remarks.append(f"{name} holds no finer detail than the input does, so that there is little to take from it")
     costs = bool(remarks)
     picture = resize(lr, *(scale * n for n in lr.shape[:2]))
-    homography = registered(picture, ref)
-    if homography is not None:
+    if (homography := registered(picture, ref)) is not None:
         linear = linear_part(homography, picture.shape)
         size, angle = np.sqrt(abs(np.linalg.det(linear))), np.degrees(np.arctan2(linear[1, 0], linear[0, 0]))
         if abs(np.log(size)) > 0.1 or abs(angle) > 5:

@@ -11,8 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
-from itertools import count as count_from
+from itertools import chain, count, repeat
 from pathlib import Path
 
 import numpy as np
@@ -171,8 +170,8 @@ def upscale_all(
     found = [p for p in found if not any(p.resolve().is_relative_to(m) for m in made)]
     photographs = [p for p in found if p.resolve() not in known]
     skipped += [f"{p.relative_to(low)}, which is a reference" for p in found if p not in photographs]
-    if not files.recursive and (count := sum(p.is_dir() and not p.name.startswith((".", "__")) for p in low.iterdir())):
-        skipped.append(f"{count} sub-folder(s), which --recursive takes")
+    if not files.recursive and (n := sum(p.is_dir() and not p.name.startswith((".", "__")) for p in low.iterdir())):
+        skipped.append(f"{n} sub-folder(s), which --recursive takes")
     if not photographs:
         raise ValueError(f"{low}: holds no photographs to enlarge{'; skipped: ' * bool(skipped)}{'; '.join(skipped)}")
     for ref in refs:
@@ -182,7 +181,7 @@ def upscale_all(
     targets = {p: p.relative_to(low) for p in photographs if p.suffix.lower() in photograph.EXTENSIONS}
     for path in (p for p in photographs if p not in targets):
         name = path.relative_to(low)
-        names = (name.with_name(f"{name.name}{f'-{i}' * (i > 1)}.png") for i in count_from(1))
+        names = (name.with_name(f"{name.name}{f'-{i}' * (i > 1)}.png") for i in count(1))
         targets[path] = next(name for name in names if name not in targets.values())
     for number, path in enumerate(photographs, 1):
         target, name = output / targets[path], path.relative_to(low)
@@ -215,7 +214,6 @@ def references_of(given: Sequence[Path], most: int) -> list[Path]:
         found = inside or ([] if one.exists() else [Path(p) for p in sorted(glob.glob(str(one)))])
         paths += found or [one]
     paths = [path for n, path in enumerate(paths) if path.resolve() not in (p.resolve() for p in paths[:n])]
-    if len(paths) > most:
-        n = len(paths)
+    if (n := len(paths)) > most:
         raise ValueError(f"{n} references, all matched jointly, would take long; --max-refs {n} allows them")
     return paths

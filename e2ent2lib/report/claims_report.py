@@ -116,8 +116,7 @@ def save(findings: Findings, profile: str, folder: Path) -> list[Path]:
 
 
 def forest(findings: Findings) -> Figure | None:
-    """The effects in dB, a line a comparison: point, interval, and as a grey bar the spread over seeds; None without.
-    """
+    """The effects in dB, a line each: point, interval, the spread over seeds as a grey bar. None if there are none."""
     shown = [f for fs in findings.values() for f in fs if f.unit == "dB" and f.effect is not None]
     if not shown:
         return None

@@ -147,8 +147,7 @@ def example_model(profile: str, names: Sequence[str] = ("e2ent2", "e2ent2-mse"))
 
 def provenance_of(model: E2ENT2) -> str:
     """Which weights a figure was drawn with, in words."""
-    card = model.card
-    if card is None:
+    if (card := model.card) is None:
         return f"Profile {model.profile.name}, untrained weights, since there is no checkpoint of this profile"
     return f"Profile {model.profile.name}, model {card['model']}, checkpoint {card['sha256'][:8]}"
 

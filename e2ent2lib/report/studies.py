@@ -62,12 +62,10 @@ def sizes(names: Iterable[str], profile: str) -> pd.DataFrame:
         line |= {"adversary": recipe.adversarial or "none", "VGG in the loss, down to": "–"}
         line["trained"] = f"not yet: e2ent2 train {name}"
         if card:
-            start = (card["started_from"] or {}).get("model")
+            after = f" after {card['started_from']['model']}" if card["started_from"] else ""
             line["VGG in the loss, down to"] = ((card.get("vgg") or {}).get("layers_of_the_loss") or ["–"])[-1]
-            line["trained"] = (
-                f"{card['steps'] * card['profile']['batch']:,} crops" + (f" after {start}" if start else "")
-                + f", {own_hours(card):.2f} core-hours"
-            )  # fmt: skip
+            crops = card["steps"] * card["profile"]["batch"]
+            line["trained"] = f"{crops:,} crops{after}, {own_hours(card):.2f} core-hours"
         lines[system_of(name).title] = line
     return pd.DataFrame(lines).T.rename_axis("system")
 
@@ -212,9 +210,8 @@ def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTE
             axis.scatter(part["coverage"], part["related"], color=colour, s=22, alpha=0.65, lw=0, label=label)
         smooth = table.assign(coverage=np.log(table["coverage"])).rolling(25, center=True, min_periods=8).mean()
         axis.plot(np.exp(smooth["coverage"]), smooth["related"], color="#222222", lw=2.2)
-        unrelated = table[UNRELATED].mean()
-        label = f"unrelated reference: {unrelated:+.2f} dB"
-        axis.axhline(unrelated, color="#222222", lw=1.2, ls=(0, (4, 3)), label=label)
+        mean = table[UNRELATED].mean()
+        axis.axhline(mean, color="#222222", lw=1.2, ls=(0, (4, 3)), label=f"unrelated reference: {mean:+.2f} dB")
         axis.axhline(0, color="#888888", lw=0.8, zorder=0)
         axis.set(xscale="log", xlabel="overlap: share of the picture matched")
         axis.set_title(system_of(model).title, fontsize=12, fontweight="bold")
@@ -267,8 +264,7 @@ def training_figure(history: pd.DataFrame, columns: dict[str, str], title: str, 
 
     A band is the range over seeds, the line in it their mean. ``log``: one logarithmic axis for all, without zeros.
     """
-    size = (3.2 * len(columns), 3.3)
-    figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False, sharey=log)
+    figure, axes = plt.subplots(1, len(columns), figsize=(3.2 * len(columns), 3.3), squeeze=False, sharey=log)
     history = history.replace({column: 0.0 for column in columns}, float("nan")) if log else history
     for axis, (column, label) in zip(axes[0], columns.items()):
         for (model, part), colour in zip(history.groupby("model", sort=False), COLOURS):
@@ -284,8 +280,7 @@ def training_figure(history: pd.DataFrame, columns: dict[str, str], title: str, 
 
 def budget(profile: str) -> str:
     """One sentence: what every model of Tables 3 and 4 was trained with, from the cards that ship."""
-    shipped = [shipped_card(m, profile) for m in available_models(profile) if m in ablations()]
-    if not shipped:
+    if not (shipped := [shipped_card(m, profile) for m in available_models(profile) if m in ablations()]):
         return "No model of Tables 3 and 4 has been trained yet."
     steps = ", ".join(map(str, sorted({card["steps"] for card in shipped})))
     minutes = [card["seconds"] / 60 for card in shipped]

@@ -251,8 +251,8 @@ def short_table(results: pd.DataFrame) -> str:
     frame = pd.DataFrame(index=ROWS)
     for name, rows in chosen.items():
         rows = results[rows & results["model"].isin(ROWS)]
-        psnr = rows.set_index(["dataset", "image", "model"])["psnr"].unstack()
-        psnr = psnr.dropna()  # the pictures that all were measured on, of those that were measured there at all
+        # the pictures that all were measured on, of those that were measured there at all
+        psnr = rows.set_index(["dataset", "image", "model"])["psnr"].unstack().dropna()
         if len(psnr):
             cells = psnr.mean().reindex(ROWS).map("{:.2f}".format)
             frame[studies.KINDS[name]["shows"].format(len(psnr))] = cells.replace("nan", "not measured yet")

@@ -18,8 +18,7 @@ def gradients(model: nn.Module, batch: Crops, rec: str = "l1") -> dict[str, Tens
     "in", "ref_down" and "ref" go through F alone, by the first, second and third line of Eq. 5, each α at 1; "res1"
     goes through φ(I_in) into Res1, "sisr" through the SISR branch, and no α weighs those. Images in [0, 1].
     """
-    weights = [w for w in model.encoder.parameters() if w.requires_grad]
-    if not weights:
+    if not (weights := [w for w in model.encoder.parameters() if w.requires_grad]):
         return {}
 
     def gradient(of: Tensor, error: Tensor | None = None) -> Tensor:

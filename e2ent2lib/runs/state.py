@@ -76,8 +76,7 @@ class RunState(State):
             ) from error
         if fingerprint != self.data["fingerprint"]:
             raise ValueError(f"{path} was trained on other photographs; give the same --data, or another --out")
-        other = [f"{k} {state.made.get(k)}, now {v}" for k, v in self.made.items() if state.made.get(k) != v]
-        if other:
+        if other := [f"{k} {state.made.get(k)}, now {v}" for k, v in self.made.items() if state.made.get(k) != v]:
             raise ValueError(f"{path} is of another training ({'; '.join(other)}); give the same, or another --out")
         players.load_state(weights)
         return state

@@ -238,8 +238,14 @@ def write_cards(folder, monkeypatch, **cards):
 
 
 def test_hours_of_training_are_those_of_the_cards_and_of_what_a_network_started_from(tmp_path, monkeypatch):
-    before = {"model": "e2ent2-photo", "seconds": 1800, "threads": 1, "started_from": {"model": "photo-base"}}
-    photo = {"seconds": 1800, "threads": 2, "started_from": before}  # it went on from its own weights
+    before = {
+        "model": "e2ent2-photo",
+        "steps": 3,
+        "seconds": 1800,
+        "threads": 1,
+        "started_from": {"model": "photo-base"},
+    }
+    photo = {"steps": 4, "seconds": 1800, "threads": 2, "started_from": before}  # it went on from its own weights
     write_cards(
         tmp_path, monkeypatch, srntt={"seconds": 1800, "started_from": {"model": "srgan"}},
         srgan={"seconds": 900, "threads": 2, "started_from": {"model": "srresnet"}}, srresnet={"seconds": 360},
@@ -249,7 +255,8 @@ def test_hours_of_training_are_those_of_the_cards_and_of_what_a_network_started_
     names = ("srntt", "sisr", "passrnet", "e2ent2-photo", "e2ent2", "landmark")
     expected = (1.1, 0.75, None, None, None, float("inf"))
     assert tuple(verdicts.core_hours(name, "compact") for name in names) == expected
-    assert verdicts.own_hours(photo) == 1.5
+    assert verdicts.own_hours(photo) == 1.5 and verdicts.own_steps(photo) == (7, "photo-base")
+    assert verdicts.own_steps({"steps": 4, "started_from": {"model": "sisr"}}) == (4, "sisr")
 
 
 @pytest.mark.parametrize("seconds, gain, expected", [

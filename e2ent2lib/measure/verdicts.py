@@ -388,6 +388,12 @@ def own_hours(card: dict) -> float:
     return card["seconds"] * card["threads"] / 3600 + (own_hours(earlier) if "seconds" in earlier else 0.0)
 
 
+def own_steps(card: dict) -> tuple[int, str]:
+    """Steps of a training with those of the same network that it went on from, and what came first, "" if nothing."""
+    start = card["started_from"] or {}
+    return card["steps"] + start.get("steps", 0), (start.get("started_from") or start).get("model", "")
+
+
 def mean_psnr(history: list[dict]) -> float:
     """Mean validation PSNR of I_sr, in dB, over a training: the sooner it rises, the higher."""
     return float(np.mean([row["val_ref"] for row in history if row["step"]]))

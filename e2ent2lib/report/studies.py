@@ -17,7 +17,7 @@ from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.data.scenes import graded_pairs
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.measure.results import cards
-from e2ent2lib.measure.verdicts import USUAL, own_hours
+from e2ent2lib.measure.verdicts import USUAL, own_hours, own_steps
 from e2ent2lib.photos.images import downscale
 from e2ent2lib.photos.inference import super_resolve
 from e2ent2lib.report.plots import COLOURS, Pixels, Window, cut, show
@@ -62,10 +62,10 @@ def sizes(names: Iterable[str], profile: str) -> pd.DataFrame:
         line |= {"adversary": recipe.adversarial or "none", "VGG in the loss, down to": "–"}
         line["trained"] = f"not yet: e2ent2 train {name}"
         if card:
-            after = f" after {card['started_from']['model']}" if card["started_from"] else ""
+            steps, first = own_steps(card)
             line["VGG in the loss, down to"] = ((card.get("vgg") or {}).get("layers_of_the_loss") or ["–"])[-1]
-            crops = card["steps"] * card["profile"]["batch"]
-            line["trained"] = f"{crops:,} crops{after}, {own_hours(card):.2f} core-hours"
+            crops = f"{steps * card['profile']['batch']:,} crops" + f" after {first}" * bool(first)
+            line["trained"] = f"{crops}, {own_hours(card):.2f} core-hours"
         lines[system_of(name).title] = line
     return pd.DataFrame(lines).T.rename_axis("system")
 

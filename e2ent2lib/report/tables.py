@@ -15,7 +15,7 @@ import pandas as pd
 from e2ent2lib.data.pairs import DATASETS, UNRELATED
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_results, read_seeds
-from e2ent2lib.measure.verdicts import core_hours, judge_all, overall, own_hours
+from e2ent2lib.measure.verdicts import core_hours, judge_all, overall, own_hours, own_steps
 from e2ent2lib.report import claims_report, studies
 from e2ent2lib.report.printed import DATASET_TITLES, PRINTED, PUBLISHED, TITLES
 from e2ent2lib.runs.checkpoints import available_models, shipped_card
@@ -280,9 +280,8 @@ def weights_table(profile: str) -> str:
     """MODEL_CARD.md's table in Markdown: the checkpoints that ship, from their cards."""
     shipped = {n: shipped_card(n, profile) for n in available_models(profile) if not SYSTEMS[n].card}
     rows = [
-        (f"`{name}`", SYSTEMS[name].title, card["steps"], own_hours(card),
-         (card["started_from"] or {}).get("model", "–"), card["sha256"][:12])
-        for name, card in shipped.items()
+        (f"`{name}`", SYSTEMS[name].title, steps, own_hours(card), first or "–", card["sha256"][:12])
+        for name, card in shipped.items() for steps, first in [own_steps(card)]
     ]  # fmt: skip
     heads = ["model", "what it is", "steps", "core-hours", "started from", "SHA-256"]
     return pd.DataFrame(rows, columns=heads).to_markdown(index=False, floatfmt=".2f")

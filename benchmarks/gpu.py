@@ -79,7 +79,7 @@ def make_bundle(source: Path, out: Path, most: int = 60 << 20) -> None:
         size = sum((out / name).stat().st_size for name in names) / 2**20
         facts = images.facts | {"source": f"train (a part of {size:.1f} MiB)", "trained_on": names}
         views = [(i, j, to.tolist()) for i, j, to in registered_views(images.train, images.scenes)]
-        return {"train": names, "validation": facts["validation"], "next_views": views, "data": facts}
+        return {"train": names, "validation": facts["validation"], "other_views": views, "data": facts}
 
     rest = [p for p in source.rglob("*.*") if p.is_file() and p.parent.name not in VALIDATION_SCENES]
     order = {p: n for s in scenes for n, p in enumerate(sorted(s.iterdir()))}  # the first views of each scene first

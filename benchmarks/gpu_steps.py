@@ -313,7 +313,7 @@ class Run:
         self.critics = [Flat(c, self.half, 0.0) for c in critics]
         form = self.recipe.profile(profile)
         self.reference = self.net.references != "none"
-        views, sizes = photographs.manifest["next_views"], photographs.train["sizes"]
+        views, sizes = photographs.manifest["other_views"], photographs.train["sizes"]
         boxes = draw_boxes(sizes, form, plan.steps * profile.batch, plan.seed, views)
         self.table = torch.from_numpy(boxes).to(device, torch.int32).view(plan.steps, profile.batch, 6)
         epsilon = np.random.default_rng([plan.seed, 5]).random((plan.steps, profile.batch), dtype=np.float32)

@@ -22,8 +22,7 @@ import tyro
 from benchmarks.gpu_rows import HOURS, plan
 from benchmarks.gpu_steps import Training
 from e2ent2lib.config import get_profile
-from e2ent2lib.measure.results import write_text
-from e2ent2lib.runs.files import whole_file
+from e2ent2lib.runs.files import whole_file, write_text
 from e2ent2lib.systems import recipe_of
 
 

@@ -233,7 +233,7 @@ def write_cards(folder, monkeypatch, **cards):
     monkeypatch.setenv("E2ENT2_WEIGHTS", str(folder))
     (folder / "compact").mkdir()
     for name, card in cards.items():
-        card = {"threads": 1, "started_from": None} | card
+        card = {"threads": 1, "steps": 1, "started_from": None} | card
         (folder / "compact" / f"{name}.json").write_text(json.dumps(card))
 
 
@@ -256,6 +256,8 @@ def test_hours_of_training_are_those_of_the_cards_and_of_what_a_network_started_
     expected = (1.1, 0.75, None, None, None, float("inf"))
     assert tuple(verdicts.core_hours(name, "compact") for name in names) == expected
     assert verdicts.own_hours(photo) == 1.5 and verdicts.own_steps(photo) == (7, "photo-base")
+    twice = {"model": "e2ent2-photo", "steps": 5, "seconds": 3600, "threads": 1, "started_from": photo}
+    assert verdicts.own_hours(twice) == 2.5 and verdicts.own_steps(twice) == (12, "photo-base")
     assert verdicts.own_steps({"steps": 4, "started_from": {"model": "sisr"}}) == (4, "sisr")
 
 

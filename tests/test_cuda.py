@@ -80,7 +80,7 @@ def test_a_recorded_training_step_is_that_of_a_cpu(name, tmp_path):
         pixels = np.random.default_rng(k).normal(size=(70 + 5 * k, 90, 3)).cumsum(0).cumsum(1)
         Image.fromarray(np.uint8(np.clip(128 + 12 * pixels, 0, 255))).save(tmp_path / f"{k}.png")
     names = [f"{k}.png" for k in range(4)]
-    facts = {"train": names[:3], "validation": names[3:], "next_views": []}
+    facts = {"train": names[:3], "validation": names[3:], "other_views": []}
     (tmp_path / "manifest.json").write_text(json.dumps(facts))
     training = gpu_steps.Training(name=name, model=name, profile=replace(SMOKE, schedule="constant"), steps=100)
     losses = []

@@ -41,7 +41,7 @@ def bundle(tmp_path, monkeypatch):
     names = [f"{k}.png" for k in range(4)]
     for k, name in enumerate(names):
         Image.fromarray(picture(70 + 5 * k, 90, seed=k)).save(tmp_path / name)
-    facts = {"train": names[:3], "validation": names[3:], "next_views": [], "views": [], "data": {}, "commit": "?"}
+    facts = {"train": names[:3], "validation": names[3:], "other_views": [], "views": [], "data": {}, "commit": "?"}
     (tmp_path / "manifest.json").write_text(json.dumps(facts))
     return tmp_path
 

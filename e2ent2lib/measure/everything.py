@@ -13,7 +13,7 @@ from e2ent2lib.data.pairs import DATASETS, UNRELATED, DataSet, Pair, dataset
 from e2ent2lib.measure.evaluate import Pictures, current, measure
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import read_rows, result_file, write_rows
-from e2ent2lib.measure.verdicts import CLAIMS, SCORES
+from e2ent2lib.measure.verdicts import CLAIMS, SCORES, Comparison
 from e2ent2lib.models.network import Network
 from e2ent2lib.runs import provenance
 from e2ent2lib.runs.checkpoints import available_models, load_model, shipped_card
@@ -115,8 +115,8 @@ def measure_all(folder: Path, profile: str, datasets: Iterable[str], *, processe
 
 def _result_files(folder: Path, profile: str, datasets: list[str]) -> list[ResultFile]:
     """All that can be measured, with what ``folder`` holds of it; ablations last."""
-    parts = (part for claim in CLAIMS for part in claim.parts if getattr(part, "metric", None) in SCORES)
-    perceptual = {(DEFAULT, "level 1"), *(side for part in parts for side in part.sides)}
+    compared = (part for claim in CLAIMS for part in claim.parts if isinstance(part, Comparison))
+    perceptual = {(DEFAULT, "level 1"), *(side for part in compared if part.metric in SCORES for side in part.sides)}
     models, pictures, files = available_models(profile), {}, []
     for model in sorted(models, key=lambda name: system_of(name).ablation):
         card = shipped_card(model, profile)

@@ -374,8 +374,8 @@ def core_hours(model: str, profile: str) -> float | None:
     card = json.loads(path.read_text(encoding="utf-8"))
     if "budget" in card:
         return card["budget"]["with_what_it_starts_from"]
-    first = card["started_from"]["model"] if card["started_from"] else None
-    before = None if first == model else core_hours(first, profile) if first else 0.0
+    _, first = own_steps(card)
+    before = core_hours(first, profile) if first else 0.0
     return None if before is None else before + own_hours(card)
 
 
@@ -391,7 +391,8 @@ def own_hours(card: dict) -> float:
 def own_steps(card: dict) -> tuple[int, str]:
     """Steps of a training with those of the same network that it went on from, and what came first, "" if nothing."""
     start = card["started_from"] or {}
-    return card["steps"] + start.get("steps", 0), (start.get("started_from") or start).get("model", "")
+    earlier, first = own_steps(start) if "steps" in start else (0, start.get("model", ""))
+    return card["steps"] + earlier, first
 
 
 def mean_psnr(history: list[dict]) -> float:

@@ -110,10 +110,10 @@ def start(model: Network, name: str, recipe: Recipe, profile: Profile, folder: s
     """
     if recipe.start_from is None:
         return None
-    if folder and not (Path(folder) / f"{recipe.start_from}.safetensors").is_file():
-        if (Path(folder) / f"{name}.safetensors").is_file():
-            model.load_state_dict((first := load_model(name, profile, folder)).state_dict())
-            return {k: first.card[k] for k in ("model", "sha256", "steps", "seconds", "threads", "started_from")}
+    held = [one for one in (recipe.start_from, name) if folder and (Path(folder) / f"{one}.safetensors").is_file()]
+    if held == [name]:
+        model.load_state_dict((first := load_model(name, profile, folder)).state_dict())
+        return {k: first.card[k] for k in ("model", "sha256", "steps", "seconds", "threads", "started_from")}
     own = Path(f"runs/{system_of(recipe.start_from).trained_as}-{profile.name}")
     own = own if (own / f"{recipe.start_from}.safetensors").is_file() else None
     first = load_model(recipe.start_from, profile, folder or own)  # or else the shipped one

@@ -228,8 +228,23 @@ def test_one_who_upscales_gets_the_verdict(photos, model, monkeypatch):
         monkeypatch.setattr(upscale, "remarks", lambda *_, c=costs, **__: (["too few pixels"], c))
         monkeypatch.setattr(confidence, "thresholds", lambda k=known: {"e2ent2-mse 0": {"exact": k}})
         done = upscaled(photos, model)
-        assert done.verdict.helps is helps and done.notes[-2:] == [done.verdict.text, "too few pixels"]
+        assert done.verdict.helps is helps and done.notes[-1] == "too few pixels"
+        unhelpful = "; what it added may be wrong; leave out --ref" * (helps is False)
+        assert done.notes[-2] == done.verdict.text + unhelpful
         assert "8 of 9" in done.notes[-2] and "7 of 9" in done.notes[-2]
+
+
+def test_e2ent2_photo_does_without_a_reference_that_does_not_help(photos, monkeypatch):
+    model, made = network("e2ent2-photo"), []
+    for agreeing, refs in ((0.0, ["a.jpg"]), (1.0, ["a.jpg"]), (0.0, [])):
+        monkeypatch.setattr(upscale, "mean", lambda _, a=agreeing: a)
+        files = FileOptions(report=photos / f"report {len(made)}")
+        low, output = photos / "low.png", photos / f"{len(made)}.png"
+        made.append(upscale_file(low, [photos / ref for ref in refs], output, model, Options(), files))
+    unused, used, alone = made
+    np.testing.assert_array_equal(unused.result.image, alone.result.image)
+    assert np.abs(used.result.image.astype(int) - alone.result.image).mean() > 1
+    assert "made without it" in " ".join(unused.notes) and not unused.result.changed.any() and used.result.changed.any()
 
 
 # ---- nothing is overwritten ----

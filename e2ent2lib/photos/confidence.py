@@ -87,7 +87,6 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: b
     share, helps = f"{share} ({limit} ones)", None
     if agreement <= unclear:
         helps, text = False, f"the reference does not seem to help: only {share}"
-        text += "; what it added may be wrong; leave out --ref to add nothing"
     elif agreement <= clear:
         text = f"it is hard to tell whether the reference helps: {share}"
     elif costly:

@@ -89,25 +89,28 @@ def upscale_file(
         notes.append(unlike)
     deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
     saved = output.parent / f".{output.name[:40]}.matches"
-    options = replace(options, saved=saved, rounded=not deep)
-    start, matched = time.perf_counter(), [ref.pixels for ref in references]
+    options, pixels = replace(options, saved=saved, rounded=not deep), photo.deep if deep else photo.pixels
+    start, matched, agreeing, verdict = time.perf_counter(), [ref.pixels for ref in references], None, None
     if files.register and not registers:
         matched += laid_over(photo.pixels, matched, SCALE).values()
     try:
-        result = enlarge(system, photo.deep if deep else photo.pixels, matched, options)
+        result = enlarge(system, pixels, matched, options)
+        if result.matches is not None:
+            widths = [ref.shape[1] // SCALE for ref in result.references]
+            agreeing = agreement(result.matches, widths)[0].cpu().numpy()
+            lays = files.register or registers
+            said = [remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays) for ref in references]
+            verdict = judge(system, mean(agreeing), options.matching, costly=all(costs for _, costs in said))
+        unused = registers and verdict is not None and verdict.helps is False
+        if unused:
+            alone = enlarge(system, pixels, options=options)
+            result = result._replace(image=alone.image, changed=np.zeros_like(result.changed))
     except KeyboardInterrupt:
         kept = "; what was matched is kept, the same command resumes from there" if options.saved.is_file() else ""
         raise KeyboardInterrupt(f"interrupted, {output} was not written{kept}") from None
-    seconds, agreeing, verdict = time.perf_counter() - start, None, None
+    seconds, sharp = time.perf_counter() - start, result.image
     if refs and system.references == "none":
         notes.append("this system makes no use of a reference")
-    if result.matches is not None:
-        widths = [ref.shape[1] // SCALE for ref in result.references]
-        agreeing = agreement(result.matches, widths)[0].cpu().numpy()
-        lays = files.register or registers
-        said = [remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays) for ref in references]
-        verdict = judge(system, mean(agreeing), options.matching, costly=all(costs for _, costs in said))
-    sharp = result.image
     if not np.ptp(photo.pixels, axis=2).any():  # black and white stays so, in RGB too
         sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)
     result = result._replace(image=np.rint(sharp).astype(np.uint8))
@@ -115,8 +118,10 @@ def upscale_file(
     made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp)
     notes += _write(output, made)
     if verdict:
-        notes += [verdict.text, *(remark for told, _ in said for remark in told)]
-        if reports:
+        unhelpful = "the result was made without it" if unused else "what it added may be wrong; leave out --ref"
+        text = f"{verdict.text}; {unhelpful}" if verdict.helps is False else verdict.text
+        notes += [text, *(remark for told, _ in said for remark in told)]
+        if reports and not unused:
             where = f"where {REPORT[2]} shows that the reference mattered"
             notes.append(f"small text, faces and numbers may be wrong {where}")
     used = chain(references, repeat(photograph.Photograph(photo.pixels, path=LAID_OVER)))

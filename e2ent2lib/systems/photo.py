@@ -8,8 +8,8 @@ The idea: a deep SISR branch, a match refined to the pixel, and F used where the
   Eq. 3 is refined: φ(I_ref↓) is known at every pixel (``dense_features``), and a cell tries the shifts around its
   match, then those of its neighbours (``refine``). F is then at most half a pixel off.
 - F is scaled by a gate that compares φ(I_in) with the features found there, and added to the SISR branch's image.
-- A trained SISR branch also enlarges the input mirrored in three ways. Where F changes little, the mean of the four is
-  taken (geometric self-ensemble: Timofte et al., CVPR 2016).
+- The SISR branch also enlarges the input mirrored in three ways. Where F changed little, the mean of the four is taken
+  (geometric self-ensemble: Timofte et al., CVPR 2016).
 - The gradient is that of Eq. 5 with α = (0, 0, 1), the true one.
 
 Notebook 14b shows what each of these gives.
@@ -29,7 +29,7 @@ from e2ent2lib.matching import Map, as_list, match
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks
 from e2ent2lib.models.network import Images, Network, Outputs, Pixels
 from e2ent2lib.models.sisr import FeatureEncoder, bilinear
-from e2ent2lib.photos.images import downscale, resize
+from e2ent2lib.photos.images import downscale, resize, to_pixels, to_tensor
 from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_at
 from e2ent2lib.photos.registered import DETAIL, fine_detail, in_light_of, laid_over
 from e2ent2lib.systems.landmark import back_project
@@ -39,8 +39,10 @@ CORRECTIONS = 3
 HELD = 20_000_000
 """Pixels of all references of which dense features are held; 64 bytes each, twice."""
 ALONE = 2.0
-"""Grey levels that F changes a pixel by, where the SISR branch's own image and the mean of four have equal parts; of
+"""Grey levels that F changed a pixel by, where the SISR branch's own image and the mean of four have equal parts; of
 0.5, 1, 2 and 4 on six validation views, the last two gave most."""
+MIRRORED = 250_000
+"""Pixels of the largest input that is also enlarged mirrored; for larger ones that takes too long, or much memory."""
 TAKEN_OUT = 0.036
 """Of ``unexplained``; above it back-projection would bring back noise or a JPEG's blocks, below it gains
 (`benchmarks/consistency.json`)."""
@@ -69,8 +71,7 @@ class PhotoBase(Network):
 
     def forward(self, lr: Images, *references: Images) -> Outputs:
         """The super-resolved image; lr in [0, 1]."""
-        added = self.added(lr) if self.training else (self.added(lr) + 3 * self.mirrored(lr)) / 4
-        return Outputs(added + bilinear(lr, self.profile.scale))
+        return Outputs(self.added(lr) + bilinear(lr, self.profile.scale))
 
     def added(self, lr: Images) -> Images:
         """What it adds to the bilinear image."""
@@ -117,18 +118,30 @@ class PhotoE2ENT2(Network):
             return [laid.get(i, ref) for i, ref in enumerate(refs)]
         return [*refs, *laid.values()]
 
+    @torch.inference_mode()
     def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
-        """As ``Network.corrected``, by back-projection: a reference's tone or colour can't tint the result.
+        """As ``Network.corrected``: the SISR branch's part is averaged over mirrored inputs, then back-projected.
 
-        What the network took for noise or for a JPEG's blocks is not brought back; then means alone are corrected.
+        So a reference's tone or colour can't tint the result. What the network took for noise or for a JPEG's blocks is
+        not brought back; then means alone are corrected.
         """
-        left = lr - downscale(image.round().astype(np.uint8)).astype(np.float32)
+        result = self.averaged(image, lr) if lr[..., 0].size <= MIRRORED else image.astype(np.float32)
+        left = lr - downscale(result.round().astype(np.uint8)).astype(np.float32)
         if unexplained(left, lr) < TAKEN_OUT:
-            result = back_project(image.astype(np.float32), lr, CORRECTIONS)
+            result = back_project(result, lr, CORRECTIONS)
         else:
             means = 128 + uniform_filter(left, (8, 8, 0), mode="nearest")
-            result = (image + resize(means, *image.shape[:2]) - 128).clip(0, 255)
+            result = (result + resize(means, *image.shape[:2]) - 128).clip(0, 255)
         return result.round().astype(np.uint8) if image.dtype == np.uint8 else result
+
+    def averaged(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Float32[np.ndarray, "H W 3"]:
+        """The result with the mean over mirrored inputs in place of the SISR branch's own image, where F did little."""
+        r, device = self.profile.scale, next(self.parameters()).device
+        low, result = (to_tensor(x).to(device) for x in (lr, image))
+        added = self.base.added(low)
+        change = (result - (added + bilinear(low, r)).clamp(0, 1)).abs().mean(1, keepdim=True)
+        weight = bilinear(1 / (1 + (255 * F.avg_pool2d(change, r) / ALONE) ** 2), r)
+        return to_pixels(result + weight * 3 / 4 * (self.base.mirrored(low) - added))
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """I_sr and the SISR branch's image, from images in [0, 1]; lists for several references."""
@@ -143,25 +156,18 @@ class PhotoE2ENT2(Network):
         return self.compose(swapped, inputs, lr, torch.cat([found, places.score[:, None]], dim=1))
 
     def of_input(self, lr: Images) -> Map:
-        """As the SISR branch's; once trained, with the pixels of ``mirrored`` after it, each cell's as channels."""
-        mirrored = [] if self.training else [F.pixel_unshuffle(self.base.mirrored(lr), self.profile.scale)]
-        return torch.cat([self.base.of_input(lr), *mirrored], dim=1)
+        """As the SISR branch's."""
+        return self.base.of_input(lr)
 
     def compose(self, swapped: Map, inputs: Map, lr: Images, found: Float[Tensor, "b c+1 h w"]) -> Outputs:
         """What comes after the swap; ``inputs`` are of ``of_input``, ``found`` φ(I_ref↓) and cosine at the matches."""
         c, r = self.profile.channels, self.profile.scale
-        phi_in, deep, mirrored = inputs.tensor_split([c, 3 * c], dim=1)
+        phi_in, deep = inputs.tensor_split([c], dim=1)
         details = self.base.up(deep)
-        added = self.base.last(details)
         gate = self.gate(torch.cat([phi_in, found.to(phi_in.dtype)], dim=1)).sigmoid()
         gated = bilinear(gate, r) * swapped
-        change = self.synthesis(torch.cat([gated, details], dim=1))
-        sr = sisr = added + bilinear(lr, r)
-        if mirrored.shape[1]:
-            grey = 255 * F.avg_pool2d(change.abs().mean(1, keepdim=True), r)
-            towards_mean = 3 / 4 * (F.pixel_shuffle(mirrored, r) - added)
-            sr, sisr = sr + bilinear(1 / (1 + (grey / ALONE) ** 2), r) * towards_mean, sisr + towards_mean
-        return Outputs(sr + change, sisr, swapped, found[:, -1])
+        sisr = self.base.last(details) + bilinear(lr, r)
+        return Outputs(sisr + self.synthesis(torch.cat([gated, details], dim=1)), sisr, swapped, found[:, -1])
 
 
 def unexplained(left: Float32[np.ndarray, "h w 3"], lr: Pixels) -> float:

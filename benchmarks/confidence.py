@@ -86,9 +86,9 @@ def measure(model: nn.Module, cases: Sequence[Case], every: int) -> pd.DataFrame
         for matching in get_args(Matching):
             matches, gain = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm), np.nan
             agreeing = mean(agreement(matches, [ref.shape[1] // r for ref in refs]))
-            if i % every == 0:
-                result = enlarge(model, lr, [reference], Options(matching=matching))
-                gain = psnr(result.image, hr) - psnr(result.sisr, hr) if result.sisr is not None else np.nan
+            if i % every == 0 and model.single_image:
+                with_it, without = (enlarge(model, lr, r, Options(matching=matching)).image for r in ([reference], []))
+                gain = psnr(with_it, hr) - psnr(without, hr)
             rows.append({"set": data, "related": related, "matching": matching, "agreement": agreeing, "gain": gain})
     return pd.DataFrame(rows)
 

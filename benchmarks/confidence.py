@@ -12,25 +12,22 @@ SISR branch. Needs the training photographs (data/README.md).
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import UInt8
-from torch import nn
 from tqdm.auto import tqdm
 
 from e2ent2lib import available_models, load_model
 from e2ent2lib.data.pairs import DATASETS, TRAINING_SETS, VALIDATION_SCENES, dataset, fingerprint
-from e2ent2lib.matching import match
 from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import psnr
+from e2ent2lib.models.network import Network
 from e2ent2lib.photos import tiles
-from e2ent2lib.photos.coarse import match_coarse
-from e2ent2lib.photos.confidence import FAR, FILE, agreement, mean
+from e2ent2lib.photos.confidence import FAR, FILE, mean
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale
 from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Matching, Options
@@ -73,23 +70,16 @@ def test_cases() -> Iterator[Case]:
                     yield name, related, hr[:SIDE, :SIDE], reference
 
 
-@torch.inference_mode()
-def measure(model: nn.Module, cases: Sequence[Case], every: int) -> pd.DataFrame:
-    """Agreement of each case under each matching, and the gain of every so many."""
-    rows, r = [], model.profile.scale
-    for i, (data, related, hr, reference) in enumerate(tqdm(cases, desc=model.card["model"])):
-        lr = downscale(hr)
-        refs = model.offered(lr, [reference])
-        phi_in, *downs = (
-            tiles.in_tiles(model.encoder, x, torch.device("cpu")) for x in (lr, *(downscale(ref, r) for ref in refs))
-        )
-        for matching in get_args(Matching):
-            matches, gain = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm), np.nan
-            agreeing = mean(agreement(matches, [ref.shape[1] // r for ref in refs]))
-            if i % every == 0 and model.single_image:
-                with_it, without = (enlarge(model, lr, r, Options(matching=matching)).image for r in ([reference], []))
-                gain = psnr(with_it, hr) - psnr(without, hr)
-            rows.append({"set": data, "related": related, "matching": matching, "agreement": agreeing, "gain": gain})
+def measure(model: Network, cases: Sequence[Case]) -> pd.DataFrame:
+    """Agreement and gain of each case under each matching."""
+    rows = []
+    for (data, related, hr, ref), matching in product(tqdm(cases, desc=model.card["model"]), get_args(Matching)):
+        lr, options = downscale(hr), Options(matching=matching, always=True)
+        made, row = enlarge(model, lr, [ref], options), {"set": data, "related": related, "matching": matching}
+        row |= {"agreement": mean(made.agreement), "registered": made.registered, "gain": np.nan}
+        if model.single_image:
+            row["gain"] = psnr(made.image, hr) - psnr(enlarge(model, lr, options=options).image, hr)
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -104,7 +94,7 @@ def best_threshold(agreement: pd.Series, related: pd.Series) -> float:
 
 def summary(measured: pd.DataFrame, threshold: float) -> dict:
     """How often a threshold is right, and what was gained on either side of it."""
-    says, counts = measured.agreement > threshold, {}
+    says, counts = (measured.agreement > threshold) | measured.registered, {}
     for name, kind in (("related", measured.related), ("unrelated", ~measured.related)):
         counts |= {name: int(kind.sum()), f"{name}, right": int((says[kind] == (name == "related")).sum())}
     counts["of which with a gain"] = int(measured.gain.notna().sum())
@@ -128,7 +118,6 @@ def main() -> None:
     """Measure the models named, or all that match cell by cell, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="names of models that ship; default: all that match cell by cell")
-    parser.add_argument("--every", type=int, default=1, help="measure the gain of every so many pairs; 1 if not given")
     given = parser.parse_args()
     named = given.models or [n for n in available_models(PROFILE) if not SYSTEMS[n].card]
     chosen, tested = list(training_cases()), list(test_cases())
@@ -144,10 +133,11 @@ def main() -> None:
         if model.references == "none" or not tiles.can_tile(model, references=True):
             continue
         entry = {"model": name, "profile": PROFILE}
-        measured = [measure(model, cases, given.every) for cases in (chosen, tested)]
+        measured = [measure(model, cases) for cases in (chosen, tested)]
         for matching in get_args(Matching):
             train, test = (rows[rows.matching == matching] for rows in measured)
-            threshold = best_threshold(train.agreement, train.related)
+            unsure = train[~train.registered]  # of the others it is known that they show the same
+            threshold = best_threshold(unsure.agreement, unsure.related)
             entry[matching] = {
                 "threshold": round(threshold, 4),
                 "chosen on": summary(train, threshold),

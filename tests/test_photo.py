@@ -18,7 +18,7 @@ from e2ent2lib.photos.coarse import Places
 from e2ent2lib.photos.images import downscale, to_pixels, to_tensor, upscale_bicubic
 from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Options
-from e2ent2lib.photos.refined import REACH, dense_features, look_up, refine, swap_at
+from e2ent2lib.photos.refined import REACH, Candidate, dense_features, in_place, look_up, mixed, refine, swap_at
 from e2ent2lib.photos.registered import DETAIL, fine_detail, in_light_of, laid_over
 from e2ent2lib.systems import photo
 from e2ent2lib.systems.parts import shrink
@@ -129,7 +129,7 @@ def test_the_mean_over_mirrored_inputs_counts_where_a_reference_changed_nothing(
     np.testing.assert_allclose(model.averaged(own, low), mean, atol=1e-2)
     single, whole = (enlarge(model, low, [], Options(consistent=c, rounded=False)).image for c in (False, True))
     np.testing.assert_allclose(single, own, atol=1e-3)
-    monkeypatch.setattr(photo, "MIRRORED", 0)
+    monkeypatch.setattr(photo, "THOROUGH", 0)
     other = enlarge(model, low, [], Options(rounded=False)).image
     assert np.abs(whole - other).mean() > 0.1
     changed = np.where(np.arange(96)[:, None] < 48, own, (own + 60).clip(0, 255)).astype(np.float32)
@@ -138,26 +138,55 @@ def test_the_mean_over_mirrored_inputs_counts_where_a_reference_changed_nothing(
     np.testing.assert_allclose(found[:, 56:], changed[:, 56:], atol=0.2)
 
 
-def test_a_turned_reference_is_laid_over_the_input_and_one_that_is_only_shifted_is_not(monkeypatch):
+def test_what_registers_is_laid_over_the_input_in_several_ways(monkeypatch):
     ref = Image.fromarray(skimage.data.stereo_motorcycle()[0]).resize((500, 333), Image.Resampling.BICUBIC)
     part = ref.crop((60, 40, 460, 300))
     low = np.asarray(part.resize((100, 65), Image.Resampling.BICUBIC))
     turned = np.asarray(ref.rotate(6, Image.Resampling.BICUBIC))
-    ((place, laid),) = laid_over(low, [np.asarray(ref), turned]).items()
-    assert place == 1
-    difference = np.abs(laid.astype(int) - np.asarray(part))[20:-20, 20:-20]
-    assert laid.shape == (260, 400, 3) and difference.mean() < 6
     model = network("e2ent2-photo")
-    assert [x.shape for x in model.offered(low, [turned])] == [turned.shape, laid.shape]
-    monkeypatch.setattr(photo, "HELD", 0)  # of large ones in the reference's place
-    assert [x.shape for x in model.offered(low, [turned, np.asarray(ref)])] == [laid.shape, turned.shape]
+    matched, in_place = model.offered(low, [turned, picture(60, 80)])
+    assert [x.shape for x in matched] == [turned.shape, (60, 80, 3)] and len(in_place) == 4
+    for laid in in_place:
+        difference = np.abs(laid.astype(int) - np.asarray(part))[20:-20, 20:-20]
+        assert laid.shape == (260, 400, 3) and difference.mean() < 6
+    monkeypatch.setattr(photo, "THOROUGH", 0)
+    assert len(model.offered(low, [turned, turned]).in_place) == 1
+    ((place, once),) = laid_over(low, [np.asarray(ref), turned]).items()  # the first is only shifted
+    assert place == 1 and np.abs(once.astype(int) - in_place[0]).mean() < 1
+
+
+def test_a_picture_in_place_is_looked_at_around_each_cell_and_mixed_by_how_well_it_fits(scene):
+    query, (ref, _) = scene
+    query, ref = query[:1], ref[:1, :, 4:44, 4:52]  # one row up and two columns to the left
+    found = in_place(nn.Identity(), query, ref, R)
+    y, x = torch.meshgrid(R * torch.arange(10) + 1, R * torch.arange(12) - 2, indexing="ij")
+    places = Places(torch.zeros(1, 10, 12, dtype=torch.long), y[None], x[None].clamp_min(0), torch.zeros(1, 10, 12))
+    inner = (..., slice(12, -12), slice(12, -12))
+    assert found.swapped.isclose(swap_at([ref], places, R), atol=1e-5)[inner].float().mean() > 0.9
+    poor = Candidate(torch.zeros_like(found.swapped), found.evidence.clone())
+    poor.evidence[:, -1] -= 1
+    for one, other in zip(mixed([poor, found], R), found):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(
+        mixed([found, Candidate(0 * found.swapped, found.evidence)], R).swapped, found.swapped / 2
+    )
+
+
+def test_pictures_in_place_go_by_tiles_too(monkeypatch):
+    model, low, ref = network("e2ent2-photo"), picture(40, 48), picture(80, 96, 1)
+    laid = [picture(160, 192, seed) for seed in (2, 3)]
+    whole, without = (tiles.enlarge(model, low, [ref], Options(rounded=False), x).image for x in (laid, []))
+    monkeypatch.setattr(tiles, "TILE", 16)
+    tiled = tiles.enlarge(model, low, [ref], Options(rounded=False), laid).image
+    assert (np.abs(tiled - whole) > 0.05).mean() < 1e-3  # these weights make much of rounding
+    assert np.abs(whole - without).mean() > 0.1
 
 
 def test_a_reference_as_blurred_as_the_input_is_left_out():
     sharp = skimage.data.stereo_motorcycle()[0][:320, :480]
     low, model = downscale(sharp), network("e2ent2-photo")
     blurred = [upscale_bicubic(low), low.repeat(4, 0).repeat(4, 1), np.zeros_like(sharp)]
-    assert all(fine_detail(x) < DETAIL for x in blurred) and model.offered(low, blurred) == []
+    assert all(fine_detail(x) < DETAIL for x in blurred) and model.offered(low, blurred).matched == []
     twice = upscale_bicubic(downscale(sharp, 2), 2)
     assert DETAIL < fine_detail(twice) < fine_detail(sharp) and fine_detail(sharp[:16, :16]) == 1
     alone = enlarge(model, low, []).image

@@ -31,7 +31,7 @@ SMALLEST = 12
 """Pixels of a side: a reference needs three cells, and SSIM a window of 11."""
 SCORING = (
     *("matching.py", "exact", "models", "systems/bicubic.py", "systems/vgg.py", "runs/checkpoints.py"),
-    *(f"photos/{name}.py" for name in ("coarse", "images", "inference", "options", "refined", "tiles")),
+    *(f"photos/{name}.py" for name in ("coarse", "images", "inference", "options", "tiles")),
     *(f"measure/{name}.py" for name in ("evaluate", "metrics", "perceptual")),
 )
 """The files and folders of the library that compute the scores of every system. The profile is a checkpoint's, and the

@@ -29,7 +29,7 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
 def doublings(scale: int) -> int:
     """How many ×2 stages make ``scale``. Raises ValueError if it is not a power of two."""
     if scale < 1 or scale & (scale - 1):
-        raise ValueError(f"scale {scale} is not a power of two; the upsampling stages double the size each")
+        raise ValueError(f"scale {scale}: choose a power of two, since each stage doubles the size")
     return scale.bit_length() - 1
 
 

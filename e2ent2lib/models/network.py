@@ -31,6 +31,15 @@ class Outputs(NamedTuple):
     """What only the loss of this network looks at."""
 
 
+class Offered(NamedTuple):
+    """What a network makes of the references given for a photograph (``Network.offered``)."""
+
+    matched: list[Pixels]
+    """Those that are matched: a cell looks for its like everywhere in them."""
+    in_place: Sequence[Pixels] = ()
+    """Those that lie over the result, of its size: a cell looks around its own place alone."""
+
+
 class Network(nn.Module):
     """A network that enlarges by ``profile.scale``: ``forward(lr, refs, ref_downs) -> Outputs``, images in [0, 1].
 
@@ -58,9 +67,13 @@ class Network(nn.Module):
         """What ``compose`` takes of I_in: φ(I_in), and perhaps more channels after it; if there is an encoder."""
         return self.encoder(lr)
 
-    def offered(self, lr: Pixels, refs: list[Pixels]) -> list[Pixels]:
-        """The references that are matched for a photograph: those given, and perhaps more that are made of them."""
-        return refs
+    def offered(self, lr: Pixels, refs: list[Pixels]) -> Offered:
+        """The references that are used for a photograph: those given, and perhaps more that are made of them."""
+        return Offered(refs)
+
+    def declines(self, agreement: float, matching: str) -> bool:
+        """Whether it does without references of which this share of matches, "exact" or "coarse", agrees."""
+        return False
 
     def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
         """A photograph's result, uint8 or float32 from 0 to 255, perhaps changed so that, reduced, it is the input."""

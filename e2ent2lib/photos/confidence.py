@@ -63,12 +63,15 @@ def mean(agreement: Float[Tensor | np.ndarray, "*shape"]) -> float:
     return float(torch.as_tensor(agreement).nanmean().nan_to_num())
 
 
-def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: bool = False) -> Verdict:
+def judge(
+    model: nn.Module, agreement: float, matching: str = "exact", *, registered: bool = False, costly: bool = False
+) -> Verdict:
     """What a mean ``agreement`` means for this network. Never raises: without a measured threshold it says so.
 
     A network that was not measured is judged by another's limit, and the text says whose; they hardly differ. Coarse
-    matching has a threshold of its own, for it takes places from neighbours. ``costly``: another problem, reported
-    separately, keeps all references from helping, whatever they show.
+    matching has a threshold of its own, for it takes places from neighbours. ``registered``: key points agree on how a
+    reference lies over the input, so that it shows the same, even if in another size. ``costly``: another problem,
+    reported separately, keeps all references from helping, whatever they show.
     """
     share = f"{100 * agreement:.1f} % of patch pairs keep their offset in the reference"
     own = thresholds().get((model.card or {}).get("sha256"), {})
@@ -85,9 +88,11 @@ def judge(model: nn.Module, agreement: float, matching: str = "exact", costly: b
     if matching not in own:
         limit = f"with {other['model']} {limit}"
     share, helps = f"{share} ({limit} ones)", None
-    if agreement <= unclear:
+    if registered:
+        share = f"key points agree on how it lies over the input; {share}"
+    if agreement <= unclear and not registered:
         helps, text = False, f"the reference does not seem to help: only {share}"
-    elif agreement <= clear:
+    elif agreement <= clear and not registered:
         text = f"it is hard to tell whether the reference helps: {share}"
     elif costly:
         text = f"the reference shows the same things, but adds little or nothing for the reason below: {share}"

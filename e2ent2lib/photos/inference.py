@@ -14,6 +14,7 @@ from e2ent2lib.config import get_profile
 from e2ent2lib.matching import match, swap
 from e2ent2lib.models import Network, Outputs
 from e2ent2lib.photos import tiles
+from e2ent2lib.photos.confidence import agreement, mean
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.photos.photograph import Picture, Pixels
@@ -63,9 +64,18 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
         model.kernel, model.rounded = options.kernel, options.rounded
     used = [] if model.references == "none" else refs
     refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(used, 1)]
-    refs = model.offered(lr, refs)
-    make = tiles.enlarge if tiles.can_tile(model, bool(refs)) else _as_a_whole
-    result = make(model, lr, refs, options)._replace(references=refs)
+    refs, in_place = model.offered(lr, refs)
+    if not tiles.can_tile(model, bool(refs)):
+        result = _as_a_whole(model, lr, refs, options)
+    else:
+        result = tiles.enlarge(model, lr, refs, options, in_place)
+    result = result._replace(references=refs, registered=bool(in_place))
+    if result.matches is not None:
+        agreeing = agreement(result.matches, [ref.shape[1] // model.profile.scale for ref in refs])[0].cpu().numpy()
+        result = result._replace(agreement=agreeing)
+        if not (options.always or in_place) and model.declines(mean(agreeing), options.matching):
+            alone, unchanged = tiles.enlarge(model, lr, options=options), np.zeros_like(result.changed)
+            result = result._replace(image=alone.image, changed=unchanged, used=False)
     return result._replace(image=model.corrected(result.image, lr)) if options.consistent else result
 
 
@@ -73,13 +83,13 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
 def _as_a_whole(model: Network, lr: Pixels, refs: list[Pixels], options: Options) -> Enlarged:
     """For systems that look along whole rows, swap at several scales or convolve nothing: all is in memory at once."""
     if refs and options.matching != "exact":
-        raise ValueError("this model takes a picture as a whole and knows no coarse matching; leave that option out")
+        raise ValueError("this model has no coarse matching; leave that option out")
     pixels = 16 * lr[..., 0].size + sum(ref[..., 0].size for ref in refs)
     needed, available = 16 * model.profile.channels * pixels, memory()
     if any(True for _ in model.parameters()) and needed > available:
         raise ValueError(
-            f"this model takes a picture as a whole, which needs over {needed / 2**30:.0f} GiB here where there are "
-            f"{available / 2**30:.0f}; models that match whole cells, like e2ent2, need little; or give smaller ones"
+            f"this model needs over {needed / 2**30:.0f} GiB for these pictures, of {available / 2**30:.0f} here; "
+            "choose e2ent2 or e2ent2-photo, which work in tiles, or give smaller pictures"
         )
     with torch.autocast(device_of(model).type, torch.bfloat16, enabled=options.precision == "bfloat16"):
         sr = run(model, lr, refs).sr

@@ -6,6 +6,7 @@ cell before it is reduced; there each match looks around itself and its neighbou
 
 from collections.abc import Sequence
 from itertools import accumulate, product
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +16,25 @@ from torch import Tensor, nn
 from e2ent2lib.exact.gather import SHIFTS, of_neighbours, overlap_weights
 from e2ent2lib.matching import Map, Matches
 from e2ent2lib.models.network import Images
+from e2ent2lib.models.sisr import bilinear
 from e2ent2lib.photos.coarse import Lookup, Places, places_of
 from e2ent2lib.systems.parts import shrink
 
+SPREAD = 0.01
+"""Cosines that differ by this count e times as much in ``mixed``; of 0.005 to 0.2 one of the two best on six views."""
+LOOKS = 8
+"""Cells around its own that a cell of a reference in place may be found at (``REACH``) or asks (``coarse.ROUNDS``)."""
 REACH = 3
 """Pixels by which a match is refined at most before its neighbours are asked; half a cell is 2."""
+
+
+class Candidate(NamedTuple):
+    """What one way to look at the references gives."""
+
+    swapped: Map
+    """F, of the result's size."""
+    evidence: Float[Tensor, "b c+1 h w"]
+    """Of ``evidence``."""
 
 
 def dense_features(encoder: nn.Module, ref: Images, scale: int, dtype: torch.dtype | None = None) -> Map:
@@ -43,16 +58,17 @@ def dense_features(encoder: nn.Module, ref: Images, scale: int, dtype: torch.dty
 
 
 @torch.no_grad()
-def refine(query: Map, dense: Sequence[Map], matches: Matches, scale: int) -> Places:
-    """The matches of Eq. 3, each moved to the pixel around it where the 3×3 cells have the largest cosine.
+def refine(query: Map, dense: Sequence[Map], places: Matches | Places, scale: int) -> Places:
+    """Each match of Eq. 3, or place, moved to the pixel around it where the 3×3 cells have the largest cosine.
 
-    query φ(I_in) (B, C, h, w); dense of ``dense_features``, one map a reference; matches of its whole cells.
+    query φ(I_in) (B, C, h, w); dense of ``dense_features``, one map a reference; matches are of its whole cells.
     Returns (B, h, w): the row and column are of the pixel where the place of the cell itself begins, the score is the
     cosine. It tries shifts by up to ``REACH`` pixels, then the neighbours' displacements and those around them.
     """
     refined = []
-    cells = places_of(matches, [-(-d.shape[3] // scale) for d in dense], scale)
-    for b, (source, row, column, score) in enumerate(zip(*cells)):
+    if isinstance(places, Matches):
+        places = places_of(places, [-(-d.shape[3] // scale) for d in dense], scale)
+    for b, (source, row, column, score) in enumerate(zip(*places)):
         look = Lookup(query[b : b + 1], [d[b : b + 1] for d in dense], step=scale)
         source, row, column, score = look.around(Places(source, row - scale, column - scale, score), REACH)
         cosine = score / look.query_norm.clamp_min(1e-12)
@@ -67,6 +83,33 @@ def look_up(dense: Sequence[Map], places: Places) -> Map:
         at = b, _, _ = (places.source == s).nonzero(as_tuple=True)
         found[at] = one.permute(0, 2, 3, 1)[b, places.row[at], places.column[at]]
     return found.permute(0, 3, 1, 2)
+
+
+def in_place(encoder: nn.Module, query: Map, ref: Images, scale: int) -> Candidate:
+    """F of a reference that lies over the result (1, 3, r·h, r·w), where each cell looks around its own place.
+
+    query φ(I_in) (1, C, h, w).
+    """
+    ref = F.pad(ref, 4 * (scale,), mode="replicate")  # a cell at the border has a patch there, too
+    dense = dense_features(encoder, ref, scale)
+    own = [scale * torch.arange(1, n + 1, device=query.device) for n in query.shape[2:]]
+    row, column = (at[None] for at in torch.meshgrid(*own, indexing="ij"))
+    places = refine(query, [dense], Places(torch.zeros_like(row), row, column, torch.zeros_like(row).float()), scale)
+    return Candidate(swap_at([encoder(ref)], places, scale), evidence([dense], places))
+
+
+def evidence(dense: Sequence[Map], places: Places) -> Float[Tensor, "b c+1 h w"]:
+    """What tells whether the places fit: the features there, and the cosine."""
+    return torch.cat([look_up(dense, places).float(), places.score[:, None]], dim=1)
+
+
+def mixed(candidates: Sequence[Candidate], scale: int) -> Candidate:
+    """The mean of several, each cell's weighted by how well they fit: a softmax of the cosines over ``SPREAD``."""
+    weights = (torch.stack([c.evidence[:, -1:] for c in candidates]) / SPREAD).softmax(0)
+    return Candidate(
+        sum(bilinear(w, scale) * c.swapped for w, c in zip(weights, candidates)),
+        sum(w * c.evidence for w, c in zip(weights, candidates)),
+    )
 
 
 def swap_at(values: Sequence[Map], places: Places, scale: int) -> Map:

@@ -2,13 +2,16 @@
 
 Patches of 3×3 cells are compared as they are, so that a reference in another size, or turned, would help little.
 Where enough key points agree on a homography (``systems.landmark``), the warped reference is offered beside the one as
-it is: each patch takes the better of the two, and what lies outside the overlap isn't lost.
+it is, so that what lies outside the overlap isn't lost.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy.ndimage import map_coordinates, zoom
+from skimage.color import rgb2gray
+from skimage.registration import optical_flow_ilk
 
 from e2ent2lib.models.network import Pixels
 from e2ent2lib.photos.images import crop_to_multiple, downscale, resize, upscale_bicubic
@@ -18,6 +21,8 @@ DETAIL = 0.22
 """Of ``fine_detail``, below which references harm; 56 of our sets have over 0.34, enlarged ×2 0.27, ×4 under 0.21."""
 AREA = 150_000
 """Pixels of the pictures in which key points are looked for; the input, enlarged, has no more to show."""
+AROUND = 12
+"""Input pixels around its own that the flow of a pixel is computed from; the less, the rougher."""
 DIFFERS = 0.015
 """How far a homography's linear part may be from a pure shift's before the reference is warped."""
 
@@ -56,6 +61,34 @@ def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> dict[int, P
             pixels, _ = landmark.warp(ref, homography, picture)
             warped[i] = crop_to_multiple(pixels.round().clip(0, 255).astype(np.uint8), scale)
     return warped
+
+
+def ways_over(lr: Pixels, ref: Pixels, scale: int = 4) -> list[Pixels]:
+    """The reference laid over the input ×scale in up to four ways, none of which is right everywhere; or none.
+
+    By the homographies that key points agree on in the pictures as they are and in mirrored ones, where others are
+    found; and each moved on by a smooth optical flow (Le Besnerais and Champagnat, "Dense optical flow by iterative
+    local window registration", ICIP 2005), for what is no plane.
+    """
+    picture, grey, ways = resize(lr, *(scale * n for n in lr.shape[:2])), rgb2gray(lr), []
+    for step in (1, -1):
+        homography = registered(picture[:, ::step], ref[:, ::step])
+        if homography is None:
+            continue
+        if step < 0:
+            homography = _mirror(ref) @ homography @ _mirror(picture)
+        laid, _ = landmark.warp(ref, homography, picture)
+        ways.append(laid.round().clip(0, 255).astype(np.uint8))
+        small = rgb2gray(downscale(ways[-1], scale))
+        flow = optical_flow_ilk(grey, small, radius=AROUND, prefilter=True, gaussian=True)
+        at = np.indices(laid.shape[:2]) + scale * zoom(flow, (1, scale, scale), order=1, mode="nearest", grid_mode=True)
+        moved = [map_coordinates(laid[..., c], at, order=3, mode="nearest") for c in range(3)]
+        ways.append(np.stack(moved, axis=2).round().clip(0, 255).astype(np.uint8))
+    return ways
+
+
+def _mirror(image: Pixels) -> Float[np.ndarray, "3 3"]:
+    return np.array([[-1, 0, image.shape[1] - 1], [0, 1, 0], [0, 0, 1.0]])
 
 
 def registered(picture: Pixels, ref: Pixels) -> Float[np.ndarray, "3 3"] | None:

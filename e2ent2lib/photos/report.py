@@ -124,8 +124,8 @@ def maps(done: Upscaled) -> Figure:
     if result.confidence is not None:
         lowest = np.quantile(result.confidence, 0.02)
         panels.append(("confidence: cosine of patch and match", result.confidence, {"clim": (lowest, 1)}))
-    if done.agreement is not None:
-        panels.append(("agreement: cells keep their offset", done.agreement, {"clim": (0, 1)}))
+    if result.agreement is not None:
+        panels.append(("agreement: cells keep their offset", result.agreement, {"clim": (0, 1)}))
     if result.changed is not None:
         look = {"clim": (0, max(np.quantile(result.changed, 0.99), MATTERED)), "cmap": "magma"}
         panels.append(("where it mattered: change / 8-bit steps", result.changed, look))

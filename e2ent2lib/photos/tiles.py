@@ -29,7 +29,7 @@ from e2ent2lib.photos.coarse import Places, match_coarse, places_of
 from e2ent2lib.photos.images import downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.photograph import Pixels
-from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_rows
+from e2ent2lib.photos.refined import LOOKS, Candidate, dense_features, evidence, in_place, mixed, refine, swap_rows
 from e2ent2lib.runs.files import whole_file
 
 Tile = tuple[slice, slice]
@@ -55,7 +55,13 @@ class Enlarged(NamedTuple):
     confidence: Float[np.ndarray, "h w"] | None = None
     """``Matches.confidence``."""
     references: Sequence[Pixels] = ()
-    """As they were matched: those given, and those that the network made of them (``Network.offered``)."""
+    """As they were matched (``Offered.matched``)."""
+    agreement: Float[np.ndarray, "h w"] | None = None
+    """``confidence.agreement``; None where nothing was matched."""
+    registered: bool = False
+    """Whether one was laid over the result (``Offered.in_place``)."""
+    used: bool = True
+    """Whether the references were used; not if the network does without those that don't seem to help."""
 
 
 def can_tile(model: Network, references: bool) -> bool:
@@ -66,8 +72,17 @@ def can_tile(model: Network, references: bool) -> bool:
 
 
 @torch.inference_mode()
-def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Options = Options()) -> Enlarged:
-    """The picture ×4 by a network that ``can_tile``; references have sides that are multiples of the scale."""
+def enlarge(
+    model: Network,
+    lr: Pixels,
+    refs: Sequence[Pixels] = (),
+    options: Options = Options(),
+    in_place: Sequence[Pixels] = (),
+) -> Enlarged:
+    """The picture ×4 by a network that ``can_tile``; references have sides that are multiples of the scale.
+
+    ``in_place`` as in ``Offered``.
+    """
     model, device = channels_last(model), next(model.parameters()).device
     bar = partial(tqdm, disable=not options.progress, leave=False)
     r, size, matches = model.profile.scale, lr.shape[:2], None
@@ -83,7 +98,7 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
             if options.matching == "coarse":
                 matching = partial(match_coarse, first=matching, bar=partial(bar, desc="looking around"))
             matches = matching(phi_in, downs, model.norm)
-            texture = Texture(model, phi_in, refs, matches)
+            texture = Texture(model, phi_in, refs, matches, in_place)
             sisr, changed = np.empty(image.shape, np.uint8), np.empty(size, np.float32)
         around = receptive_field(model.synthesis) if matches else model.single_image.receptive_field
         for tile in bar(list(tiles(size, TILE)), desc="enlarging", unit="tile"):
@@ -211,14 +226,17 @@ class Texture:
     is held first, all at once, since a cell asks its neighbours.
     """
 
-    def __init__(self, model: Network, phi_in: Map, refs: Sequence[Pixels], matches: Matches):
+    def __init__(
+        self, model: Network, phi_in: Map, refs: Sequence[Pixels], matches: Matches, in_place: Sequence[Pixels] = ()
+    ):
+        self.encoder, self.phi_in, self.in_place = model.encoder, phi_in, in_place
         self.scale, self.sizes, device = model.profile.scale, [ref.shape[:2] for ref in refs], phi_in.device
         counts, channels = [h * w for h, w in self.sizes], phi_in.shape[1]
         dtype = torch.float32 if channels * sum(counts) <= SINGLE[model.swaps] else torch.float16
         if model.swaps == "pixels":
             dense = [dense_features(model.encoder, _input(ref, device), self.scale, dtype) for ref in refs]
             self.places = refine(phi_in, dense, matches, self.scale)
-            self.evidence = torch.cat([look_up(dense, self.places).float(), self.places.score[:, None]], dim=1)
+            self.evidence = evidence(dense, self.places)
             del dense
         else:
             self.places = places_of(matches, [w // self.scale for _, w in self.sizes], self.scale)
@@ -230,10 +248,15 @@ class Texture:
 
     def tile(self, tile: Tile) -> tuple[Map, Float[Tensor, "1 *c h w"]]:
         """F of these rows and columns of cells, and the evidence for it that ``compose`` takes."""
-        wide, inner = widened(tile, 1, self.places.row.shape[1:])
+        around = receptive_field(self.encoder) + LOOKS if self.in_place else 1
+        wide, inner = widened(tile, around, self.places.row.shape[1:])
         places = Places(*(field[:, *wide] for field in self.places))
-        swapped = swap_rows(self.rows, self.sizes, places, self.scale)
-        return swapped[..., *_scaled(inner, self.scale)], self.evidence[..., *tile]
+        found = Candidate(swap_rows(self.rows, self.sizes, places, self.scale), self.evidence[..., *wide])
+        if self.in_place:
+            query, crops = self.phi_in[..., *wide], (ref[_scaled(wide, self.scale)] for ref in self.in_place)
+            others = (in_place(self.encoder, query, _input(crop, query.device), self.scale) for crop in crops)
+            found = mixed([found, *others], self.scale)
+        return found.swapped[..., *_scaled(inner, self.scale)], found.evidence[..., *inner]
 
 
 def moved(sr: Map, sisr: Map, r: int) -> Float[np.ndarray, "h w"]:

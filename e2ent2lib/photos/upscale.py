@@ -15,11 +15,10 @@ from itertools import chain, count, repeat
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos import FileOptions, photograph
-from e2ent2lib.photos.confidence import Verdict, agreement, judge, mean
+from e2ent2lib.photos.confidence import Verdict, judge, mean
 from e2ent2lib.photos.images import resize
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
@@ -48,9 +47,8 @@ class Upscaled:
     system: Network
     options: Options
     result: Enlarged
-    agreement: Float[np.ndarray, "h w"] | None
-    """``confidence.agreement``; None where nothing was matched, as ``verdict`` is."""
     verdict: Verdict | None
+    """None where nothing was matched."""
     seconds: float
     notes: list[str]
     """What could not be kept, and what the reference is worth; for the user."""
@@ -90,27 +88,22 @@ def upscale_file(
     deep = photo.deep is not None and output.suffix.lower() in photograph.DEEP
     saved = output.parent / f".{output.name[:40]}.matches"
     options, pixels = replace(options, saved=saved, rounded=not deep), photo.deep if deep else photo.pixels
-    start, matched, agreeing, verdict = time.perf_counter(), [ref.pixels for ref in references], None, None
+    start, matched = time.perf_counter(), [ref.pixels for ref in references]
     if files.register and not registers:
         matched += laid_over(photo.pixels, matched, SCALE).values()
     try:
         result = enlarge(system, pixels, matched, options)
-        if result.matches is not None:
-            widths = [ref.shape[1] // SCALE for ref in result.references]
-            agreeing = agreement(result.matches, widths)[0].cpu().numpy()
-            lays = files.register or registers
-            said = [remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays) for ref in references]
-            verdict = judge(system, mean(agreeing), options.matching, costly=all(costs for _, costs in said))
-        unused = registers and verdict is not None and verdict.helps is False
-        if unused:
-            alone = enlarge(system, pixels, options=options)
-            result = result._replace(image=alone.image, changed=np.zeros_like(result.changed))
     except KeyboardInterrupt:
         kept = "; what was matched is kept, the same command resumes from there" if options.saved.is_file() else ""
         raise KeyboardInterrupt(f"interrupted, {output} was not written{kept}") from None
-    seconds, sharp = time.perf_counter() - start, result.image
+    seconds, sharp, verdict = time.perf_counter() - start, result.image, None
     if refs and system.references == "none":
         notes.append("this system makes no use of a reference")
+    if result.agreement is not None:
+        lays = files.register or registers
+        said = [remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays) for ref in references]
+        agreeing, costly = mean(result.agreement), all(costs for _, costs in said)
+        verdict = judge(system, agreeing, options.matching, registered=result.registered, costly=costly)
     if not np.ptp(photo.pixels, axis=2).any():  # black and white stays so, in RGB too
         sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)
     result = result._replace(image=np.rint(sharp).astype(np.uint8))
@@ -118,10 +111,10 @@ def upscale_file(
     made = photo._replace(pixels=result.image, alpha=alpha, deep=None if photo.deep is None else sharp)
     notes += _write(output, made)
     if verdict:
-        unhelpful = "the result was made without it" if unused else "what it added may be wrong; leave out --ref"
+        unhelpful = "what it added may be wrong; leave out --ref" if result.used else "the result was made without it"
         text = f"{verdict.text}; {unhelpful}" if verdict.helps is False else verdict.text
         notes += [text, *(remark for told, _ in said for remark in told)]
-        if reports and not unused:
+        if reports and result.used:
             where = f"where {REPORT[2]} shows that the reference mattered"
             notes.append(f"small text, faces and numbers may be wrong {where}")
     used = chain(references, repeat(photograph.Photograph(photo.pixels, path=LAID_OVER)))
@@ -129,7 +122,7 @@ def upscale_file(
         ref if ref.pixels.shape == pixels.shape else ref._replace(pixels=pixels)
         for pixels, ref in zip(result.references, used)
     ] or references
-    done = Upscaled(photo, references, output, system, options, result, agreeing, verdict, seconds, notes)
+    done = Upscaled(photo, references, output, system, options, result, verdict, seconds, notes)
     if files.report:
         from e2ent2lib.photos.report import save_report  # matplotlib takes a while, and only a report needs it
 

@@ -7,6 +7,8 @@ The idea: a deep SISR branch, a match refined to the pixel, and F used where the
 - Eq. 4 moves what it takes from the reference by whole cells, so that F is up to r/2 pixels off. Here each match of
   Eq. 3 is refined: φ(I_ref↓) is known at every pixel (``dense_features``), and a cell tries the shifts around its
   match, then those of its neighbours (``refine``). F is then at most half a pixel off.
+- What registers with the input is laid over it in several ways, none of which is right everywhere (``ways_over``). There
+  each cell looks around its own place, and F is the mean of all, weighted by how well they fit (``mixed``).
 - F is scaled by a gate that compares φ(I_in) with the features found there, and added to the SISR branch's image.
 - The SISR branch also enlarges the input mirrored in three ways. Where F changed little, the mean of the four is taken
   (geometric self-ensemble: Timofte et al., CVPR 2016).
@@ -16,6 +18,7 @@ Notebook 14b shows what each of these gives.
 """
 
 from collections.abc import Sequence
+from itertools import islice, zip_longest
 
 import numpy as np
 import torch
@@ -27,22 +30,24 @@ from torch import Tensor, nn
 from e2ent2lib.config import Profile
 from e2ent2lib.matching import Map, as_list, match
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks
-from e2ent2lib.models.network import Images, Network, Outputs, Pixels
+from e2ent2lib.models.network import Images, Network, Offered, Outputs, Pixels
 from e2ent2lib.models.sisr import FeatureEncoder, bilinear
+from e2ent2lib.photos.confidence import judge
 from e2ent2lib.photos.images import downscale, resize, to_pixels, to_tensor
 from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_at
-from e2ent2lib.photos.registered import DETAIL, fine_detail, in_light_of, laid_over
+from e2ent2lib.photos.registered import DETAIL, fine_detail, in_light_of, ways_over
 from e2ent2lib.systems.landmark import back_project
 
 CORRECTIONS = 3
 """Back-projections of a result; more change it by less than a grey level."""
-HELD = 20_000_000
-"""Pixels of all references of which dense features are held; 64 bytes each, twice."""
+IN_PLACE = 8
+"""Pictures laid over the result that are looked at, four of a reference; of an input beyond ``THOROUGH`` one."""
 ALONE = 2.0
 """Grey levels that F changed a pixel by, where the SISR branch's own image and the mean of four have equal parts; of
 0.5, 1, 2 and 4 on six validation views, the last two gave most."""
-MIRRORED = 250_000
-"""Pixels of the largest input that is also enlarged mirrored; for larger ones that takes too long, or much memory."""
+THOROUGH = 250_000
+"""Pixels of the largest input that is also enlarged mirrored, with more than one picture laid over it; for larger ones
+that takes too long, or much memory."""
 TAKEN_OUT = 0.036
 """Of ``unexplained``; above it back-projection would bring back noise or a JPEG's blocks, below it gains
 (`benchmarks/consistency.json`)."""
@@ -106,17 +111,20 @@ class PhotoE2ENT2(Network):
         """The SISR branch."""
         return self.base
 
-    def offered(self, lr: Pixels, refs: list[Pixels]) -> list[Pixels]:
-        """The references in the input's light, and those in another size or turned once more, laid over the input.
+    def offered(self, lr: Pixels, refs: list[Pixels]) -> Offered:
+        """The references in the input's light, and what they show laid over the input.
 
-        Those without fine detail are left out: they match well, and bring what is as blurred as the input. Of large
-        ones the one laid over takes the reference's place, since two would need too much memory.
+        Those without fine detail are left out: they match well, and bring what is as blurred as the input.
         """
         refs = [in_light_of(lr, ref) for ref in refs if fine_detail(ref) > DETAIL]
-        laid = laid_over(lr, refs, self.profile.scale)
-        if sum(ref[..., 0].size for ref in (*refs, *laid.values())) > HELD:
-            return [laid.get(i, ref) for i, ref in enumerate(refs)]
-        return [*refs, *laid.values()]
+        ways = [ways_over(lr, ref, self.profile.scale) for ref in refs]
+        many = IN_PLACE if lr[..., 0].size <= THOROUGH else 1
+        in_turn = (way for each in zip_longest(*ways) for way in each if way is not None)
+        return Offered(refs, list(islice(in_turn, many)))
+
+    def declines(self, agreement: float, matching: str) -> bool:
+        """As ``Network.declines``: those that don't seem to help."""
+        return judge(self, agreement, matching).helps is False
 
     @torch.inference_mode()
     def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
@@ -125,7 +133,7 @@ class PhotoE2ENT2(Network):
         So a reference's tone or colour can't tint the result. What the network took for noise or for a JPEG's blocks is
         not brought back; then means alone are corrected.
         """
-        result = self.averaged(image, lr) if lr[..., 0].size <= MIRRORED else image.astype(np.float32)
+        result = self.averaged(image, lr) if lr[..., 0].size <= THOROUGH else image.astype(np.float32)
         left = lr - downscale(result.round().astype(np.uint8)).astype(np.float32)
         if unexplained(left, lr) < TAKEN_OUT:
             result = back_project(result, lr, CORRECTIONS)

@@ -7,8 +7,8 @@ The idea: a deep SISR branch, a match refined to the pixel, and F used where the
 - Eq. 4 moves what it takes from the reference by whole cells, so that F is up to r/2 pixels off. Here each match of
   Eq. 3 is refined: φ(I_ref↓) is known at every pixel (``dense_features``), and a cell tries the shifts around its
   match, then those of its neighbours (``refine``). F is then at most half a pixel off.
-- What registers with the input is laid over it in several ways, none of which is right everywhere (``ways_over``). There
-  each cell looks around its own place, and F is the mean of all, weighted by how well they fit (``mixed``).
+- What registers with the input is laid over it in several ways, none right everywhere (``ways_over``). In each picture
+  a cell looks around its own place, and F is the mean of all, weighted by how well they fit (``mixed``).
 - F is scaled by a gate that compares φ(I_in) with the features found there, and added to the SISR branch's image.
 - The SISR branch also enlarges the input mirrored in three ways. Where F changed little, the mean of the four is taken
   (geometric self-ensemble: Timofte et al., CVPR 2016).

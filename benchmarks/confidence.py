@@ -83,12 +83,12 @@ def measure(model: nn.Module, cases: Sequence[Case], every: int) -> pd.DataFrame
         phi_in, *downs = (
             tiles.in_tiles(model.encoder, x, torch.device("cpu")) for x in (lr, *(downscale(ref, r) for ref in refs))
         )
+        alone = psnr(enlarge(model, lr).image, hr) if i % every == 0 and model.single_image else None
         for matching in get_args(Matching):
             matches, gain = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm), np.nan
             agreeing = mean(agreement(matches, [ref.shape[1] // r for ref in refs]))
-            if i % every == 0 and model.single_image:
-                with_it, without = (enlarge(model, lr, r, Options(matching=matching)).image for r in ([reference], []))
-                gain = psnr(with_it, hr) - psnr(without, hr)
+            if alone:
+                gain = psnr(enlarge(model, lr, [reference], Options(matching=matching)).image, hr) - alone
             rows.append({"set": data, "related": related, "matching": matching, "agreement": agreeing, "gain": gain})
     return pd.DataFrame(rows)
 

@@ -105,7 +105,7 @@ def summary(measured: pd.DataFrame, threshold: float) -> dict:
             "most": round(float(measured.gain[part].max()), 3),
         }
         for name, part in (("helps", says), ("does not", ~says))
-        if part.any() and measured.gain.notna().any()
+        if measured.gain[part].notna().any()
     }
     shares = {
         f"agreement, {name}": [round(float(q), 4) for q in measured.agreement[kind].quantile([0, 0.5, 1])]

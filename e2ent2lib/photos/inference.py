@@ -65,10 +65,10 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
     used = [] if model.references == "none" else refs
     refs = [usable_reference(ref, model.profile.scale, f"reference {i}") for i, ref in enumerate(used, 1)]
     refs, in_place = model.offered(lr, refs)
-    if not tiles.can_tile(model, bool(refs)):
-        result = _as_a_whole(model, lr, refs, options)
-    else:
+    if tiles.can_tile(model, bool(refs)):
         result = tiles.enlarge(model, lr, refs, options, in_place)
+    else:
+        result = _as_a_whole(model, lr, refs, options)
     result = result._replace(references=refs, registered=bool(in_place))
     if result.matches is not None:
         agreeing = agreement(result.matches, [ref.shape[1] // model.profile.scale for ref in refs])[0].cpu().numpy()
@@ -88,7 +88,7 @@ def _as_a_whole(model: Network, lr: Pixels, refs: list[Pixels], options: Options
     needed, available = 16 * model.profile.channels * pixels, memory()
     if any(True for _ in model.parameters()) and needed > available:
         raise ValueError(
-            f"this model needs over {needed / 2**30:.0f} GiB for these pictures, of {available / 2**30:.0f} here; "
+            f"this model needs over {needed / 2**30:.0f} GiB for these, and {available / 2**30:.0f} are there; "
             "choose e2ent2 or e2ent2-photo, which work in tiles, or give smaller pictures"
         )
     with torch.autocast(device_of(model).type, torch.bfloat16, enabled=options.precision == "bfloat16"):

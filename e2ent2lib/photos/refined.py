@@ -91,7 +91,7 @@ def in_place(encoder: nn.Module, query: Map, ref: Images, scale: int) -> Candida
     query φ(I_in) (1, C, h, w).
     """
     ref = F.pad(ref, 4 * (scale,), mode="replicate")  # a cell at the border has a patch there, too
-    dense = dense_features(encoder, ref, scale)
+    dense = dense_features(encoder, ref, scale, torch.float32)
     own = [scale * torch.arange(1, n + 1, device=query.device) for n in query.shape[2:]]
     row, column = (at[None] for at in torch.meshgrid(*own, indexing="ij"))
     places = refine(query, [dense], Places(torch.zeros_like(row), row, column, torch.zeros_like(row).float()), scale)

@@ -5,8 +5,6 @@ Where enough key points agree on a homography (``systems.landmark``), the warped
 it is, so that what lies outside the overlap isn't lost.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import map_coordinates, zoom
@@ -23,8 +21,6 @@ AREA = 150_000
 """Pixels of the pictures in which key points are looked for; the input, enlarged, has no more to show."""
 AROUND = 12
 """Input pixels around its own that the flow of a pixel is computed from; the less, the rougher."""
-DIFFERS = 0.015
-"""How far a homography's linear part may be from a pure shift's before the reference is warped."""
 
 
 def fine_detail(ref: Pixels, scale: int = 4) -> float:
@@ -46,21 +42,6 @@ def in_light_of(lr: Pixels, ref: Pixels) -> Pixels:
     shown = ref[ref.any(axis=2)]
     gains = np.median(lr, axis=(0, 1)) / np.maximum(np.median(shown, axis=0), 1) if len(shown) else np.ones(3)
     return (ref * gains.clip(0.25, 4)).round().clip(0, 255).astype(np.uint8)
-
-
-def laid_over(lr: Pixels, refs: Sequence[Pixels], scale: int = 4) -> dict[int, Pixels]:
-    """Those references (H, W, 3) that register with another size, angle or perspective, laid over the input ×scale.
-
-    By their places in ``refs``.
-    """
-    picture = resize(lr, *(scale * n for n in lr.shape[:2]))
-    warped = {}
-    for i, ref in enumerate(refs):
-        homography = registered(picture, ref)
-        if homography is not None and np.abs(linear_part(homography, picture.shape) - np.eye(2)).max() > DIFFERS:
-            pixels, _ = landmark.warp(ref, homography, picture)
-            warped[i] = crop_to_multiple(pixels.round().clip(0, 255).astype(np.uint8), scale)
-    return warped
 
 
 def ways_over(lr: Pixels, ref: Pixels, scale: int = 4) -> list[Pixels]:

@@ -22,7 +22,7 @@ from e2ent2lib.photos.confidence import Verdict, judge, mean
 from e2ent2lib.photos.images import resize
 from e2ent2lib.photos.inference import enlarge, usable_reference
 from e2ent2lib.photos.options import Options
-from e2ent2lib.photos.registered import DETAIL, fine_detail, laid_over
+from e2ent2lib.photos.registered import DETAIL, fine_detail, ways_over
 from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.photos.unlike import remarks, unlike_training
 from e2ent2lib.runs.files import check_folder, check_free
@@ -90,7 +90,7 @@ def upscale_file(
     options, pixels = replace(options, saved=saved, rounded=not deep), photo.deep if deep else photo.pixels
     start, matched = time.perf_counter(), [ref.pixels for ref in references]
     if files.register and not registers:
-        matched += laid_over(photo.pixels, matched, SCALE).values()
+        matched += [way for ref in references for way in ways_over(photo.pixels, ref.pixels, SCALE)[:1]]
     try:
         result = enlarge(system, pixels, matched, options)
     except KeyboardInterrupt:

@@ -87,7 +87,7 @@ def measure(model: nn.Module, cases: Sequence[Case], every: int) -> pd.DataFrame
         for matching in get_args(Matching):
             matches, gain = {"exact": match, "coarse": match_coarse}[matching](phi_in, downs, model.norm), np.nan
             agreeing = mean(agreement(matches, [ref.shape[1] // r for ref in refs]))
-            if alone:
+            if alone is not None:
                 gain = psnr(enlarge(model, lr, [reference], Options(matching=matching)).image, hr) - alone
             rows.append({"set": data, "related": related, "matching": matching, "agreement": agreeing, "gain": gain})
     return pd.DataFrame(rows)

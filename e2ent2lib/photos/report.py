@@ -89,9 +89,12 @@ def _name(path: Path) -> str:
 
 def side_by_side(done: Upscaled) -> Figure:
     """The input enlarged bicubically, the SISR branch's image where there is one, the result; and a detail of each."""
+    sisr = done.result.sisr
+    if sisr is not None and done.options.consistent:  # as the result was
+        sisr = done.system.corrected(sisr, done.photo.pixels)
     pictures = {
         "input, bicubic": upscale_bicubic(done.photo.pixels),
-        "without the reference (SISR)": done.result.sisr,
+        "without the reference (SISR)": sisr,
         "result": done.result.image,
     }
     pictures = {title: image for title, image in pictures.items() if image is not None}

@@ -22,7 +22,7 @@ CLEAN = 0.5
 
 
 class Degraded(CropTwice):
-    """``CropTwice`` with all items turned or mirrored by chance, and half of them degraded.
+    """``CropTwice`` with all items turned or mirrored by chance, both pictures alike, and half of them degraded.
 
     The input is reduced by another kernel, gets noise (σ up to 8 grey levels, in one of three) and is saved as JPEG
     (quality 50 to 95, in one of two). The reference gets another exposure (×0.6 to ×1.6), white balance (±15 %) and
@@ -32,31 +32,16 @@ class Degraded(CropTwice):
     def __getitem__(self, item: int) -> Crops:
         i, first, j, second = self.boxes(item)
         rng = np.random.default_rng([self.seed, item + self.start, 1])
-        hr, ref = oriented(rng, self._cut(i, first), self._cut(j, second))
-        r = self.profile.scale
+        turns, mirrored, r = int(rng.integers(4)), rng.random() < 0.5, self.profile.scale
+        both = (np.rot90(self._cut(*place), turns) for place in ((i, first), (j, second)))
+        hr, ref = (np.ascontiguousarray(x[:, ::-1] if mirrored else x) for x in both)
         if rng.random() < CLEAN:
             lr = downscale(hr, r)
         else:
-            lr, ref = degraded_input(hr, r, rng), degraded_reference(ref, rng)
+            lr = noisy(reduced(hr, r, rng), rng)
+            lr = as_jpeg(lr, int(rng.integers(50, 96))) if rng.random() < 1 / 2 else lr
+            ref = lit(turned(ref, rng), rng)
         return Crops(*(to_tensor(x)[0] for x in (hr, lr, ref, downscale(ref, r))))
-
-
-def oriented(rng: np.random.Generator, *pictures: Picture) -> list[Picture]:
-    """Pictures turned by one multiple of 90° and mirrored alike."""
-    turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
-    turned = [np.rot90(x, turns) for x in pictures]
-    return [np.ascontiguousarray(x[:, ::-1] if mirrored else x) for x in turned]
-
-
-def degraded_input(hr: Picture, scale: int, rng: np.random.Generator) -> Picture:
-    """The picture reduced, noisy and compressed by chance, (h/scale, w/scale, 3)."""
-    lr = noisy(reduced(hr, scale, rng), rng)
-    return as_jpeg(lr, int(rng.integers(50, 96))) if rng.random() < 1 / 2 else lr
-
-
-def degraded_reference(ref: Picture, rng: np.random.Generator) -> Picture:
-    """The reference as another camera on another day would have taken it; same shape."""
-    return lit(turned(ref, rng), rng)
 
 
 def reduced(hr: Picture, scale: int, rng: np.random.Generator) -> Picture:

@@ -208,10 +208,7 @@ def unpack(archive: Path, into: Path, choose: Callable[[str], str | None]) -> li
 
 
 def _fetch_views(known: DataSet, home: Path, problems: list[str], get: Callable[[str, Path], Path], bar: bool) -> str:
-    """Build the pairs that are not here, each from two files of a repository; what goes wrong is added to ``problems``.
-
-    A pair is moved in whole, and only with the pixels that are listed.
-    """
+    """Build the pairs that are not here and move each in whole; what goes wrong is added to ``problems``."""
     folder, pairs, failed = home / known.folder, sets.view_pairs(known.views), set()
     for pair in tqdm(pairs, desc=known.title, unit="pair", disable=not bar or None, leave=False):
         missing, repository = [v.name for v in pair if not os.path.lexists(folder / v.name)], pair[0].repository

@@ -185,10 +185,7 @@ def grouped(folder: Path, layout: Sequence[str]) -> dict[str, dict[int, Path]]:
 def _laid_out(
     folder: str, layout: Sequence[str], leave_out: str = "", views: str = "", reference: str = "level 1"
 ) -> list[Pair]:
-    """The pairs that have a reference of that level, or of "all levels": a score must be of the level it names.
-
-    Of a level of ViewPairs the files of another one do not count.
-    """
+    """The pairs that have a reference of that level, or of "all levels"; of ViewPairs those of the level ``views``."""
     root = data_folder(folder)
     wanted = range(1, len(layout)) if reference == "all levels" else [int(reference[-1])]
     listed = {view.name for pair in view_pairs(views) for view in pair} if views else None
@@ -248,11 +245,10 @@ def _views() -> list[Pair]:
     ]
 
 
-def _reduced(path: Path, longest: int = 512) -> UInt8[np.ndarray, "h w 3"]:
+def _reduced(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     image = as_rgb(path)
-    ratio = longest / max(image.shape[:2])
-    height, width = (round(n * ratio) for n in image.shape[:2])
-    return resize(image, height, width).round().astype(np.uint8)
+    ratio = 512 / max(image.shape[:2])
+    return resize(image, *(round(n * ratio) for n in image.shape[:2])).round().astype(np.uint8)
 
 
 # ---- the sets ----

@@ -109,10 +109,7 @@ class CropTwice(Dataset):
 
 
 def registered_views(images: Sequence, scenes: Sequence[str]) -> list[tuple[int, int, Homography]]:
-    """(i, j, homography from i's pixels to j's) of images one or two apart in a scene, where they register.
-
-    Takes a fifth of a second a pair.
-    """
+    """(i, j, homography from i's pixels to j's) of images one or two apart in a scene, where they register."""
     from e2ent2lib.photos.registered import registered  # it needs seconds
 
     shots = defaultdict(list)
@@ -145,7 +142,7 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
     name, by their pixels, or by their look.
     """
     if str(source) == "embedded":
-        named = dict(sets.embedded_photographs())
+        named = sets.embedded_photographs()
     else:
         folder = Path(source) if Path(source).is_dir() else sets.data_folder(str(source)) or Path(source)
         named = {p.relative_to(folder).as_posix(): p for p in sets.photographs(folder)}
@@ -173,7 +170,7 @@ def training_images(source: str | os.PathLike, profile: Profile, *, progress: bo
     if not train:
         raise ValueError(f"{source}: none of its {len(named)} images has sides of at least {profile.crop} pixels")
     facts = {
-        "source": "embedded" if str(source) == "embedded" else Path(source).name,
+        "source": Path(source).name,
         "images": len(named),
         "used": len(usable),
         "left_out_smaller_than_a_crop": len(named) - len(usable),
@@ -215,10 +212,7 @@ def mark(image: UInt8[np.ndarray, "h w 3"]) -> Mark:
 
 
 def evaluation_marks(*, progress: bool = False) -> dict[Mark, str]:
-    """The marks of all pictures of evaluation sets that are here, each with its name; what cannot be read is left out.
-
-    The whole of KITTI has no loader, but every folder of that name counts. Those of ViewPairs are known from its list.
-    """
+    """The marks of all pictures of evaluation sets that are here, each with its name; what cannot be read is not."""
     marks = {}
     for data in (data for data in sets.DATASETS.values() if data.views):
         views = [view for pair in sets.view_pairs(data.views) for view in pair]

@@ -112,10 +112,7 @@ PROFILES = {p.name: p for p in (SMOKE, COMPACT, PAPER)}
 
 
 def get_profile(name: str | None = None) -> Profile:
-    """The profile of that name; None takes the one that the variable ``E2ENT2_PROFILE`` names, else "compact".
-
-    Raises ValueError for a name that does not exist.
-    """
+    """The profile of that name, by default ``E2ENT2_PROFILE``'s, else "compact". Raises ValueError if there is none."""
     name = name or os.environ.get("E2ENT2_PROFILE") or "compact"
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; choose one of {', '.join(PROFILES)}")

@@ -26,8 +26,6 @@ from e2ent2lib.models.network import trained_images
 
 ADAM_EPS = 1e-10
 """Adam's ε. Gradients of 1e-2 · MSE are near 1e-8, so the usual 1e-8 would cut the steps to a half or a quarter."""
-
-
 AVERAGE = 0.999
 """The decay of the moving average of the weights, which is validated and shipped: an adversary keeps moving the weights
 until the last step, which would hide small effects. The paper mentions none."""
@@ -68,11 +66,6 @@ class Players(NamedTuple):
             player.net.load_state_dict(state[str(i)][0])
             player.adam.load_state_dict(state[str(i)][1])
         self.average.load_state_dict(state["average"])
-
-    def set_learning_rate(self, lr: float) -> None:
-        """Set one learning rate for all."""
-        for group in (g for p in self.all() for g in p.adam.param_groups):
-            group["lr"] = lr
 
     def all(self) -> list[Player]:
         """The generator, then the critics."""
@@ -142,10 +135,7 @@ def training_step(
 def critic_step(
     fabric: Fabric, critic: Player, adversary: Adversary, real: Tensor, fake: Tensor, mean: Callable, step: int
 ) -> Float[Tensor, ""]:
-    """One step of a critic on real and generated images (b, 3, H, W); returns its loss, L_D of Eq. 9.
-
-    Other adversaries add a penalty, for which ``step`` is the seed.
-    """
+    """One step of a critic on real and generated images (b, 3, H, W); its loss, L_D of Eq. 9. ``step`` is a seed."""
     scores = critic.net(torch.cat([real, fake]))
     loss = adversary.critic_loss(*scores.chunk(2), mean)
     if adversary.penalty:
@@ -191,7 +181,6 @@ class Plan:
     every: int
     """Steps between two validations."""
     progress: bool = False
-    """Show a progress bar."""
     stop_requested: Callable[[], bool] = lambda: False
     """Whether this process should stop; if one should, all stop after the same step."""
     after_step: Callable[[dict[str, float] | None, bool], None] = lambda row, stopping: None
@@ -224,7 +213,8 @@ def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: S
     loader = DataLoader(plan.crops, batch_size=profile.batch // fabric.world_size, num_workers=profile.workers)
     with tqdm(total=plan.steps, initial=state.step, unit="step", disable=not plan.progress) as bar:
         for batch in fabric.setup_dataloaders(loader):
-            players.set_learning_rate(learning_rate(profile, state.step, plan.steps))
+            for player in players.all():
+                player.adam.param_groups[0]["lr"] = learning_rate(profile, state.step, plan.steps)
             losses = training_step(fabric, players, Crops(*batch), state.step, plan.steps)
             players.average.update_parameters(players.model)
             losses, stopping = over_all_processes(fabric, losses, plan.stop_requested())
@@ -241,10 +231,7 @@ def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: S
 
 
 def over_all_processes(fabric: Fabric, losses: dict[str, Tensor], stop: bool) -> tuple[dict[str, float], bool]:
-    """The losses of the whole batch, and whether any process is to stop, in one exchange, so that all do the same.
-
-    Raises NotFiniteError if a loss is not finite.
-    """
+    """Mean losses and whether any process stops, in one exchange. Raises NotFiniteError if a loss is not finite."""
     own = torch.stack([*losses.values(), torch.tensor(float(stop), device=fabric.device)])
     *values, stopping = fabric.all_reduce(own, reduce_op="mean").tolist()
     if not all(map(math.isfinite, values)):

@@ -246,10 +246,7 @@ def reduced(photographs: list[Image.Image]) -> Iterator[list[UInt8[np.ndarray, "
 
 
 def build(pair: tuple[View, View], sources: list[Path], folder: Path) -> None:
-    """Make the two files of a pair in ``folder`` from the mirror's.
-
-    Raises ValueError for a source that is no photograph, or that gives other pixels than listed.
-    """
+    """Make the two files of a pair in ``folder`` from the mirror's. Raises ValueError for other pixels than listed."""
     for pictures in reduced([Image.fromarray(as_rgb(source)) for source in sources]):
         other = [view.name for view, picture in zip(pair, pictures) if sets.fingerprint([picture]) != view.pixels]
         if not other:

@@ -11,10 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place only if the block succeeds.
-
-    Raises FileNotFoundError if the folder does not exist.
-    """
+    """A temporary path that becomes ``path`` if the block succeeds. Raises FileNotFoundError if there is no folder."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
@@ -37,10 +34,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_free(paths: Sequence[Path], inputs: Iterable[Path] = (), again: bool = False) -> None:
-    """Raise ValueError for a path that is an input, comes twice, or, unless ``again``, is a file already.
-
-    So nothing of the user's is overwritten; every command that writes beside the user's files asks here first.
-    """
+    """Raise ValueError for a path that is an input, comes twice, or, unless ``again``, is a file already."""
     taken = list(inputs)
     for path in paths:
         if any(path == other or (path.exists() and other.exists() and path.samefile(other)) for other in taken):

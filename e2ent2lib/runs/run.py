@@ -125,10 +125,7 @@ def start(model: Network, name: str, recipe: Recipe, profile: Profile, folder: s
 
 @torch.no_grad()
 def validate(model: Network, crops: CropTwice) -> dict[str, float]:
-    """Mean PSNR in dB of each branch over validation crops, RGB, 8 bits, float32.
-
-    Raises NotFiniteError if a weight is not finite.
-    """
+    """Mean PSNR in dB of each branch over crops (RGB, 8 bits). Raises NotFiniteError if a weight is not finite."""
     if not all(p.isfinite().all() for p in model.parameters()):
         raise NotFiniteError("a weight is not finite")
     device = next(model.parameters()).device

@@ -60,10 +60,7 @@ class RunState(State):
             temporary.write_bytes(content.getbuffer())
 
     def resumed(self, path: Path, players: Players) -> "RunState":
-        """The saved state, ``players`` brought to it, if it is of the training that this new state stands for.
-
-        Raises ValueError if it is damaged, or of another training.
-        """
+        """The saved state, ``players`` brought to it. Raises ValueError if it is damaged, or of another training."""
         try:
             saved = torch.load(path, weights_only=True, map_location="cpu")
             weights = saved.pop("players")
@@ -84,10 +81,7 @@ class RunState(State):
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Make the folder, remove what a killed run left half-written, and keep other runs out of it.
-
-    Raises FileExistsError if another run is at work there.
-    """
+    """Make the folder, clear it of half-written files. Raises FileExistsError if another run is at work there."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):

@@ -20,6 +20,7 @@ from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.refined import REACH, Candidate, dense_features, in_place, look_up, mixed, refine, swap_at
 from e2ent2lib.photos.registered import DETAIL, fine_detail, in_light_of
+from e2ent2lib.runs.checkpoints import load_model
 from e2ent2lib.systems import photo
 from e2ent2lib.systems.parts import shrink
 from e2ent2lib.systems.photo import PhotoE2ENT2
@@ -126,14 +127,14 @@ def test_the_mean_over_mirrored_inputs_counts_where_a_reference_changed_nothing(
     ]
     own, mean = to_pixels(ways[0]), to_pixels(sum(ways) / 4)
     assert np.abs(own - mean).mean() > 0.1
-    np.testing.assert_allclose(model.averaged(own, low), mean, atol=1e-2)
+    np.testing.assert_allclose(model.averaged(own, own, low, "float32"), mean, atol=1e-2)
     single, whole = (enlarge(model, low, [], Options(consistent=c, rounded=False)).image for c in (False, True))
     np.testing.assert_allclose(single, own, atol=1e-3)
     monkeypatch.setattr(photo, "THOROUGH", 0)
     other = enlarge(model, low, [], Options(rounded=False)).image
     assert np.abs(whole - other).mean() > 0.1
     changed = np.where(np.arange(96)[:, None] < 48, own, (own + 60).clip(0, 255)).astype(np.float32)
-    found = model.averaged(changed, low)
+    found = model.averaged(changed, own, low, "float32")
     np.testing.assert_allclose(found[:, :40], mean[:, :40], atol=1e-2)
     np.testing.assert_allclose(found[:, 56:], changed[:, 56:], atol=0.2)
 
@@ -195,10 +196,23 @@ def test_half_precision_of_large_references_changes_little(monkeypatch):
     model = network("e2ent2-photo")
     model.card = {"sha256": ""}
     low, ref = picture(20, 24), picture(80, 96, 1)
-    single = enlarge(model, low, [ref], Options(consistent=False)).image.astype(int)
+    single = enlarge(model, low, [ref], Options(consistent=False, always=True)).image.astype(int)
     monkeypatch.setitem(tiles.SINGLE, "pixels", 0)
-    half = enlarge(model, low, [ref], Options(consistent=False)).image.astype(int)
+    half = enlarge(model, low, [ref], Options(consistent=False, always=True)).image.astype(int)
     assert 0 < np.abs(single - half).mean() < 1
+
+
+def test_references_are_tried_on_the_input_reduced_and_a_mirrored_one_is_left_out(monkeypatch):
+    model = load_model("e2ent2-photo", "compact")
+    picture, other = (skimage.data.stereo_motorcycle()[i][100:356, 200:520] for i in (0, 1))
+    low, kinds = downscale(picture), {"other view": other, "mirrored": np.ascontiguousarray(other[:, ::-1])}
+    tried = {name: model.tried(low, [ref]) for name, ref in kinds.items()}
+    assert tried["other view"] > 1 and tried["mirrored"] < 0.5
+    assert model.tried(low[:28], [other]) is None  # 7 × 20 cells, too few to tell
+    monkeypatch.setattr(photo, "ways_over", lambda *_: [])  # else the other view is used since it registers
+    made = {name: enlarge(model, low, [ref]) for name, ref in kinds.items()}
+    assert made["other view"].used and not made["mirrored"].used
+    np.testing.assert_array_equal(made["mirrored"].image, enlarge(model, low, []).image)
 
 
 def test_noise_is_not_brought_back_but_its_mean_is():
@@ -210,10 +224,11 @@ def test_noise_is_not_brought_back_but_its_mean_is():
         change = model.corrected(smooth, low).astype(float) - smooth
         assert change.std() < 3 and abs(change.mean() - (low - clean.astype(float)).mean()) < 0.6
     blurred = np.asarray(Image.fromarray(smooth).filter(ImageFilter.GaussianBlur(0.6)))
-    before, after = (downscale(x).astype(float) - clean for x in (blurred, model.corrected(blurred, clean)))
+    corrected = model.corrected(blurred, clean).round().astype(np.uint8)
+    before, after = (downscale(x).astype(float) - clean for x in (blurred, corrected))
     assert np.abs(after).mean() < np.abs(before).mean() / 2
     tinted = np.clip(smooth.astype(int) + (0, 4, 0), 0, 255).astype(np.uint8)
-    assert np.abs(model.corrected(tinted, clean).astype(int) - smooth).mean() < 0.5
+    assert np.abs(model.corrected(tinted, clean).round() - smooth).mean() < 0.5
 
 
 def test_a_reference_in_other_light_comes_back_in_the_inputs():

@@ -11,11 +11,12 @@ from data_files import call, encoded, left
 from PIL import Image
 from tiny import interrupt_third_band, network, picture
 
-from e2ent2lib.photos import FileOptions, confidence, inference, photograph, report, tiles, upscale
+from e2ent2lib.photos import FileOptions, confidence, photograph, report, tiles, upscale
 from e2ent2lib.photos.images import as_rgb, upscale_bicubic
 from e2ent2lib.photos.options import Options
 from e2ent2lib.photos.upscale import Upscaled, references_of, upscale_all, upscale_file
 from e2ent2lib.runs.checkpoints import load_model
+from e2ent2lib.systems import photo
 
 
 @pytest.fixture(scope="module")
@@ -236,8 +237,9 @@ def test_one_who_upscales_gets_the_verdict(photos, model, monkeypatch):
 
 def test_e2ent2_photo_does_without_a_reference_that_does_not_help(photos, monkeypatch):
     model, made = network("e2ent2-photo"), []
+    monkeypatch.setattr(type(model), "tried", lambda *_: 1.0)
     for agreeing, refs in ((0.0, ["a.jpg"]), (1.0, ["a.jpg"]), (0.0, [])):
-        for module in (inference, upscale):
+        for module in (photo, upscale):
             monkeypatch.setattr(module, "mean", lambda _, a=agreeing: a)
         files = FileOptions(report=photos / f"report {len(made)}")
         low, output = photos / "low.png", photos / f"{len(made)}.png"

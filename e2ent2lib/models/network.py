@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Real, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from e2ent2lib.config import Profile
+
+if TYPE_CHECKING:
+    from e2ent2lib.photos.options import Options
+    from e2ent2lib.photos.tiles import Enlarged
 
 Images = Float[Tensor, "b 3 h w"]
 Pixels = UInt8[np.ndarray, "H W 3"]
@@ -71,13 +75,9 @@ class Network(nn.Module):
         """The references that are used for a photograph: those given, and perhaps more that are made of them."""
         return Offered(refs)
 
-    def declines(self, agreement: float, matching: str) -> bool:
-        """Whether it does without references of which this share of matches, "exact" or "coarse", agrees."""
-        return False
-
-    def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
-        """A photograph's result, uint8 or float32 from 0 to 255, perhaps changed so that, reduced, it is the input."""
-        return image
+    def finished(self, result: "Enlarged", lr: Pixels, options: "Options") -> "Enlarged":
+        """What ``inference.enlarge`` returns for a photograph: what the network made, or what is better by a test."""
+        return result
 
     @property
     def branches(self) -> tuple[str, ...]:

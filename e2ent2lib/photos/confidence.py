@@ -24,6 +24,8 @@ from e2ent2lib.photos.coarse import places_of
 
 FAR = 4
 """Cells between those that are compared."""
+ADDS = 0.6
+"""dB that a reference should add to the input, reduced and enlarged again, where that is tried."""
 FILE = Path(__file__).with_name("confidence.json")
 
 
@@ -64,14 +66,21 @@ def mean(agreement: Float[Tensor | np.ndarray, "*shape"]) -> float:
 
 
 def judge(
-    model: nn.Module, agreement: float, matching: str = "exact", *, registered: bool = False, costly: bool = False
+    model: nn.Module,
+    agreement: float,
+    matching: str = "exact",
+    *,
+    registered: bool = False,
+    tried: float | None = None,
+    costly: bool = False,
 ) -> Verdict:
     """What a mean ``agreement`` means for this network. Never raises: without a measured threshold it says so.
 
     A network that was not measured is judged by another's limit, and the text says whose; they hardly differ. Coarse
     matching has a threshold of its own, for it takes places from neighbours. ``registered``: key points agree on how a
-    reference lies over the input, so that it shows the same, even if in another size. ``costly``: another problem,
-    reported separately, keeps all references from helping, whatever they show.
+    reference lies over the input, so that it shows the same, even if in another size. ``tried``: the dB that the
+    references add to the input, reduced and enlarged again (``systems.photo``). ``costly``: another problem, reported
+    separately, keeps all references from helping, whatever they show.
     """
     share = f"{100 * agreement:.1f} % of patch pairs keep their offset in the reference"
     own = thresholds().get((model.card or {}).get("sha256"), {})
@@ -92,7 +101,9 @@ def judge(
         share = f"key points agree on how it lies over the input; {share}"
     if agreement <= unclear and not registered:
         helps, text = False, f"the reference does not seem to help: only {share}"
-    elif agreement <= clear and not registered:
+    elif tried is not None and tried < ADDS:
+        helps, text = False, f"the reference does not seem to help: it adds {tried:+.2f} dB to the input, reduced by 4"
+    elif agreement <= clear and not registered and tried is None:
         text = f"it is hard to tell whether the reference helps: {share}"
     elif costly:
         text = f"the reference shows the same things, but adds little or nothing for the reason below: {share}"

@@ -14,7 +14,7 @@ from e2ent2lib.config import get_profile
 from e2ent2lib.matching import match, swap
 from e2ent2lib.models import Network, Outputs
 from e2ent2lib.photos import tiles
-from e2ent2lib.photos.confidence import agreement, mean
+from e2ent2lib.photos.confidence import agreement
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, to_image, to_pixels, to_tensor
 from e2ent2lib.photos.options import Matching, Options, Precision
 from e2ent2lib.photos.photograph import Picture, Pixels
@@ -71,12 +71,9 @@ def enlarge(model: Network, lr: Pixels, refs: Sequence[Pixels] = (), options: Op
         result = _as_a_whole(model, lr, refs, options)
     result = result._replace(references=refs, registered=bool(in_place))
     if result.matches is not None:
-        agreeing = agreement(result.matches, [ref.shape[1] // model.profile.scale for ref in refs])[0].cpu().numpy()
-        result = result._replace(agreement=agreeing)
-        if not (options.always or in_place) and model.declines(mean(agreeing), options.matching):
-            alone, unchanged = tiles.enlarge(model, lr, options=options), np.zeros_like(result.changed)
-            result = result._replace(image=alone.image, changed=unchanged, used=False)
-    return result._replace(image=model.corrected(result.image, lr)) if options.consistent else result
+        agreeing = agreement(result.matches, [ref.shape[1] // model.profile.scale for ref in refs])[0]
+        result = result._replace(agreement=agreeing.cpu().numpy())
+    return model.finished(result, lr, options)
 
 
 @torch.inference_mode()

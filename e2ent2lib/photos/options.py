@@ -25,9 +25,9 @@ class Options:
     kernel: Kernel = "pillow-bicubic"
     """What the system "bicubic" enlarges with."""
     consistent: bool = True
-    """Correct the result until it gives the input when reduced; of networks that can (``Network.corrected``)."""
+    """Correct the result until it gives the input when reduced; of networks that can (``Network.finished``)."""
     always: bool = False
-    """Use references that don't seem to help, too, which a network may else do without (``Network.declines``)."""
+    """Use references that don't seem to help, too, which a network may else do without (``Network.finished``)."""
     saved: Path | None = None
     """A file for the matches so far, from which an interrupted call resumes; removed at the end."""
 

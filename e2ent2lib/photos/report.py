@@ -14,6 +14,7 @@ from scipy.ndimage import uniform_filter
 from e2ent2lib.data.pairs import fingerprint
 from e2ent2lib.photos.images import upscale_bicubic
 from e2ent2lib.photos.photograph import Photograph
+from e2ent2lib.photos.tiles import Enlarged
 from e2ent2lib.photos.upscale import REPORT, SCALE, Upscaled
 from e2ent2lib.report.plots import COLOURS, show, use_style
 from e2ent2lib.runs import provenance
@@ -90,8 +91,8 @@ def _name(path: Path) -> str:
 def side_by_side(done: Upscaled) -> Figure:
     """The input enlarged bicubically, the SISR branch's image where there is one, the result; and a detail of each."""
     sisr = done.result.sisr
-    if sisr is not None and done.options.consistent:  # as the result was
-        sisr = done.system.corrected(sisr, done.photo.pixels)
+    if sisr is not None:
+        sisr = done.system.finished(Enlarged(sisr), done.photo.pixels, done.options).image
     pictures = {
         "input, bicubic": upscale_bicubic(done.photo.pixels),
         "without the reference (SISR)": sisr,

@@ -60,6 +60,8 @@ class Enlarged(NamedTuple):
     """``confidence.agreement``; None where nothing was matched."""
     registered: bool = False
     """Whether one was laid over the result (``Offered.in_place``)."""
+    tried: float | None = None
+    """dB that the references add where the truth is known, if that was tried (``systems.photo``)."""
     used: bool = True
     """Whether the references were used; not if the network does without those that don't seem to help."""
 

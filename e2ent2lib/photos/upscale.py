@@ -103,7 +103,9 @@ def upscale_file(
         lays = files.register or registers
         said = [remarks(photo.pixels, ref.pixels, ref.path.name, laid_over=lays) for ref in references]
         agreeing, costly = mean(result.agreement), all(costs for _, costs in said)
-        verdict = judge(system, agreeing, options.matching, registered=result.registered, costly=costly)
+        verdict = judge(
+            system, agreeing, options.matching, registered=result.registered, tried=result.tried, costly=costly
+        )
     if not np.ptp(photo.pixels, axis=2).any():  # black and white stays so, in RGB too
         sharp = np.repeat(sharp @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)
     result = result._replace(image=np.rint(sharp).astype(np.uint8))

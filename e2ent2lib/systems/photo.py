@@ -32,10 +32,12 @@ from e2ent2lib.matching import Map, as_list, match
 from e2ent2lib.models.blocks import conv3, output_conv, residual_blocks
 from e2ent2lib.models.network import Images, Network, Offered, Outputs, Pixels
 from e2ent2lib.models.sisr import FeatureEncoder, bilinear
-from e2ent2lib.photos.confidence import judge
-from e2ent2lib.photos.images import downscale, resize, to_pixels, to_tensor
+from e2ent2lib.photos.confidence import judge, mean
+from e2ent2lib.photos.images import crop_to_multiple, downscale, resize, to_pixels, to_tensor
+from e2ent2lib.photos.options import Options, Precision
 from e2ent2lib.photos.refined import dense_features, look_up, refine, swap_at
 from e2ent2lib.photos.registered import DETAIL, fine_detail, in_light_of, ways_over
+from e2ent2lib.photos.tiles import Enlarged, enlarge
 from e2ent2lib.systems.landmark import back_project
 
 CORRECTIONS = 3
@@ -48,6 +50,8 @@ ALONE = 2.0
 THOROUGH = 250_000
 """Pixels of the largest input that is also enlarged mirrored, with more than one picture laid over it; for larger ones
 that takes too long, or much memory."""
+TRIED = 32
+"""Pixels of the smallest side of an input, and of a reference reduced, with which references are tried."""
 TAKEN_OUT = 0.036
 """Of ``unexplained``; above it back-projection would bring back noise or a JPEG's blocks, below it gains
 (`benchmarks/consistency.json`)."""
@@ -122,34 +126,63 @@ class PhotoE2ENT2(Network):
         in_turn = (way for each in zip_longest(*ways) for way in each if way is not None)
         return Offered(refs, list(islice(in_turn, many)))
 
-    def declines(self, agreement: float, matching: str) -> bool:
-        """As ``Network.declines``: those that don't seem to help."""
-        return judge(self, agreement, matching).helps is False
+    def finished(self, result: Enlarged, lr: Pixels, options: Options) -> Enlarged:
+        """As ``Network.finished``: made without references that don't seem to help, averaged, and back-projected."""
+        if result.matches is not None and not (result.registered or options.always):
+            result = result._replace(tried=self.tried(lr, result.references))
+            if judge(self, mean(result.agreement), options.matching, tried=result.tried).helps is False:
+                alone, unchanged = enlarge(self, lr, options=options), np.zeros_like(result.changed)
+                result = result._replace(image=alone.image, changed=unchanged, used=False)
+        if not options.consistent:
+            return result
+        image, own = result.image, result.sisr if result.matches and result.used else result.image
+        if lr[..., 0].size <= THOROUGH:
+            image = self.averaged(image, own, lr, options.precision)
+        image = self.corrected(image, lr)
+        return result._replace(image=np.rint(image).astype(np.uint8) if options.rounded else image)
 
-    @torch.inference_mode()
-    def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Real[np.ndarray, "H W 3"]:
-        """As ``Network.corrected``: the SISR branch's part is averaged over mirrored inputs, then back-projected.
+    def tried(self, lr: Pixels, refs: Sequence[Pixels]) -> float | None:
+        """dB that references add where the truth is known: to the input, reduced and enlarged again. None if too small.
 
-        So a reference's tone or colour can't tint the result. What the network took for noise or for a JPEG's blocks is
-        not brought back; then means alone are corrected.
+        A mirrored reference, for one, has the same things and matches that agree, but nothing that fits.
         """
-        result = self.averaged(image, lr) if lr[..., 0].size <= THOROUGH else image.astype(np.float32)
+        r = self.profile.scale
+        truth, *small = (
+            crop_to_multiple(x, r) for x in (np.rint(lr).astype(np.uint8), *(downscale(x, r) for x in refs))
+        )
+        if min(n for image in (truth, *small) for n in image.shape[:2]) < TRIED:
+            return None
+        made = enlarge(self, downscale(truth, r), small)
+        alone, helped = (np.square(x - truth.astype(np.float32)).mean() + 0.01 for x in (made.sisr, made.image))
+        return float(10 * np.log10(alone / helped))
+
+    def corrected(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Float32[np.ndarray, "H W 3"]:
+        """The result, of 0 to 255, changed so that it is the input when reduced.
+
+        So a reference's tone or colour can't tint it. What the network took for noise or for a JPEG's blocks is not
+        brought back; then means alone are corrected.
+        """
+        result = image.astype(np.float32)
         left = lr - downscale(result.round().astype(np.uint8)).astype(np.float32)
         if unexplained(left, lr) < TAKEN_OUT:
             result = back_project(result, lr, CORRECTIONS)
         else:
             means = 128 + uniform_filter(left, (8, 8, 0), mode="nearest")
             result = (result + resize(means, *image.shape[:2]) - 128).clip(0, 255)
-        return result.round().astype(np.uint8) if image.dtype == np.uint8 else result
+        return result
 
-    def averaged(self, image: Real[np.ndarray, "H W 3"], lr: Pixels) -> Float32[np.ndarray, "H W 3"]:
+    @torch.inference_mode()
+    def averaged(
+        self, image: Real[np.ndarray, "H W 3"], own: Real[np.ndarray, "H W 3"], lr: Pixels, precision: Precision
+    ) -> Float32[np.ndarray, "H W 3"]:
         """The result with the mean over mirrored inputs in place of the SISR branch's own image, where F did little."""
         r, device = self.profile.scale, next(self.parameters()).device
-        low, result = (to_tensor(x).to(device) for x in (lr, image))
-        added = self.base.added(low)
-        change = (result - (added + bilinear(low, r)).clamp(0, 1)).abs().mean(1, keepdim=True)
+        low, result, own = (to_tensor(x).to(device) for x in (lr, image, own))
+        change = (result - own).abs().mean(1, keepdim=True)
         weight = bilinear(1 / (1 + (255 * F.avg_pool2d(change, r) / ALONE) ** 2), r)
-        return to_pixels(result + weight * 3 / 4 * (self.base.mirrored(low) - added))
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            added = self.base.mirrored(low)
+        return to_pixels(result + weight * 3 / 4 * (added + bilinear(low, r) - own))
 
     def forward(self, lr: Images, ref: Images | Sequence[Images], ref_down: Images | Sequence[Images]) -> Outputs:
         """I_sr and the SISR branch's image, from images in [0, 1]; lists for several references."""

@@ -206,10 +206,7 @@ class State:
 
 
 def fit(fabric: Fabric, players: Players, plan: Plan, profile: Profile, state: State) -> None:
-    """Train from ``state`` to the end of the plan, with a validation every ``plan.every`` steps and after the last one.
-
-    Raises NotFiniteError if a loss, a gradient or a weight is not finite.
-    """
+    """Train from ``state`` to the plan's end. Raises NotFiniteError if a loss, a gradient or a weight is not finite."""
     loader = DataLoader(plan.crops, batch_size=profile.batch // fabric.world_size, num_workers=profile.workers)
     with tqdm(total=plan.steps, initial=state.step, unit="step", disable=not plan.progress) as bar:
         for batch in fabric.setup_dataloaders(loader):

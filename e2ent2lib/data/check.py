@@ -30,10 +30,7 @@ class Findings(NamedTuple):
 
 
 def check(name: str, *, progress: bool = True) -> Findings:
-    """Decode and compare all images of a set, or of a folder of one's own pairs.
-
-    Raises FileNotFoundError if nothing of it is here, ValueError if there is no such set.
-    """
+    """Decode and compare the images of a set or folder. Raises FileNotFoundError, or ValueError for no known set."""
     if len(names := sets.names_of(name)) > 1:
         parts = [check(one, progress=progress) for one in names]
         return Findings(*([line for lines in kind for line in lines] for kind in zip(*parts)))

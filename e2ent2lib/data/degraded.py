@@ -14,7 +14,6 @@ from e2ent2lib.data.training import CropTwice
 from e2ent2lib.photos.images import downscale, to_tensor
 
 Picture = UInt8[np.ndarray, "h w 3"]
-
 KERNELS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS, Image.Resampling.BICUBIC)
 """How else than by Pillow's bicubic a picture may have been reduced; the last one after a light blur."""
 CLEAN = 0.5

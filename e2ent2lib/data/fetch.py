@@ -98,10 +98,7 @@ def _fetch_mirror(name: str, mirror: Mirror, home: Path, get: Callable[[str, Pat
 
 
 def move_in(source: Path, home: Path, paths: list[str]) -> list[str]:
-    """Move files into place; those that are there with the same bytes are left. Returns which moved.
-
-    Raises FileExistsError, before anything is moved, if one is there with other content.
-    """
+    """Move in what is missing; returns which. Raises FileExistsError first if one is there with other content."""
     new = [path for path in paths if not os.path.lexists(home / path)]
     for there in (home / path for path in paths if path not in new):
         if not there.is_file() or file_sha256(there) != file_sha256(source / there.relative_to(home)):

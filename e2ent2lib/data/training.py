@@ -46,10 +46,7 @@ class CropTwice(Dataset):
         return self.length - self.start
 
     def boxes(self, item: int) -> tuple[int, Box, int, Box | Homography]:
-        """(input image, its box, reference image, its box) of item ``item``, counted from ``start``.
-
-        In place of the last there may be a homography, from the crop's pixels to the reference image's.
-        """
+        """(input image, its box, reference image, its box or a homography from the crop's pixels) of ``item``."""
         rng = np.random.default_rng([self.seed, item + self.start])
         crop = self.profile.crop
         i = j = int(rng.integers(len(self.images)))

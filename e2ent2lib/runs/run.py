@@ -191,10 +191,7 @@ class Run:
             raise KeyboardInterrupt(f"stopped after step {state.step} of {self.steps}; continue with --resume")
 
     def save(self) -> None:
-        """Write ``state.pt``, and then the weights so far as a checkpoint to use meanwhile.
-
-        Raises OSError that says what to do if there is no room; what was there before is whole then.
-        """
+        """Write ``state.pt``, then the weights so far. Raises OSError without room; what was there stays whole."""
         state = self.state
         if self.fabric.is_global_zero:
             try:

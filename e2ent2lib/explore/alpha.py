@@ -8,11 +8,11 @@ And the staircase explorer (Eq. 5): the loss J along the step of an α, with the
 and 12.
 """
 
+import io
 from copy import deepcopy
 
 import ipywidgets as w
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -20,12 +20,12 @@ from matplotlib.figure import Figure
 from e2ent2lib.crops import Crops
 from e2ent2lib.explore.distance import layer_name
 from e2ent2lib.explore.explorer import CHART, Explorer, row
-from e2ent2lib.explore.view import Picture, Triangle, bars, curves, face, raster
+from e2ent2lib.explore.view import Picture, Triangle, bars, curves, face
 from e2ent2lib.losses import reconstruction_loss
 from e2ent2lib.matching import match, swap
 from e2ent2lib.measure import results
 from e2ent2lib.models import E2ENT2
-from e2ent2lib.photos.images import to_tensor
+from e2ent2lib.photos.images import as_rgb, to_tensor
 from e2ent2lib.report import diagrams, figures, plots, printed, studies
 from e2ent2lib.runs import probes
 from e2ent2lib.systems import SYSTEMS
@@ -84,17 +84,6 @@ def place(alphas: Alphas) -> tuple[float, float]:
     return tuple((a / a.sum() @ CORNERS).tolist())
 
 
-def trained_points() -> pd.DataFrame:
-    """The measured columns of Table 4: "alphas", "psnr" in dB (the mean over seeds), its "spread", how many "images".
-
-    With "paper", the PSNR that the paper prints (CUFED5). Indexed by our models' names; empty if none was measured.
-    """
-    psnr = {p.model: p.psnr for p in printed.PRINTED if p.table == 4}
-    points = studies.over_seeds(results.read_seeds(results.results_folder(), "compact"), POINTS)
-    points = points.reindex(columns=["model", "mean", "spread", "images"]).rename(columns={"mean": "psnr"})
-    return points.assign(alphas=points["model"].map(POINTS), paper=points["model"].map(psnr)).set_index("model")
-
-
 class AlphaExplorer(Explorer):
     """A triangle of α; nothing is computed again when it moves."""
 
@@ -103,14 +92,17 @@ class AlphaExplorer(Explorer):
         self.gradients = AlphaGradients(plots.example_model("compact"), self.example)
         self._paper = self.gradients.layers(PAPER)
         self._high = max(np.quantile(e, 0.995) for e in self.gradients.errors.values())
-        self.points = trained_points()
+        paper = {p.model: p.psnr for p in printed.PRINTED if p.table == 4}
+        points = studies.over_seeds(results.read_seeds(results.results_folder(), "compact"), POINTS)
+        self.points = points.assign(alphas=points["model"].map(POINTS), paper=points["model"].map(paper))
+        """Of the α that were measured the mean PSNR over seeds, its spread and how many images, beside the paper's."""
         layout, style = w.Layout(width="110px"), {"description_width": "auto"}
         self.numbers = [
             w.BoundedFloatText(a, min=0, max=1, step=0.05, description=f"α{i}", layout=layout, style=style)
             for i, a in enumerate(alphas, 1)
         ]
         self.sum_to_one = w.Checkbox(True, description="sum to 1", indent=False, layout=w.Layout(width="auto"))
-        pins = [{"alphas": list(p.alphas), "text": f"{p.psnr:.2f}"} for p in self.points.itertuples()]
+        pins = [{"alphas": list(p.alphas), "text": f"{p.mean:.2f}"} for p in self.points.itertuples()]
         left, right = (w.Layout(flex=flex, min_width="0") for flex in ("1 1 320px", "2 1 480px"))
         self.triangle = Triangle(pins=pins, layout=left)
         self.maps = {way: Picture(title=title, width=212) for way, title in WAYS.items()}
@@ -137,7 +129,7 @@ class AlphaExplorer(Explorer):
         known = "nothing was trained at this α, and nothing is interpolated"
         for p in self.points.itertuples():
             if np.allclose(p.alphas, self.alphas, atol=0.005):
-                known = f"trained so: {p.psnr:.2f} dB on {p.images:.0f} pictures, mean of seeds with a spread of "
+                known = f"trained so: {p.mean:.2f} dB on {p.images:.0f} pictures, mean of seeds with a spread of "
                 known += f"{p.spread:.2f} (Table 4's protocol; the paper's, on CUFED5: {p.paper:.2f} dB)"
         return (
             f"{AS_TEXT.format(*self.alphas)}: the encoder's gradient through F is {length / true:.2f} times as long as "
@@ -147,11 +139,11 @@ class AlphaExplorer(Explorer):
 
     def figure(self) -> Figure:
         """Error maps, triangle, gradient by layer."""
-        points = [(*place(p.alphas), f"{p.psnr:.2f} dB") for p in self.points.itertuples()]
+        points = [(*place(p.alphas), f"{p.mean:.2f} dB") for p in self.points.itertuples()]
         facts = {"points": points, "alpha": place(self.alphas)}
         triangle, chart = diagrams.Drawing("triangle", {}, {}, "", facts).svg, self.layers.value
         drawings = {"α; measured points of Table 4": triangle, "gradients by layer": chart}
-        rasters = {title: raster(diagrams.render(svg, "png", dpi=80)) for title, svg in drawings.items()}
+        rasters = {title: as_rgb(io.BytesIO(diagrams.render(svg, "png", dpi=80))) for title, svg in drawings.items()}
         return face(list(self.maps.values()), rasters, self.summary(), 3)
 
     def go(self, alphas: Alphas) -> None:
@@ -215,7 +207,8 @@ class StaircaseExplorer(Explorer):
 
     def figure(self) -> Figure:
         """The chart."""
-        return face([], {"": raster(diagrams.render(self.chart.value, "png", dpi=60))}, self.summary(), 1)
+        chart = as_rgb(io.BytesIO(diagrams.render(self.chart.value, "png", dpi=60)))
+        return face([], {"": chart}, self.summary(), 1)
 
     @torch.no_grad()
     def _draw(self) -> None:

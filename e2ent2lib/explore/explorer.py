@@ -72,10 +72,7 @@ def photos(hr: Pixels, ref: Pixels, *, stereo: bool = False) -> Photos:
 
 
 def fitted(image: Pixels, name: str) -> tuple[Pixels, str]:
-    """The picture with its longer side reduced to ``LONGEST``, sides cropped to multiples of 4; and what was done.
-
-    Raises ValueError with ``name`` for one with a side under ``SMALLEST`` then.
-    """
+    """The picture reduced to ``LONGEST``, sides multiples of 4; what was done. Raises ValueError if it is too small."""
     reduced, (height, width) = Image.fromarray(image), image.shape[:2]
     reduced.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS, reducing_gap=None)
     if min(reduced.size) < SMALLEST:
@@ -218,10 +215,7 @@ class PlaceExplorer(PairExplorer):
 
 
 class Job(w.HBox):
-    """Work of several seconds beside an explorer that stays alive: a bar with an estimate, a button that stops it.
-
-    It goes through an iterator in a thread. One at a time: a new one stops the last.
-    """
+    """Work of seconds in a thread, beside an explorer that stays alive: a bar, an estimate, a button that stops it."""
 
     def __init__(self, explorer: Explorer):
         self._explorer, self._current, self.thread = explorer, object(), threading.Thread()

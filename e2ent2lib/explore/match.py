@@ -20,12 +20,7 @@ from e2ent2lib.photos.inference import prepare_reference
 from e2ent2lib.report.plots import Pixels, cut, heat, png
 from e2ent2lib.runs.checkpoints import load_model
 
-FEATURES = {
-    "RGB": None,
-    "VGG19 relu1_2": "feature-vgg",
-    "SISR, pre-trained": "sisr-pretrained",
-    "end-to-end": "e2ent2",
-}
+FEATURES = {"RGB": None, "VGG19 relu1_2": "feature-vgg", "SISR, pre-trained": "sisr-pretrained", "end-to-end": "e2ent2"}
 """The kinds of features, and the shipped model whose encoder makes them."""
 RUNNERS_UP = 4
 MOST_CHOOSERS = 60
@@ -53,10 +48,7 @@ class Place(NamedTuple):
 
 
 class MatchedPair:
-    """A low-resolution picture and a reference, matched by one kind of features and one norm.
-
-    ``features`` is one of ``FEATURES``. Raises KeyError for another, and ValueError for a reference that is too small.
-    """
+    """A small picture and a reference, matched by one of ``FEATURES``. Raises ValueError for too small a reference."""
 
     def __init__(self, lr: Pixels, ref: Pixels, features: str = "end-to-end", norm: Norm = "l2"):
         self.lr, self.norm, phi = lr, norm, encoder(features)
@@ -89,10 +81,7 @@ class MatchedPair:
         )
 
     def choosers(self, row: int, column: int) -> Int[np.ndarray, "k 2"]:
-        """Q of Eq. 5: the places of the input that chose the patch around (row, column) of I_ref↓; K is how many.
-
-        A cell of the border stands for the patch nearest to it.
-        """
+        """Q of Eq. 5: the places that chose the patch around (row, column) of I_ref↓, at its border the nearest one."""
         patch = np.ravel_multi_index((row - 1, column - 1), self.chosen.shape, mode="clip")
         return Choosers(self.matches)(int(patch)).numpy()
 
@@ -105,10 +94,7 @@ def encoder(features: str) -> nn.Module:
 
 
 class MatchExplorer(PlaceExplorer):
-    """Two photographs, a place in the first, and Eq. 3 and 4 for it; a place in the second shows who chose it.
-
-    ``place`` is (row, column) in cells of the low-resolution input.
-    """
+    """Two photographs, Eq. 3 and 4 for a place in the first, (row, column) in cells; the second shows who chose one."""
 
     def __init__(
         self, pair: str = "motorcycle", features: str = "end-to-end", norm: Norm = "l2", place: tuple = (64, 150)
@@ -168,7 +154,8 @@ class MatchExplorer(PlaceExplorer):
         (y, x), (b, a), scores = self.place.query, self.place.best, self.place.similarity
         self.input.marks = [*self._choosers(self.place.choosers), mark("here", x, y)]
         others = [mark("rival", u, v, text=str(i)) for i, ((v, u), _) in enumerate(self.place.runners_up, 2)]
-        self._mark_reference([*others, mark("best", a, b, text="1")])
+        marks = [*others, mark("best", a, b, text="1")]
+        self.reference.marks = self.similarity.marks = self.piled.marks = marks
         bright = heat(np.pad(scores, 1, mode="edge"), float(scores.max()), float(np.quantile(scores, 0.25)))
         self.similarity.data = png(bright)
         self.strip.value = strip(self._patches())
@@ -178,7 +165,7 @@ class MatchExplorer(PlaceExplorer):
         y, x = self.reference.place
         chosen = self.matched.choosers(y, x)
         self.input.marks = self._choosers(chosen)
-        self._mark_reference([mark("here", x, y)])
+        self.reference.marks = self.similarity.marks = self.piled.marks = [mark("here", x, y)]
         self.tell(
             f"the patch around row {y}, column {x} of the reference was chosen {len(chosen)} times (K); Eq. 5 adds up "
             "the errors of all these places (Q)"
@@ -186,9 +173,6 @@ class MatchExplorer(PlaceExplorer):
 
     def _choosers(self, places: Int[np.ndarray, "k 2"]) -> list[dict]:
         return [mark("chooser", x, y, 0.5) for y, x in places[:MOST_CHOOSERS].tolist()]
-
-    def _mark_reference(self, marks: list[dict]) -> None:
-        self.reference.marks = self.similarity.marks = self.piled.marks = marks
 
     def _patches(self) -> dict[str, Pixels]:
         """The patch of the input, its match, and what is swapped in, by caption."""
@@ -206,8 +190,8 @@ class MatchExplorer(PlaceExplorer):
         return patches
 
 
-def _framed(image: Pixels, y: int, x: int, reach: int = 40) -> Pixels:
+def _framed(image: Pixels, y: int, x: int) -> Pixels:
     """The surroundings of a cell, a frame around its patch."""
-    framed = Image.fromarray(around(image, y, x, reach))
-    ImageDraw.Draw(framed).rectangle((reach - 6, reach - 6, reach + 9, reach + 9), outline=(213, 94, 0), width=2)
+    framed = Image.fromarray(around(image, y, x, 40))
+    ImageDraw.Draw(framed).rectangle((34, 34, 49, 49), outline=(213, 94, 0), width=2)
     return np.asarray(framed)

@@ -208,10 +208,7 @@ def _pictures() -> Comparison:
 
 
 class StudyPage(Explorer):
-    """Asks one participant after another; answers go to ``folder``, a file each, and are never overwritten.
-
-    A participant who comes back with the same number goes on where they stopped.
-    """
+    """Asks one participant after another; answers go to ``folder``, a file each, as ``Session`` keeps them."""
 
     def __init__(self, folder: Path | None = None, others: tuple[str, ...] = OTHERS):
         self.folder, self.others = folder or study_folder(), others

@@ -18,8 +18,8 @@ from ipywidgets import Layout
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from PIL import Image
 
+from e2ent2lib.photos.images import as_rgb
 from e2ent2lib.report.plots import COLOURS, Pixels, data_uri, show
 
 _JS = Path(__file__).parent / "js"
@@ -168,17 +168,12 @@ def curves(series: Mapping[str, Sequence[float]], title: str, steps: int, across
     return _TEMPLATES.get_template("curves.svg").render(facts, low=min(values), high=max(values))
 
 
-def raster(data: bytes) -> Pixels:
-    """A PNG's pixels."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
 def face(pictures: Sequence[Picture], patches: Mapping[str, Pixels], text: str, columns: int) -> Figure:
     """Pictures with their marks, patches by caption, a text below: an explorer as a page without a kernel shows it."""
     width = 6 + columns  # inches
-    images = [*((p.title.split(": point")[0], raster(p.data)) for p in pictures), *patches.items()]  # none to point at
+    shown = [(p.title.split(": point")[0], as_rgb(io.BytesIO(p.data))) for p in pictures]  # there is none to point at
     fill = textwrap.TextWrapper(int(13 * width / columns)).fill
-    images = [("\n".join(map(fill, title.splitlines())), image) for title, image in images]
+    images = [("\n".join(map(fill, title.splitlines())), image) for title, image in (*shown, *patches.items())]
     look = {"image.interpolation": "antialiased", "axes.titlesize": 9, "figure.constrained_layout.use": True}
     with plt.rc_context(look):
         figure = show(images, columns=columns, width=width)

@@ -34,10 +34,7 @@ def waits(name: str, data: str) -> bool:
 
 
 def can_measure(name: str, data: DataSet) -> bool:
-    """Whether a data set's references suit a system: Sun Hays may have none, and a stereo method takes true pairs.
-
-    Nor is measured what waits.
-    """
+    """Whether the pairs have the references that a system needs, and its score does not wait (``waits``)."""
     use = system_of(name).references
     if waits(name, data.name) or (use == "stereo" and not data.stereo):
         return False
@@ -45,14 +42,10 @@ def can_measure(name: str, data: DataSet) -> bool:
 
 
 def reference_choices(name: str, data: DataSet) -> list[str]:
-    """The references a system is measured with on a data set, as ``Protocol.reference`` names them; the usual first.
-
-    Ablations are compared with each other, with the usual reference alone.
-    """
-    if system_of(name).ablation:
-        return ["level 1"]
-    levels = [f"level {n}" for n in range(1, 6)] if data.name == "cufed5" else ["level 1"]
-    return [*levels, UNRELATED] if system_of(name).references == "any" else levels[:1]
+    """The references a system is measured with on a data set, as ``Protocol.reference`` names them; the usual first."""
+    if system_of(name).ablation or system_of(name).references != "any":
+        return ["level 1"]  # ablations are compared with each other alone
+    return [f"level {n}" for n in range(1, 6 if data.name == "cufed5" else 2)] + [UNRELATED]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +81,8 @@ def measure_all(folder: Path, profile: str, datasets: Iterable[str], *, processe
     done: an interruption loses the pictures in flight.
     Raises OSError if nothing can be written to ``folder``, and at the end ValueError if pictures could not be measured.
 
-    Each of several ``processes`` measures one picture at a time, with one thread. On two cores that other programs kept
-    busy too (a load of 8), two took 20 s a pair of KITTI 2012 with e2ent2-mse, six pairs; one process with two threads
-    had not done three in 200 s, since its threads wait for each other.
+    Each of several ``processes`` measures one picture at a time, with one thread: two threads of one process wait for
+    each other, and took more than three times as long on two cores that other programs kept busy too.
     """
     check_folder(folder)
     files, here, failed = _result_files(folder, profile, list(datasets)), provenance.here(), []

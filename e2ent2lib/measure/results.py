@@ -68,10 +68,7 @@ def read_rows(path: Path) -> list[dict]:
 
 
 def read_results(folder: Path, profile: str) -> pd.DataFrame:
-    """All rows of a profile as one frame; empty if nothing has been measured.
-
-    Column ``file`` is where a row is from, ``reference`` its protocol's.
-    """
+    """All rows of a profile, with the ``file`` that each is from and its protocol's ``reference``; empty if none is."""
     paths = sorted((folder / profile).glob("*/*.jsonl"))
     rows = [row | {"file": p.relative_to(folder).as_posix()} for p in paths for row in read_rows(p)]
     rows = [row | {"reference": Protocol(**row["protocol"]).reference} for row in rows]

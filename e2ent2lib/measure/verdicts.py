@@ -171,8 +171,7 @@ class Timing:
         if self.key not in ratios:
             return {"verdict": NOT_TESTABLE, "why": "not measured: python benchmarks/claims.py", "unit": "×"}
         logs = np.log(ratios[self.key])
-        effect, (low, high) = float(logs.mean()), interval(logs)
-        numbers = {name: float(np.exp(x)) for name, x in (("effect", effect), ("low", low), ("high", high))}
+        numbers = dict(zip(("effect", "low", "high"), np.exp([logs.mean(), *interval(logs)]).tolist()))
         outcome, why = verdict(*numbers.values(), None, 1 - self.margin)
         rounds = {"images": len(logs), "sets": f"{len(logs)} rounds"}
         return {"verdict": outcome, "why": why, "unit": "×"} | rounds | numbers
@@ -265,9 +264,7 @@ def paired(comparison: Comparison, results: pd.DataFrame) -> pd.DataFrame:
     """The effect by image and training; positive is what the paper says. Empty if a side has not been measured.
 
     Both scores of a difference are of one protocol; a picture's effect is the mean over those it was measured under.
-
-    Trainings are paired by their seed. The images are those of the first pair, the shipped one; another seed counts if
-    it was measured on all of them.
+    Trainings are paired by their seed; another seed than the shipped one's counts if it was measured on all its images.
     """
     data = (*comparison.data, *comparison.than)
     one, other = (scores(results, m, r, comparison.metric, data) for m, r in comparison.sides)
@@ -352,8 +349,7 @@ def interval(*samples: pd.Series | np.ndarray) -> tuple[float, float]:
     means = difference(values[0][i].sum(axis=1) / values[1][i].sum(axis=1) for values, i in zip(sums, drawn))
     n = min(values.shape[1] for values in sums)
     tail = ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975))
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return float(low), float(high)
+    return tuple(np.quantile(means, (tail, 1 - tail)).tolist())
 
 
 def difference(values: Iterable) -> float | pd.Series | np.ndarray:
@@ -363,10 +359,7 @@ def difference(values: Iterable) -> float | pd.Series | np.ndarray:
 
 
 def core_hours(model: str, profile: str) -> float | None:
-    """``own_hours`` of a shipped network and of those that it started from, by their cards.
-
-    None without a card, infinite for a system that needs no training.
-    """
+    """``own_hours`` of a shipped network and what it started from; None without a card, infinite if it needs none."""
     if system_of(model).card:
         return float("inf")
     if not (path := shipped_folder() / profile / f"{model}.json").is_file():

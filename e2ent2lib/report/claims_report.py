@@ -39,10 +39,7 @@ def numbers(f: Finding) -> str:
 
 
 def set_by_set(f: Finding) -> str:
-    """One sentence: all pictures, then the verdict on each data set, best first.
-
-    Of one set only how many pictures it has; of none how many seeds or rounds there were, or "".
-    """
+    """One sentence: all pictures, then the verdict on each data set, best first; without several of them ``f.sets``."""
     if not f.by_set:
         return f"{f.sets}, {f.scenes} scene{'s' * (f.scenes > 1)}" if f.scenes else f.sets
     verdicts_of = {}
@@ -98,11 +95,7 @@ FILES = ("claims.csv", "claims.md")
 
 
 def save(findings: Findings, profile: str, folder: Path) -> list[Path]:
-    """Write ``claims.csv`` and ``claims.md``, each whole or not at all; returns their paths.
-
-    The first has a line a part of a claim, on all pictures and on each data set: what was compared, its ``Finding``,
-    and the claim's verdict in ``overall``.
-    """
+    """Write ``claims.csv``, a line a part, on all pictures and on each set, and ``claims.md``; returns their paths."""
     summary = pd.DataFrame(
         {"claim": c.name, "where": c.where, "says": c.says, "overall": overall(fs)} | asdict(p) | asdict(one)
         for c, fs in findings.items()

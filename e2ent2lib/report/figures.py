@@ -68,10 +68,7 @@ def enlarged(profile: str) -> dict[str, Pixels]:
 
 
 def crops_by_system(profile: str, number: int = 7, places: Mapping[str, Window] = PLACES, count: int = 2) -> Figure:
-    """Fig. 1 or 7: the pair at the left, in ``count`` blocks a row a place and a column a system that has a checkpoint.
-
-    PSNR stands below, that of the best bold.
-    """
+    """Fig. 1 or 7: the pair, and in ``count`` blocks a row a place, a column a system; the best PSNR is bold."""
     hr, ref = part_of_pair()
     images = {"Input, ×1/4": downscale(hr).repeat(4, 0).repeat(4, 1)} | enlarged(profile) | {"HR": hr}
     columns = -(-len(images) // count)
@@ -124,19 +121,13 @@ def _caption(profile: str) -> str:
 
 
 def textured(image: Pixels, count: int, apart: int) -> list[tuple[int, int]]:
-    """Centres (y, x) of the ``count`` 3×3 patches with the largest variance, ``apart`` cells or more from each other.
-
-    Border cells, whose patch would reach over the border, are left out.
-    """
+    """Centres (y, x) of the ``count`` 3×3 patches inside of the largest variance, ``apart`` cells or more apart."""
     windows = np.lib.stride_tricks.sliding_window_view(image.astype(float), (3, 3), axis=(0, 1))
     return [(y + 1, x + 1) for y, x in largest(windows.var(axis=(-2, -1)).sum(-1), count, apart)]
 
 
 def largest(values: Float[np.ndarray, "h w"], count: int, apart: int) -> list[tuple[int, int]]:
-    """Where (y, x) the ``count`` highest peaks are, ``apart`` cells or more from each other, highest first.
-
-    None where all values are alike.
-    """
+    """The ``count`` highest peaks (y, x), highest first, ``apart`` cells or more apart; none if all are alike."""
     peaks = peak_local_max(values, min_distance=apart - 1, exclude_border=False, num_peaks=count)
     return [(y, x) for y, x in peaks.tolist()]
 
@@ -246,10 +237,7 @@ FIGURES: dict[int, Callable[[str], Figure | Drawing]] = {
 
 
 def draw(figure: Callable[[], Figure | Drawing | None], name: str, folder: Path) -> list[Path]:
-    """Draw a figure in the style of all as ``NAME.png`` and ``NAME.pdf``, each whole or not at all and without dates.
-
-    The folder is made. Returns both paths; nothing is written of a figure that is None.
-    """
+    """Write ``NAME.png`` and ``NAME.pdf``, each whole and without dates; returns the paths, none without a figure."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{kind}" for kind in ("png", "pdf")]
     with plt.rc_context():

@@ -165,10 +165,7 @@ def finish(figure: Figure, number: int, title: str, caption: str) -> Figure:
 
 
 def curves(history: Sequence[dict], *, title: str) -> Figure:
-    """Losses (left, log scale) and validation PSNR (right, dB) against training steps, from ``train``'s history.
-
-    Of the paper's models L_rec, of a baseline every term of its own.
-    """
+    """Losses (left; L_rec, or a baseline's own) and validation PSNR (right, dB) by step, from ``train``'s history."""
     frame = pd.DataFrame(history).set_index("step")
     paper = [c for c in frame if c.startswith("rec_")]
     losses = paper or [c for c in frame if not c.startswith(("val_", "critic_", "adv_"))]

@@ -82,8 +82,7 @@ def published(source: str, method: str, dataset: str) -> Published:
 def oddities() -> list[Oddity]:
     """What is odd in the paper's own numbers, computed from them as printed, in the order of the paper's sections.
 
-    None of it is a reproach: a table can be right and odd. It says what a reader cannot tell from the paper. The texts,
-    with places for the numbers, are those of oddities.toml.
+    None of it is a reproach: a table can be right and odd. The texts, with places for the numbers, are oddities.toml's.
     """
     cells = {(p.table, p.dataset, p.model): p for p in PRINTED}
     one, sun = ({m: p for (n, d, m), p in cells.items() if (n, d) == (1, data)} for data in ("cufed5", "sunhays"))

@@ -40,7 +40,10 @@ def reproduce(build: Path, *, quick: bool = False, all_data: bool = False) -> tu
         datasets = available_data() if all_data else ["motorcycle"]
         measure_all(folder, profile, datasets, processes=os.cpu_count() or 1)
         wrong = moved_cells(folder, stored, profile)
-        run_all_notebooks(build / "notebooks", folder)
+        (target := build / "notebooks").mkdir(parents=True, exist_ok=True)
+        sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+        run = partial(run_notebook, results=folder)
+        thread_map(run, sources, [target / source.name for source in sources], max_workers=2, unit="notebook")
     results = read_results(folder, profile)
     tables = save_tables(results, profile, build / "tables", QUICK if quick else "")
     scores, source = verdicts.scores_for_claims(folder, profile)
@@ -66,14 +69,6 @@ def moved_cells(measured: Path, stored: Path, profile: str) -> list[str]:
     files = [path.relative_to(measured) for path in sorted((measured / profile).glob("*/*.jsonl"))]
     both = [(measured / file, stored / file, file.as_posix()) for file in files if (stored / file).is_file()]
     return [line for one, other, file in both for line in differences(read_rows(one), read_rows(other), file)]
-
-
-def run_all_notebooks(target: Path, results: Path) -> None:
-    """Execute the notebooks into ``target``, two at a time."""
-    target.mkdir(parents=True, exist_ok=True)
-    sources = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    run = partial(run_notebook, results=results)
-    thread_map(run, sources, [target / source.name for source in sources], max_workers=2, unit="notebook")
 
 
 def run_notebook(source: Path, target: Path, *, results: Path | None = None) -> None:

@@ -77,10 +77,7 @@ def own_parameters(model: nn.Module) -> int:
 
 
 def gallery(names: Iterable[str], hr: Pixels, ref: Pixels, box: Window, profile: str) -> Figure:
-    """A crop of the picture by each available system, with the crop's PSNR; the whole of ``hr`` is enlarged.
-
-    The truth stands last. A name without a checkpoint is left out.
-    """
+    """A crop by each available system, with the crop's PSNR, and of the truth; the whole of ``hr`` is enlarged."""
     lr, truth, available = downscale(hr), cut(hr, box), available_models(profile)
     crops = {n: cut(super_resolve(lr, ref, model=n, profile=profile), box) for n in names if n in available}
     images = {f"{system_of(n).title}\n{psnr(crop, truth):.2f} dB": crop for n, crop in crops.items()}
@@ -103,10 +100,7 @@ def in_order(names: pd.Index) -> pd.Index:
 
 
 def effect(results: pd.DataFrame, model: str = "e2ent2-mse") -> pd.DataFrame:
-    """A line an image: bicubic, SISR, and ``model`` with an unrelated and with the related reference.
-
-    Images of which one of the four has not been measured are left out; data sets ``in_order``.
-    """
+    """A line an image that has all four: bicubic, SISR, ``model`` with an unrelated and with the related reference."""
     parts = {"bicubic": ("bicubic", USUAL), "sisr": ("sisr", USUAL)}
     parts |= {UNRELATED: (model, UNRELATED), "related": (model, USUAL)}
     rows = results.set_index(["model", "reference", "dataset", "image"])["psnr"].sort_index()
@@ -133,7 +127,6 @@ def effect_figure(tables: Mapping[str, pd.DataFrame], title: str) -> Figure | No
     """``effect`` as a picture: what each of the four gains over SISR; a line an image, a panel a RefSR network.
 
     ``tables`` holds them by the network's name; the images of each data set stand in the order of the first one's gain.
-    None without tables.
     """
     if not tables:
         return None
@@ -192,13 +185,13 @@ def by_overlap(results: pd.DataFrame, model: str) -> pd.DataFrame:
     return graded_pairs()[["coverage"]].join(worth.sub(worth["sisr"], axis=0), how="inner").sort_values("coverage")
 
 
-def overlap_figure(results: pd.DataFrame, systems: Iterable[str] = OVERLAP_SYSTEMS) -> Figure | None:
-    """Gain over SISR against the overlap of the pair: a panel a system, every picture a point.
+def overlap_figure(results: pd.DataFrame) -> Figure | None:
+    """Gain over SISR against the overlap of the pair: a panel a system of ``OVERLAP_SYSTEMS``, every picture a point.
 
     The line is a running mean over the 25 pictures nearest in rank, fewer towards the ends; dashes are the mean gain
     with an unrelated reference. Systems that were not measured are left out; None if none was.
     """
-    tables = {model: table for model in systems if len(table := by_overlap(results, model))}
+    tables = {model: table for model in OVERLAP_SYSTEMS if len(table := by_overlap(results, model))}
     if not tables:
         return None
     figure, axes = plt.subplots(1, len(tables), figsize=(3.1 * len(tables) + 0.6, 4.9), sharey=True, squeeze=False)

@@ -142,10 +142,7 @@ def _reason(title: str, model: str, results: pd.DataFrame) -> str:
 
 
 def layout(long: pd.DataFrame, group: str = "PSNR / SSIM") -> pd.DataFrame:
-    """The table to be read: a line a method, a column a data set and source, the metrics of a group in one cell.
-
-    An empty one has its reason if that is ``IN_CELLS``, else a dash.
-    """
+    """The table to be read: a line a method, a column a data set and source, a group's metrics or a dash in a cell."""
     columns = {}
     for title, part in long.set_index("method").groupby("data set", sort=False):
         for source in ("paper", "measured", "difference", "published"):
@@ -161,10 +158,7 @@ def layout(long: pd.DataFrame, group: str = "PSNR / SSIM") -> pd.DataFrame:
 
 
 def parts(number: int, long: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """``layout`` in parts that fit a page, each with the question that it answers, group by group.
-
-    A row that has no cell in a part is left out of it.
-    """
+    """``layout`` in parts that fit a page, each with the question that it answers and without rows that are empty."""
     tables = []
     for question, part in long.groupby("part", sort=False):
         title = part["data set"].iloc[0]

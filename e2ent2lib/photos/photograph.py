@@ -138,10 +138,7 @@ def readable() -> tuple[list[str], set[str]]:
 
 
 def listed(folder: Path, pattern: str = "*") -> tuple[list[Path], list[str]]:
-    """(the photographs in a folder that match ``pattern``, sorted by name; a description of the other files).
-
-    Hidden files and folders, and what a Mac or Windows puts beside photographs, are neither.
-    """
+    """(The photographs in a folder that match ``pattern``, sorted; a description of the others, but hidden ones)."""
     photographs, others = [], defaultdict(list)
     for path in sorted(folder.glob(pattern)):
         parts = path.relative_to(folder).parts
@@ -207,10 +204,7 @@ def _numbers(image: Image.Image, file: io.IOBase, start: int) -> tuple[Image.Ima
 
 
 def _turn_to_largest(image: Image.Image, file: io.IOBase, start: int) -> int | None:
-    """Turn a TIFF to its largest page; the number that is white there, if it says so.
-
-    Raises RefusedError for a camera's raw file, of which Pillow reads a small picture alone.
-    """
+    """Turn a TIFF to its largest page; its number for white, if known. Raises RefusedError for a camera's raw file."""
     file.seek(start)
     with TiffFile(file, offset=start) as tiff:
         sizes = [page.imagelength * page.imagewidth for page in tiff.pages]
@@ -385,10 +379,7 @@ def _fits(profile: bytes, grey: bool) -> bool:
 
 
 def in_colours_of(photo: Photograph, like: Photograph) -> Pixels:
-    """A photograph's pixels in the colour space of another, so that like colours have like numbers.
-
-    Neither is changed where both are in the same space, and grey ones are left as they are.
-    """
+    """A photograph's pixels in the colour space of another, so that like colours have like numbers; grey is kept."""
     if photo.profile == like.profile or photo.grey or like.grey:
         return photo.pixels
     given, wanted = _parsed(photo.profile), _parsed(like.profile)
@@ -420,10 +411,7 @@ def check_output(path: str | os.PathLike, size: tuple[int, int]) -> None:
 
 
 def write_photograph(path: str | os.PathLike, photo: Photograph) -> list[str]:
-    """Write it, whole or not at all; returns warnings of what the format cannot keep.
-
-    Raises as ``check_output``, and OSError.
-    """
+    """Write it, whole or not at all; returns warnings of what the format cannot keep. Raises as ``check_output``."""
     path, extension = Path(path), Path(path).suffix.lower()
     check_output(path, photo.pixels.shape[:2])
     warnings, alpha = [], photo.alpha

@@ -75,10 +75,7 @@ class Players(NamedTuple):
 def make_players(
     fabric: Fabric, model: Network, loss: nn.Module, adversary: Adversary | None, profile: Profile
 ) -> Players:
-    """The model and its critics on Fabric's devices, each with Adam (4.1).
-
-    ``loss`` is ``PaperLoss`` or a baseline's own; ``adversary`` is ``Adversary()`` for Eq. 9 and 10, or None.
-    """
+    """The model, and its critics if there is an adversary, on Fabric's devices, each with Adam (4.1)."""
     loss = fabric.to_device(loss)
     nets = [model, *(Critic(profile) for _ in model.branches if adversary)]
     nets = [net.to(memory_format=torch.channels_last) for net in nets]

@@ -126,7 +126,7 @@ class Session:
         return self.plan[len(self.answers)] if len(self.answers) < len(self.plan) else None
 
     def answer(self, choice: str, milliseconds: int) -> None:
-        """Store an answer. Raises ValueError for another choice or after the end, FileExistsError if given elsewhere."""
+        """Store an answer. Raises ValueError for no choice or after the end, FileExistsError if given elsewhere."""
         if self.trial is None:
             raise ValueError("the study is over")
         if len(read_answers(self.path)) != len(self.answers):

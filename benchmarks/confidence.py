@@ -6,7 +6,8 @@ Writes e2ent2lib/photos/confidence.json, which ``e2ent2 upscale`` reads. A thres
 scenes, each with the next view (related) and with a photograph of BSDS500 (unrelated): the one with the fewest
 mistakes, of a range of equals the middle. It is tested on the pairs of all available data sets, none of which was
 trained on, each with its reference and with a photograph of something else. Gain is the PSNR over the same network's
-SISR branch. Needs the training photographs (data/README.md).
+result without a reference. Where a network tries a reference that does not register, that counts too. Needs the
+training photographs (data/README.md).
 """
 
 import argparse
@@ -27,7 +28,7 @@ from e2ent2lib.measure.evaluate import prepared
 from e2ent2lib.measure.metrics import psnr
 from e2ent2lib.models.network import Network
 from e2ent2lib.photos import tiles
-from e2ent2lib.photos.confidence import FAR, FILE, mean
+from e2ent2lib.photos.confidence import ADDS, FAR, FILE, mean
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale
 from e2ent2lib.photos.inference import enlarge
 from e2ent2lib.photos.options import Matching, Options
@@ -72,13 +73,17 @@ def test_cases() -> Iterator[Case]:
 
 def measure(model: Network, cases: Sequence[Case]) -> pd.DataFrame:
     """Agreement and gain of each case under each matching."""
-    rows = []
+    rows, alone = [], {}
     for (data, related, hr, ref), matching in product(tqdm(cases, desc=model.card["model"]), get_args(Matching)):
-        lr, options = downscale(hr), Options(matching=matching, always=True)
+        lr, options, picture = downscale(hr), Options(matching=matching, always=True), fingerprint([hr])
         made, row = enlarge(model, lr, [ref], options), {"set": data, "related": related, "matching": matching}
-        row |= {"agreement": mean(made.agreement), "registered": made.registered, "gain": np.nan}
+        row |= {"agreement": mean(made.agreement), "registered": made.registered, "gain": np.nan, "tried": np.nan}
         if model.single_image:
-            row["gain"] = psnr(made.image, hr) - psnr(enlarge(model, lr, options=options).image, hr)
+            if picture not in alone:
+                alone[picture] = psnr(enlarge(model, lr).image, hr)
+            row["gain"] = psnr(made.image, hr) - alone[picture]
+        if hasattr(model, "tried") and not made.registered:
+            row["tried"] = model.tried(lr, made.references)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -94,7 +99,7 @@ def best_threshold(agreement: pd.Series, related: pd.Series) -> float:
 
 def summary(measured: pd.DataFrame, threshold: float) -> dict:
     """How often a threshold is right, and what was gained on either side of it."""
-    says, counts = (measured.agreement > threshold) | measured.registered, {}
+    says, counts = (measured.agreement > threshold) & ~(measured.tried < ADDS) | measured.registered, {}
     for name, kind in (("related", measured.related), ("unrelated", ~measured.related)):
         counts |= {name: int(kind.sum()), f"{name}, right": int((says[kind] == (name == "related")).sum())}
     counts["of which with a gain"] = int(measured.gain.notna().sum())

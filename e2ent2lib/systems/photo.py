@@ -9,6 +9,7 @@ The idea: a deep SISR branch, a match refined to the pixel, and F used where the
   match, then those of its neighbours (``refine``). F is then at most half a pixel off.
 - What registers with the input is laid over it in several ways, none right everywhere (``ways_over``). In each picture
   a cell looks around its own place, and F is the mean of all, weighted by how well they fit (``mixed``).
+- What does not register is first tried on the input itself, reduced; if that gains little, the result is made without.
 - F is scaled by a gate that compares φ(I_in) with the features found there, and added to the SISR branch's image.
 - The SISR branch also enlarges the input mirrored in three ways. Where F changed little, the mean of the four is taken
   (geometric self-ensemble: Timofte et al., CVPR 2016).

@@ -74,7 +74,8 @@ def test_cases() -> Iterator[Case]:
 def measure(model: Network, cases: Sequence[Case]) -> pd.DataFrame:
     """Agreement and gain of each case under each matching."""
     rows, alone = [], {}
-    for (data, related, hr, ref), matching in product(tqdm(cases, desc=model.card["model"]), get_args(Matching)):
+    measurements = [*product(cases, get_args(Matching))]
+    for (data, related, hr, ref), matching in tqdm(measurements, desc=model.card["model"]):
         lr, options, picture = downscale(hr), Options(matching=matching, always=True), fingerprint([hr])
         made, row = enlarge(model, lr, [ref], options), {"set": data, "related": related, "matching": matching}
         row |= {"agreement": mean(made.agreement), "registered": made.registered, "gain": np.nan, "tried": np.nan}

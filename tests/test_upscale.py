@@ -247,6 +247,8 @@ def test_e2ent2_photo_does_without_a_reference_that_does_not_help(photos, monkey
     unused, used, alone = made
     np.testing.assert_array_equal(unused.result.image, alone.result.image)
     assert np.abs(used.result.image.astype(int) - alone.result.image).mean() > 1
+    shown = [axis.images[0].get_array().astype(int) for axis in report.side_by_side(unused).axes[1:3]]
+    np.testing.assert_allclose(*shown, atol=1)  # without the reference, and the result, which was made without it
     assert "made without it" in " ".join(unused.notes) and not unused.result.changed.any() and used.result.changed.any()
 
 

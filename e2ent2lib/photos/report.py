@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 
@@ -92,7 +93,7 @@ def side_by_side(done: Upscaled) -> Figure:
     """The input enlarged bicubically, the SISR branch's image where there is one, the result; and a detail of each."""
     sisr = done.result.sisr
     if sisr is not None:
-        sisr = done.system.finished(Enlarged(sisr), done.photo.pixels, done.options).image
+        sisr = done.system.finished(Enlarged(sisr), done.photo.pixels, replace(done.options, rounded=True)).image
     pictures = {
         "input, bicubic": upscale_bicubic(done.photo.pixels),
         "without the reference (SISR)": sisr,

@@ -94,7 +94,8 @@ class AlphaExplorer(Explorer):
         self._high = max(np.quantile(e, 0.995) for e in self.gradients.errors.values())
         paper = {p.model: p.psnr for p in printed.PRINTED if p.table == 4}
         points = studies.over_seeds(results.read_seeds(results.results_folder(), "compact"), POINTS)
-        self.points = points.assign(alphas=points["model"].map(POINTS), paper=points["model"].map(paper))
+        points = points.assign(alphas=points["model"].map(POINTS), paper=points["model"].map(paper))
+        self.points = points.set_index("model")
         """Of the α that were measured the mean PSNR over seeds, its spread and how many images, beside the paper's."""
         layout, style = w.Layout(width="110px"), {"description_width": "auto"}
         self.numbers = [

@@ -26,7 +26,6 @@ from typing import NamedTuple
 import numpy as np
 import PIL
 from jaxtyping import UInt8
-from tabulate import tabulate
 
 from e2ent2lib.photos.images import as_rgb, crop_to_multiple, downscale, resize
 from e2ent2lib.photos.photograph import EXTENSIONS, Picture, listed
@@ -394,6 +393,8 @@ def unsound(data: DataSet) -> dict[str, str]:
 
 def overview() -> str:
     """The table of ``e2ent2 data list``: what each set is, and whether it is here, whole, in part or absent."""
+    from tabulate import tabulate  # not there on every machine that trains
+
     rows = []
     for d in (*DATASETS.values(), *TRAINING_SETS.values()):
         size = f"{d.total:,} {'pairs' if d.reference else 'photographs'}"

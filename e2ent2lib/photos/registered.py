@@ -5,6 +5,8 @@ Where enough key points agree on a homography (``systems.landmark``), the warped
 it is, so that what lies outside the overlap isn't lost.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import map_coordinates, zoom
@@ -44,14 +46,14 @@ def in_light_of(lr: Pixels, ref: Pixels) -> Pixels:
     return (ref * gains.clip(0.25, 4)).round().clip(0, 255).astype(np.uint8)
 
 
-def ways_over(lr: Pixels, ref: Pixels, scale: int = 4) -> list[Pixels]:
+def ways_over(lr: Pixels, ref: Pixels, scale: int = 4) -> Iterator[Pixels]:
     """The reference laid over the input ×scale in up to four ways, none of which is right everywhere; or none.
 
     By the homographies that key points agree on in the pictures as they are and in mirrored ones, where others are
     found; and each moved on by a smooth optical flow (Le Besnerais and Champagnat, "Dense optical flow by iterative
     local window registration", ICIP 2005), for what is no plane.
     """
-    picture, grey, ways = resize(lr, *(scale * n for n in lr.shape[:2])), rgb2gray(lr), []
+    picture, grey = resize(lr, *(scale * n for n in lr.shape[:2])), rgb2gray(lr)
     for step in (1, -1):
         homography = registered(picture[:, ::step], ref[:, ::step])
         if homography is None:
@@ -59,13 +61,12 @@ def ways_over(lr: Pixels, ref: Pixels, scale: int = 4) -> list[Pixels]:
         if step < 0:
             homography = _mirror(ref) @ homography @ _mirror(picture)
         laid, _ = landmark.warp(ref, homography, picture)
-        ways.append(laid.round().clip(0, 255).astype(np.uint8))
-        small = rgb2gray(downscale(ways[-1], scale))
+        yield (way := laid.round().clip(0, 255).astype(np.uint8))
+        small = rgb2gray(downscale(way, scale))
         flow = optical_flow_ilk(grey, small, radius=AROUND, prefilter=True, gaussian=True)
         at = np.indices(laid.shape[:2]) + scale * zoom(flow, (1, scale, scale), order=1, mode="nearest", grid_mode=True)
         moved = [map_coordinates(laid[..., c], at, order=3, mode="nearest") for c in range(3)]
-        ways.append(np.stack(moved, axis=2).round().clip(0, 255).astype(np.uint8))
-    return ways
+        yield np.stack(moved, axis=2).round().clip(0, 255).astype(np.uint8)
 
 
 def _mirror(image: Pixels) -> Float[np.ndarray, "3 3"]:

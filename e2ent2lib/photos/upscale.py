@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count, repeat
+from itertools import chain, count, islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def upscale_file(
     options, pixels = replace(options, saved=saved, rounded=not deep), photo.deep if deep else photo.pixels
     start, matched = time.perf_counter(), [ref.pixels for ref in references]
     if files.register and not registers:
-        matched += [way for ref in references for way in ways_over(photo.pixels, ref.pixels, SCALE)[:1]]
+        matched += [way for ref in references for way in islice(ways_over(photo.pixels, ref.pixels, SCALE), 1)]
     try:
         result = enlarge(system, pixels, matched, options)
     except KeyboardInterrupt:

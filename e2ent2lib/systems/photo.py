@@ -19,6 +19,7 @@ Notebook 14b shows what each of these gives.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice, zip_longest
 
 import numpy as np
@@ -130,8 +131,10 @@ class PhotoE2ENT2(Network):
     def finished(self, result: Enlarged, lr: Pixels, options: Options) -> Enlarged:
         """As ``Network.finished``: made without references that don't seem to help, averaged, and back-projected."""
         if result.matches is not None and not (result.registered or options.always):
-            result = result._replace(tried=self.tried(lr, result.references))
-            if judge(self, mean(result.agreement), options.matching, tried=result.tried).helps is False:
+            says = partial(judge, self, mean(result.agreement), options.matching)
+            if says().helps is not False:
+                result = result._replace(tried=self.tried(lr, result.references))
+            if says(tried=result.tried).helps is False:
                 alone, unchanged = enlarge(self, lr, options=options), np.zeros_like(result.changed)
                 result = result._replace(image=alone.image, changed=unchanged, used=False)
         if not options.consistent:

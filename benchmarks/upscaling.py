@@ -3,10 +3,10 @@
     python benchmarks/upscaling.py [--speed] [--quality] [--large] [--models NAME ...] [--every N]
 
 Measures all three if none is named. Writes upscaling.json beside itself; run it on a quiet machine. *Speed*: a pair of
-500×333 as in CUFED5, the network's own forward pass as it is written (float32, whole, NCHW) and those of
-``super_resolve``, taking turns. *Quality*: what bfloat16 and coarse matching do to the PSNR of available pairs.
-*Large*: a megapixel with a reference of twelve by the command line, in processes whose data may not grow beyond 4 GiB
-(Linux); needs the training photographs.
+500×333 as in CUFED5, the network's own forward pass as it is written (float32, whole, NCHW), those of
+``super_resolve``, and all that ``e2ent2-photo`` does, taking turns. *Quality*: what bfloat16 and coarse matching do to
+the PSNR of available pairs. *Large*: a megapixel with a reference of twelve by the command line, in processes whose
+data may not grow beyond 4 GiB (Linux); needs the training photographs.
 """
 
 import argparse
@@ -69,11 +69,14 @@ def speed() -> dict:
     hr, ref = left[:332, :500], right[:332, :500]
     lr, model = downscale(hr), load_model("e2ent2-mse", "compact")
     fast, plain, half = compiled(), load_model("e2ent2-mse", "compact"), Options(precision="bfloat16")
+    photo = load_model("e2ent2-photo", "compact")
     calls = {
         "plain: float32, NCHW, whole": lambda: inference.run(plain, lr, [ref]),
         "super_resolve: float32, channels_last": lambda: tiles.enlarge(model, lr, [ref]),
         "super_resolve: bfloat16, channels_last": lambda: tiles.enlarge(model, lr, [ref], half),
         "the same through torch.compile": lambda: tiles.enlarge(fast, lr, [ref], half),
+        "e2ent2-photo: float32": lambda: inference.enlarge(photo, lr, [ref]),
+        "e2ent2-photo: bfloat16": lambda: inference.enlarge(photo, lr, [ref], half),
     }
     start = time.perf_counter()
     calls["the same through torch.compile"]()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from score_rows import LABELS, row, stored
 
 from e2ent2lib.data.pairs import DATASETS
+from e2ent2lib.measure import everything
 from e2ent2lib.measure.everything import can_measure
 from e2ent2lib.measure.metrics import Protocol
 from e2ent2lib.measure.results import differences, read_results, read_rows, result_file, write_rows
@@ -243,7 +244,8 @@ def test_viewpairs_have_a_column_a_level_and_in_table_1_one_with_unrelated_refer
     assert other not in set(table(2, results, "compact")["data set"])
 
 
-def test_what_waits_is_not_measured_and_says_so(store):
+def test_what_waits_is_not_measured_and_says_so(store, monkeypatch):
+    monkeypatch.setitem(everything._WAITING, "measured", ["sisr"])
     results = store(row("sisr", "viewpairs-1", label="ViewPairs 1"), row("drcn", "motorcycle"))
     long = table(1, results, "compact")
     assert line(long, "drcn", "ViewPairs 1")["why empty"].startswith("not measured yet: e2ent2 evaluate --models drcn")
